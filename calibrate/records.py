@@ -1,0 +1,168 @@
+"""How a calibration lies on disk: one JSON and a few CSV files, readable in a diff, sealed by their hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from calibrate.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from calibrate.calibration import Calibration
+
+__all__ = ["digest", "documents", "parse", "read", "write"]
+
+SCHEMA = 1
+MAIN = "calibration.json"
+SEAL = "SHA256SUMS"
+TABLES = ("contributions", "reserves", "risk", "fairness", "members", "loss_curve")
+SERIES = {"contributions": "contribution", "reserves": "amount"}
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet would run these; "'" keeps the escape reversible
+
+
+def documents(calibration: Calibration) -> dict[str, str]:
+    """Texts of the files, by name. Equal calibrations have equal texts."""
+    texts = {f"{name}.csv": _to_csv(getattr(calibration, name)) for name in TABLES}
+    body = {
+        "schema": SCHEMA,
+        "currency": calibration.currency,
+        "objective": calibration.objective,
+        "lower_bound": calibration.lower_bound,
+        "index_levels": {name: getattr(calibration, name).index.nlevels for name in TABLES},
+        "provenance": _plain(calibration.provenance),
+    }
+    texts[MAIN] = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    if calibration.certificate is not None:
+        texts["certificate.json"] = json.dumps(_plain(calibration.certificate), ensure_ascii=False) + "\n"
+    return texts
+
+
+def digest(texts: Mapping[str, str]) -> str:
+    """The seal: a line `sha256  name` for each file, as `sha256sum -c` reads it."""
+    return "".join(f"{hashlib.sha256(texts[name].encode()).hexdigest()}  {name}\n" for name in sorted(texts))
+
+
+def parse(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of a Calibration from the texts of its files."""
+    body = json.loads(texts[MAIN])
+    if body.get("schema") != SCHEMA:
+        raise IntegrityError(f"{MAIN}: schema is {body.get('schema')!r}, this version reads schema {SCHEMA}")
+    values: dict[str, Any] = {name: _from_csv(texts[f"{name}.csv"], body["index_levels"][name]) for name in TABLES}
+    for name, column in SERIES.items():
+        values[name] = values[name][column]
+    values["fairness"]["binding"] = values["fairness"]["binding"].astype(bool)
+    certificate = texts.get("certificate.json")
+    return values | {
+        "currency": body["currency"],
+        "objective": float(body["objective"]),
+        "lower_bound": float(body["lower_bound"]),
+        "provenance": body["provenance"],
+        "certificate": None if certificate is None else json.loads(certificate),
+    }
+
+
+def write(path: Path, texts: Mapping[str, str]) -> Path:
+    """Write all files to the side, then rename the folder: a reader sees the whole or nothing."""
+    if path.exists() and not (path / SEAL).is_file():
+        raise IntegrityError(f"{path} exists and is not a saved calibration; name another path or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    side = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        for name, text in {**texts, SEAL: digest(texts)}.items():
+            with (side / name).open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        side.chmod(0o755)  # mkdtemp makes it private; a saved run is for the pool's colleagues
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            path.replace(old)
+            side.replace(path)
+            shutil.rmtree(old)
+        else:
+            side.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(side)
+        raise
+    return path
+
+
+def read(path: Path) -> dict[str, str]:
+    """Texts of the files of a saved calibration, after checking them against the seal."""
+    seal = path / SEAL
+    if not seal.is_file():
+        raise IntegrityError(f"{path} is not a saved calibration: {SEAL} is missing; pass the folder that `save` wrote")
+    try:
+        sealed = dict(reversed(line.split("  ", 1)) for line in seal.read_text(encoding="utf-8").splitlines())
+    except (ValueError, UnicodeDecodeError):
+        raise IntegrityError(f"{seal} is damaged; restore it from a backup or calibrate again") from None
+    missing = sorted({MAIN, *(f"{name}.csv" for name in TABLES)} - set(sealed))
+    if missing:
+        raise IntegrityError(f"{seal} does not list {', '.join(missing)}; restore the folder or calibrate again")
+    texts = {}
+    for name, expected in sealed.items():
+        file = path / name
+        if Path(name).name != name or not file.is_file():
+            raise IntegrityError(f"{file} is missing; restore it from a backup or calibrate again")
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise IntegrityError(
+                f"{file} was altered or truncated after it was saved (its SHA-256 is not the one in {SEAL}); "
+                "restore it from a backup or calibrate again"
+            )
+        texts[name] = content.decode()
+    return texts
+
+
+def _plain(value: Any) -> Any:
+    """Nested mappings and sequences as JSON knows them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _to_csv(table: pd.DataFrame | pd.Series[Any]) -> str:
+    frame = table.to_frame() if isinstance(table, pd.Series) else table
+    levels = frame.index.nlevels
+    flat = frame.reset_index(names=[name or f"level {k}" for k, name in enumerate(frame.index.names)])
+    for position in range(levels):
+        label = flat.columns[position]
+        if not pd.api.types.is_numeric_dtype(flat[label]):
+            flat[label] = [_escape(str(text)) for text in flat[label]]
+    return flat.to_csv(index=False, lineterminator="\n", na_rep="nan")
+
+
+def _from_csv(text: str, levels: int) -> pd.DataFrame:
+    flat = pd.read_csv(io.StringIO(text), float_precision="round_trip", keep_default_na=False, na_values={})
+    names = list(flat.columns[:levels])
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(flat[name]):
+            flat[name] = [_unescape(item) for item in flat[name]]
+    for name in flat.columns[levels:]:
+        if not pd.api.types.is_bool_dtype(flat[name]):
+            flat[name] = flat[name].astype(float)
+    return flat.set_index(names)
+
+
+def _escape(text: str) -> str:
+    return "'" + text if text.startswith(FORMULA_STARTS) else text
+
+
+def _unescape(text: str) -> str:
+    return text.removeprefix("'")

@@ -1,0 +1,198 @@
+"""The waist of the package: joint loss scenarios, made by models or by hand, read by the program."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from calibrate.errors import DataError
+
+__all__ = ["Scenarios"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scenarios:
+    """Joint losses of a pool, one scenario a row: `L[s, i, g] >= 0`, money one period ahead.
+
+    Parameters
+    ----------
+    losses : array (scenarios, members x segments)
+        Losses in money (`currency`), after margin and coverage. Columns run through the segments of the first member,
+        then of the second, and so on: column `i * len(segments) + g`.
+    members, segments : names, unique; numbered if not given. One segment named "all" is the plain case.
+    probabilities : array (scenarios,), non-negative, sum 1; uniform if not given.
+    collateral : array (scenarios, members) of values in [0, 1]: what one unit of the member's posted contribution
+        is worth in the scenario (wrong-way risk). 1 if not given.
+    currency : unit of all money.
+
+    Raises
+    ------
+    DataError
+        naming the row, the member and the number.
+
+    The arrays are read-only copies; the object is frozen.
+
+    >>> pool = Scenarios([[0.0, 3.0], [5.0, 0.0]], members=["A", "B"], probabilities=[0.75, 0.25])
+    >>> pool.expected_losses.to_dict()
+    {'A': 1.25, 'B': 2.25}
+    """
+
+    losses: Floats
+    members: tuple[str, ...]
+    segments: tuple[str, ...]
+    probabilities: Floats
+    collateral: Floats | None
+    currency: str
+
+    def __init__(
+        self,
+        losses: npt.ArrayLike,
+        members: Sequence[object] | None = None,
+        segments: Sequence[object] | None = None,
+        probabilities: npt.ArrayLike | None = None,
+        collateral: npt.ArrayLike | None = None,
+        *,
+        currency: str = "USD",
+    ) -> None:
+        matrix = _matrix(losses, "losses")
+        names_g = _names(segments, "segments") if segments is not None else ("all",)
+        if matrix.shape[1] % len(names_g):
+            raise DataError(
+                f"losses have {matrix.shape[1]} columns, which is not a multiple of {len(names_g)} segments; "
+                "expected one column for each (member, segment)"
+            )
+        n_members = matrix.shape[1] // len(names_g)
+        names_i = _names(members, "members") if members is not None else _numbered(n_members)
+        if len(names_i) != n_members:
+            raise DataError(
+                f"losses have {matrix.shape[1]} columns = {n_members} members x {len(names_g)} segments, "
+                f"but {len(names_i)} members are named"
+            )
+        columns = [f"member {i!r}, segment {g!r}" for i in names_i for g in names_g]
+        _check(matrix, "loss", columns, np.inf)
+        set_field = object.__setattr__  # the one way to fill a frozen object
+        set_field(self, "losses", _frozen(matrix))
+        set_field(self, "members", names_i)
+        set_field(self, "segments", names_g)
+        set_field(self, "probabilities", _frozen(_probabilities(probabilities, len(matrix))))
+        set_field(self, "collateral", _collateral(collateral, len(matrix), names_i))
+        set_field(self, "currency", str(currency))
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+    def __repr__(self) -> str:
+        return f"<Scenarios: {len(self):,} x {len(self.members)} members x {len(self.segments)} segments, {self.currency}>"
+
+    @property
+    def cube(self) -> Floats:
+        """Losses as a read-only view of shape (scenarios, members, segments)."""
+        return self.losses.reshape(len(self), len(self.members), len(self.segments))
+
+    @property
+    def member_losses(self) -> Floats:
+        """Losses summed over segments, shape (scenarios, members)."""
+        return self.losses if len(self.segments) == 1 else self.cube.sum(axis=2)
+
+    @property
+    def columns(self) -> pd.Index[str] | pd.MultiIndex:
+        """Labels of the columns: members, or (member, segment) pairs when there are several segments."""
+        if len(self.segments) == 1:
+            return pd.Index(self.members, name="member", dtype=object)
+        return pd.MultiIndex.from_product([self.members, self.segments], names=["member", "segment"])
+
+    @property
+    def expected_losses(self) -> pd.Series[float]:
+        """`mu[i] = E L[i]`, money a period, summed over segments."""
+        mu = (self.probabilities @ self.losses).reshape(len(self.members), -1).sum(axis=1)
+        return pd.Series(mu, index=pd.Index(self.members, name="member", dtype=object), name="expected loss")
+
+    def to_frame(self) -> pd.DataFrame:
+        """Losses as a frame, one scenario a row."""
+        return pd.DataFrame(self.losses, columns=self.columns, index=pd.RangeIndex(len(self), name="scenario"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names, losses, probabilities and collateral (little-endian doubles)."""
+        sha = hashlib.sha256(json.dumps([self.members, self.segments, self.currency]).encode())
+        for array in (self.losses, self.probabilities, self.collateral):
+            if array is not None:
+                sha.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        return sha.hexdigest()
+
+
+def _matrix(values: npt.ArrayLike, what: str) -> Floats:
+    try:
+        matrix = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} must be numbers in a 2-d array (scenarios x columns): {error}") from None
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise DataError(
+            f"{what} must be a 2-d array (scenarios x columns) with at least one row and column, got shape {matrix.shape}"
+        )
+    return matrix
+
+
+def _names(names: Sequence[object], what: str) -> tuple[str, ...]:
+    texts = tuple(str(name) for name in names)
+    twice = sorted({name for name in texts if texts.count(name) > 1})
+    if twice:
+        raise DataError(f"{what} must be unique, but {', '.join(map(repr, twice))} occur more than once")
+    if not texts:
+        raise DataError(f"{what} must not be empty")
+    return texts
+
+
+def _numbered(n: int) -> tuple[str, ...]:
+    return tuple(f"member {i + 1}" for i in range(n))
+
+
+def _check(matrix: Floats, what: str, columns: Sequence[str], top: float) -> None:
+    wrong = ~(np.isfinite(matrix) & (matrix >= 0) & (matrix <= top))
+    if wrong.any():
+        rows, cols = np.nonzero(wrong)
+        limit = ">= 0" if np.isinf(top) else f"between 0 and {top:g}"
+        problems = [
+            f"scenario {s}, {columns[j]}: {what} is {matrix[s, j]}, expected a finite number {limit}"
+            for s, j in zip(rows[:20], cols[:20], strict=True)
+        ]
+        if len(rows) > 20:
+            problems.append(f"... and {len(rows) - 20} more")
+        raise DataError(problems)
+
+
+def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
+    if values is None:
+        return np.full(n, 1.0 / n)
+    p = np.array(values, dtype=np.float64)
+    if p.shape != (n,):
+        raise DataError(f"probabilities must have shape ({n},), one for each scenario, got {p.shape}")
+    wrong = np.flatnonzero(~(np.isfinite(p) & (p >= 0)))
+    if wrong.size:
+        raise DataError(f"scenario {wrong[0]}: probability is {p[wrong[0]]}, expected a finite number >= 0")
+    if abs(p.sum() - 1) > 1e-9:
+        raise DataError(f"probabilities sum to {p.sum()!r}, expected 1; divide them by their sum if they are weights")
+    return p / p.sum()
+
+
+def _collateral(values: npt.ArrayLike | None, n: int, members: tuple[str, ...]) -> Floats | None:
+    if values is None:
+        return None
+    matrix = _matrix(values, "collateral")
+    if matrix.shape != (n, len(members)):
+        raise DataError(f"collateral must have shape ({n}, {len(members)}) = scenarios x members, got {matrix.shape}")
+    _check(matrix, "collateral value", [f"member {i!r}" for i in members], 1.0)
+    return _frozen(matrix)
+
+
+def _frozen(array: Floats) -> Floats:
+    array.setflags(write=False)
+    return array
