@@ -38,7 +38,7 @@ def load_cas_commercial_auto() -> LossHistory:
     if len(pool) == 0:
         raise DataError(
             f"{_clrd_path()} holds no company with net premium above USD {LEAST_PREMIUM} thousand in all of "
-            f"{YEARS[0]}-{YEARS[-1]}, expected 46; install a chainladder that ships the CAS data of 1988-97, such as 0.10.1"
+            f"{YEARS[0]}-{YEARS[-1]}, expected 46; install chainladder 0.10.1"
         )
     dollars = 1000.0
     losses = _by_year(latest, "IncurLoss")[pool]
