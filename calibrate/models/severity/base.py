@@ -1,0 +1,259 @@
+"""What every severity model can do; a family says its distribution, all else is derived here."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from calibrate.errors import ModelError
+from calibrate.models.severity.likelihood import curvature, maximise
+from calibrate.models.severity.observation import Observation, Sample
+
+__all__ = ["ScaleFamily", "Severity"]
+
+Floats = npt.NDArray[np.float64]
+RandomState = int | np.random.SeedSequence | np.random.Generator | None
+
+
+class Severity(BaseEstimator, ABC):  # type: ignore[misc]
+    """Distribution of one loss, in the unit of the data. Subclasses say `_fit`, `_sf`, `_isf`, `_layer`, `_log_density`.
+
+    Fitted: `log_likelihood_` (of the losses, truncation and censoring included), `n_parameters_`, `n_observations_`
+    (rows of positive weight), `has_mean_`, `endpoint_` (largest possible loss).
+    """
+
+    log_likelihood_: float
+    n_parameters_: int
+    n_observations_: int
+    n_features_in_: int
+    weight_: float
+    has_mean_: bool
+    endpoint_: float
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: object = None,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        observation: Observation | None = None,
+    ) -> Self:
+        """Fit to losses `X` (n,) or (n, 1), all > 0; `y` is ignored. DataError or ModelError say in words what is wrong."""
+        sample = Sample.of(X, sample_weight, observation)
+        self._fit(sample)
+        self.n_observations_, self.weight_, self.n_features_in_ = sample.losses.size, sample.weight, 1
+        return self
+
+    @abstractmethod
+    def _fit(self, sample: Sample) -> None: ...
+
+    @abstractmethod
+    def _sf(self, x: Floats) -> Floats:
+        """`P(X > x)`."""
+
+    @abstractmethod
+    def _isf(self, p: Floats) -> Floats:
+        """The loss exceeded with probability `p`."""
+
+    @abstractmethod
+    def _layer(self, low: float, high: float) -> float:
+        """Integral of `P(X > x)` from `low` to `high`; called with an infinite `high` only if the mean exists."""
+
+    @abstractmethod
+    def _log_density(self, x: Floats) -> Floats:
+        """Logarithm of the density (of the probability, for a discrete distribution)."""
+
+    def cdf(self, x: npt.ArrayLike) -> Any:
+        """`P(X <= x)`, same shape as `x`."""
+        check_is_fitted(self)
+        return 1.0 - self._sf(np.asarray(x, dtype=np.float64))
+
+    def sf(self, x: npt.ArrayLike) -> Any:
+        """`P(X > x)`, exact far in the tail."""
+        check_is_fitted(self)
+        return self._sf(np.asarray(x, dtype=np.float64))
+
+    def log_density(self, x: npt.ArrayLike) -> Any:
+        """Logarithm of the density at `x`; the log score of a loss."""
+        check_is_fitted(self)
+        return self._log_density(np.asarray(x, dtype=np.float64))
+
+    def ppf(self, q: npt.ArrayLike) -> Any:
+        """Quantile: smallest loss that is not exceeded with probability `q`."""
+        check_is_fitted(self)
+        levels = np.asarray(q, dtype=np.float64)
+        if not np.all((levels >= 0) & (levels <= 1)):
+            raise ModelError(f"quantile levels must lie in [0, 1], got {np.asarray(q).ravel()[:5].tolist()}")
+        return self._isf(1.0 - levels)
+
+    def isf(self, p: npt.ArrayLike) -> Any:
+        """Loss exceeded with probability `p`: the quantile, exact far in the tail."""
+        check_is_fitted(self)
+        return self._isf(np.asarray(p, dtype=np.float64))
+
+    def layer_mean(self, low: float, high: float) -> float:
+        """Mean payment of a layer, `E[(min(X, high) - low)+]`, money; `high = inf` needs a mean."""
+        check_is_fitted(self)
+        top = min(float(high), self.endpoint_)
+        if math.isinf(top) and not self.has_mean_:
+            raise ModelError(self._no_mean())
+        return self._layer(float(low), top) if top > low else 0.0
+
+    def mean(self, cap: float = math.inf) -> float:
+        """`E[min(X, cap)]`. ModelError if the mean is infinite and no cap is given."""
+        return self.layer_mean(0.0, cap)
+
+    def var(self, level: float) -> float:
+        """Value at risk: the quantile at `level`, 0 < level < 1."""
+        check_is_fitted(self)
+        if not 0 < level < 1:
+            raise ModelError(f"a risk level must lie strictly between 0 and 1, got {level}")
+        return float(self._isf(np.asarray(1.0 - level)))
+
+    def expected_shortfall(self, level: float, cap: float = math.inf) -> float:
+        """`VaR + E[(min(X, cap) - VaR)+] / (1 - level)` (Rockafellar, Uryasev 2002); `cap` limits a loss."""
+        quantile = self.var(level)
+        if quantile >= cap:
+            return float(cap)
+        return quantile + self.layer_mean(quantile, cap) / (1.0 - level)
+
+    def sample(self, n: int, random_state: RandomState = None) -> Floats:
+        """`n` independent losses; the same `random_state` gives the same bytes."""
+        check_is_fitted(self)
+        uniform = np.random.default_rng(random_state).random(n)
+        return np.asarray(self._isf(1.0 - uniform), dtype=np.float64)
+
+    def score(self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Mean log density of fresh losses (log score, larger is better)."""
+        fresh = Sample.of(X, sample_weight, None)
+        return float(np.average(self.log_density(fresh.losses), weights=fresh.weights))
+
+    @property
+    def aic_(self) -> float:
+        """`2 k - 2 log L` (Akaike 1974)."""
+        return 2.0 * self.n_parameters_ - 2.0 * self.log_likelihood_
+
+    @property
+    def bic_(self) -> float:
+        """`k log n - 2 log L` (Schwarz 1978), `n` the sum of the weights."""
+        return self.n_parameters_ * math.log(self.weight_) - 2.0 * self.log_likelihood_
+
+    def _no_mean(self) -> str:
+        return (
+            f"{type(self).__name__}: the fitted tail is so heavy that the mean does not exist (shape >= 1), and neither does "
+            "an expected shortfall; pass a cap (exposure, or the limit of the cover), or use quantiles"
+        )
+
+
+class ScaleFamily(Severity):
+    """A family `X = scale * Z`, the law of `Z` known by positive shape parameters; fitted by maximum likelihood.
+
+    A subclass names its shape parameters and says the law of `Z`: log density, log survival, quantile, layer and where
+    to start. `log L = sum w (log f(x) if seen, log S(x) if censored, - log S(deductible))`. Standard errors are from the
+    observed information, in the unit of each parameter.
+    """
+
+    shapes: ClassVar[tuple[str, ...]] = ("shape_",)
+    scale_: float
+    standard_errors_: pd.Series[float]
+
+    @abstractmethod
+    def _start(self, z: Floats, weights: Floats) -> tuple[float, ...]:
+        """Shapes and scale to begin with, for losses of order one."""
+
+    @abstractmethod
+    def _z_log_density(self, z: Floats, *shapes: float) -> Floats: ...
+
+    @abstractmethod
+    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats: ...
+
+    @abstractmethod
+    def _z_isf(self, p: Floats, *shapes: float) -> Floats: ...
+
+    @abstractmethod
+    def _z_layer(self, low: float, high: float, *shapes: float) -> float: ...
+
+    def _z_has_mean(self, *shapes: float) -> bool:
+        return True
+
+    def _fit(self, sample: Sample) -> None:
+        self._refuse_degenerate(sample)
+        unit = sample.unit
+        scaled = sample.scaled(unit)
+
+        def mean_log_likelihood(theta: Floats) -> float:
+            with np.errstate(all="ignore"):
+                value = self._log_likelihood(scaled, np.exp(theta)) / scaled.weight
+            return value if np.isfinite(value) else -math.inf
+
+        start = np.log(self._start(scaled.losses, scaled.weights))
+        theta = maximise(mean_log_likelihood, start, type(self).__name__)
+        information = -curvature(mean_log_likelihood, theta) * scaled.weight
+        *found, scale = np.exp(theta)
+        for name, value in zip(self.shapes, found, strict=True):
+            setattr(self, name, float(value))
+        self.scale_ = float(scale * unit)
+        self.endpoint_, self.has_mean_, self.n_parameters_ = math.inf, self._z_has_mean(*found), theta.size
+        seen = float(scaled.weights[~scaled.censored].sum())
+        self.log_likelihood_ = mean_log_likelihood(theta) * scaled.weight - seen * math.log(unit)
+        self.standard_errors_ = self._standard_errors(information)
+
+    def _standard_errors(self, information: Floats) -> pd.Series[float]:
+        """Delta method from log-parameters: `se(exp t) = exp(t) se(t)`."""
+        values = np.array([*self._shape_values, self.scale_])
+        with np.errstate(invalid="ignore"):
+            errors = values * np.sqrt(np.diag(np.linalg.inv(information)))
+        return pd.Series(errors, index=[name.rstrip("_") for name in (*self.shapes, "scale_")], name="standard error")
+
+    def _log_likelihood(self, sample: Sample, parameters: Floats) -> float:
+        *shapes, scale = parameters
+        seen, hidden, late = ~sample.censored, sample.censored, sample.entry > 0
+        w, z = sample.weights, sample.losses / scale
+        value = float(w[seen] @ self._z_log_density(z[seen], *shapes)) - math.log(scale) * float(w[seen].sum())
+        if hidden.any():
+            value += float(w[hidden] @ self._z_log_survival(z[hidden], *shapes))
+        if late.any():
+            value -= float(w[late] @ self._z_log_survival(sample.entry[late] / scale, *shapes))
+        return value
+
+    def _refuse_degenerate(self, sample: Sample) -> None:
+        distinct = np.unique(sample.losses[~sample.censored])
+        needed = len(self.shapes) + 1
+        spread = distinct.size and distinct[-1] / distinct[0] - 1 > 1e-12
+        if distinct.size < needed or not spread:
+            what = (
+                f"all equal {distinct[0]:g}"
+                if distinct.size == 1
+                else f"have only {distinct.size} distinct fully seen values"
+            )
+            raise ModelError(
+                f"{type(self).__name__}: the {sample.losses.size} losses {what}; at least {needed} distinct ones are needed to fit "
+                f"{needed} parameters. Use Empirical, or borrow from a larger segment"
+            )
+
+    @property
+    def _shape_values(self) -> tuple[float, ...]:
+        return tuple(getattr(self, name) for name in self.shapes)
+
+    def _sf(self, x: Floats) -> Floats:
+        positive = np.maximum(x, 0.0) / self.scale_
+        with np.errstate(divide="ignore"):
+            return np.exp(self._z_log_survival(positive, *self._shape_values))
+
+    def _isf(self, p: Floats) -> Floats:
+        return self.scale_ * self._z_isf(p, *self._shape_values)
+
+    def _layer(self, low: float, high: float) -> float:
+        return self.scale_ * float(self._z_layer(low / self.scale_, high / self.scale_, *self._shape_values))
+
+    def _log_density(self, x: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inside = self._z_log_density(x / self.scale_, *self._shape_values) - math.log(self.scale_)
+        return np.where(x > 0, inside, -np.inf)

@@ -1,0 +1,56 @@
+"""Gamma losses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import gammaincc, gammainccinv, gammaln
+
+from calibrate.models.severity.base import Floats, ScaleFamily
+
+__all__ = ["Gamma"]
+
+
+class Gamma(ScaleFamily):
+    """Density `x^(a-1) e^(-x/s) / (s^a Gamma(a))`: `shape_ = a`, `scale_ = s` (money); mean `a s`.
+
+    `E[(X - d)+] = a s Q(a + 1, d/s) - d Q(a, d/s)`, `Q` the regularised upper incomplete gamma function.
+    Source: Klugman, Panjer, Willmot, Loss Models, appendix A.
+
+    >>> model = Gamma().fit([1.0, 2.0, 3.0, 4.0])
+    >>> round(model.mean(), 6)
+    2.5
+    """
+
+    shape_: float
+
+    def _start(self, z: Floats, weights: Floats) -> tuple[float, ...]:
+        mean = float(np.average(z, weights=weights))
+        s = max(math.log(mean) - float(np.average(np.log(z), weights=weights)), 1e-12)
+        shape = (3 - s + math.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)  # Minka 2002, within 1.5 % of the maximum
+        return shape, mean / shape
+
+    def _z_log_density(self, z: Floats, *shapes: float) -> Floats:
+        (a,) = shapes
+        return np.asarray((a - 1) * np.log(z) - z - gammaln(a))
+
+    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats:
+        (a,) = shapes
+        q = gammaincc(a, z)
+        far = (
+            q < 1e-280
+        )  # continued fraction, first terms: log Q ~ (a-1) log z - z - log Gamma(a) - log(1 - (a-1)/z...)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tail = (a - 1) * np.log(z) - z - gammaln(a) + np.log(z / (z + 1 - a))
+            return np.where(far, tail, np.log(q))
+
+    def _z_isf(self, p: Floats, *shapes: float) -> Floats:
+        return np.asarray(gammainccinv(shapes[0], p))
+
+    def _z_layer(self, low: float, high: float, *shapes: float) -> float:
+        return _excess(low, shapes[0]) - _excess(high, shapes[0])
+
+
+def _excess(d: float, a: float) -> float:
+    return 0.0 if math.isinf(d) else float(a * gammaincc(a + 1, d) - d * gammaincc(a, d))

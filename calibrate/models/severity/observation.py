@@ -1,0 +1,149 @@
+"""How losses came to be seen: above a deductible, up to a limit, or still open; and the one door for raw losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.errors import DataError
+
+__all__ = ["Observation", "Sample"]
+
+Floats = npt.NDArray[np.float64]
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The scheme under which losses were recorded, in the unit of the losses; scalars, or one value a loss.
+
+    Parameters
+    ----------
+    deductible : a loss is on record only if it exceeds this (left truncation). Losses are from the ground up.
+    limit : a loss recorded at this amount (or more) is known only to be at least as large (right censoring).
+    open_claim : True where the claim is still open: the final loss is at least the recorded one (right censoring).
+
+    >>> Observation(deductible=1.0, limit=10.0).limit
+    10.0
+    """
+
+    deductible: npt.ArrayLike = 0.0
+    limit: npt.ArrayLike = np.inf
+    open_claim: npt.ArrayLike = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Checked losses: what every fit reads. Arrays of one length.
+
+    `losses > 0`, `weights > 0`, `entry >= 0` (deductible in force), `censored` (True: the loss is at least this).
+    """
+
+    losses: Floats
+    weights: Floats
+    entry: Floats
+    censored: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None, observation: Observation | None) -> Sample:
+        """Check raw input at the door; rows of weight zero are left out. DataError names the rows."""
+        losses = _column(X)
+        scheme = observation or Observation()
+        n = losses.size
+        weights = np.ones(n) if sample_weight is None else _spread(sample_weight, n, "sample_weight")
+        entry, limit = _spread(scheme.deductible, n, "deductible"), _spread(scheme.limit, n, "limit")
+        still_open = np.array(np.broadcast_to(np.asarray(scheme.open_claim, dtype=bool), (n,)))
+        problems = _faults(
+            ~(np.isfinite(losses) & (losses > 0)),
+            losses,
+            "loss",
+            "a finite number > 0 (leave out zeros: they belong to the frequency)",
+        )
+        problems += _faults(~(np.isfinite(weights) & (weights >= 0)), weights, "sample_weight", "a finite number >= 0")
+        problems += _faults(~(np.isfinite(entry) & (entry >= 0)), entry, "deductible", "a finite number >= 0")
+        problems += _faults(~(limit > 0), limit, "limit", "a number > 0")
+        if not problems:
+            problems = _faults(
+                losses <= entry, losses, "loss", "more than its deductible: such a loss is not on record"
+            )
+        if not problems and not weights.any():
+            problems = ["every sample_weight is zero, expected at least one positive"]
+        if problems:
+            raise DataError(problems)
+        keep = weights > 0
+        censored = (losses >= limit) | still_open
+        return cls(np.minimum(losses, limit)[keep], weights[keep], entry[keep], censored[keep])
+
+    @property
+    def complete(self) -> bool:
+        """True if nothing is truncated and nothing censored."""
+        return not (self.censored.any() or self.entry.any())
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights."""
+        return float(self.weights.sum())
+
+    @property
+    def unit(self) -> float:
+        """A size typical of the losses (their geometric mean): what an optimiser sees is divided by it."""
+        top = float(np.frexp(self.losses.max())[1])
+        return float(np.exp2(top) * np.exp(np.average(np.log(self.losses * np.exp2(-top)), weights=self.weights)))
+
+    def scaled(self, unit: float) -> Sample:
+        """The same sample in multiples of `unit`."""
+        return Sample(self.losses / unit, self.weights, self.entry / unit, self.censored)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Sample:
+        """The rows where `keep` is True."""
+        return Sample(self.losses[keep], self.weights[keep], self.entry[keep], self.censored[keep])
+
+
+def product_limit(sample: Sample) -> tuple[Floats, Floats]:
+    """Points of loss and the share of losses above each: Kaplan-Meier with late entry (Turnbull 1976 for one-sided schemes).
+
+    `S(x) = prod over seen losses x_j <= x of (1 - d_j / R_j)`, `d_j` weight seen at `x_j`, `R_j` weight at risk
+    (entered below `x_j`, recorded at `x_j` or above). Shares are among losses above the smallest deductible.
+    """
+    points, inverse = np.unique(sample.losses[~sample.censored], return_inverse=True)
+    dying = np.bincount(inverse, sample.weights[~sample.censored], points.size)
+    total = sample.weight
+    below = _weight_below(sample.losses, sample.weights, points)
+    late = total - _weight_below(sample.entry, sample.weights, points)
+    at_risk = total - below - late
+    return points, np.cumprod(np.clip(1.0 - dying / at_risk, 0.0, 1.0))
+
+
+def _weight_below(values: Floats, weights: Floats, points: Floats) -> Floats:
+    order = np.argsort(values, kind="stable")
+    cumulated = np.concatenate([[0.0], np.cumsum(weights[order])])
+    return np.asarray(cumulated[np.searchsorted(values[order], points, side="left")])
+
+
+def _column(X: npt.ArrayLike) -> Floats:
+    try:
+        values = np.array(X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"losses must be numbers: {error}") from None
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise DataError(f"losses must have shape (n,) or (n, 1), got {values.shape}")
+    if not values.size:
+        raise DataError("there is no loss at all (0 samples); expected at least one")
+    return values
+
+
+def _spread(values: npt.ArrayLike, n: int, what: str) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape not in ((), (1,), (n,)):
+        raise DataError(f"{what} must be one number or one for each of the {n} losses, got shape {array.shape}")
+    return np.array(np.broadcast_to(array, (n,)))
+
+
+def _faults(wrong: npt.NDArray[np.bool_], values: Floats, what: str, expected: str) -> list[str]:
+    rows = np.flatnonzero(wrong)
+    problems = [f"row {row}: {what} is {values[row]}, expected {expected}" for row in rows[:MOST_SHOWN]]
+    return problems + ([f"... and {rows.size - MOST_SHOWN} more rows"] if rows.size > MOST_SHOWN else [])
