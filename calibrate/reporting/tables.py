@@ -1,0 +1,167 @@
+"""The answer as tables: numbers for pandas, text for the terminal, CSV that no spreadsheet will run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from calibrate.errors import DataError
+from calibrate.records import FORMULA_STARTS
+from calibrate.reporting import words
+
+if TYPE_CHECKING:
+    from calibrate.calibration import Calibration
+
+__all__ = ["contributions", "fairness", "headline", "moves", "risk", "terminal", "to_csv"]
+
+
+def headline(calibration: Calibration) -> pd.DataFrame:
+    """The numbers to read first: tail risk with its 95 % interval, then what is paid in. Money, `amount, lower, upper`.
+
+    Tail risk is out-of-sample where it was computed; the row says which.
+    """
+    rows: dict[str, tuple[float, float, float]] = {}
+    name = headline_term(calibration)
+    if name is not None:
+        row = calibration.risk.loc[name]
+        fresh = math.isfinite(row["out_of_sample"])
+        amount = row["out_of_sample"] if fresh else row["in_sample"]
+        rows[f"{name}, {'out-of-sample' if fresh else 'in-sample'}"] = (amount, row["lower"], row["upper"])
+    for label, amount in (
+        ("contributions", calibration.contributions.sum()),
+        ("reserves", calibration.reserves.sum()),
+        ("contributions and reserves", calibration.total),
+    ):
+        rows[label] = (float(amount), math.nan, math.nan)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["amount", "lower", "upper"])
+
+
+def headline_term(calibration: Calibration) -> str | None:
+    """Name of the risk term to read first: CVaR of the shortfall, else any CVaR, else the first."""
+    names = [str(name) for name in calibration.risk.index]
+    tails = [name for name in names if name.startswith("CVaR")]
+    return next(iter([name for name in tails if "shortfall" in name] + tails + names), None)
+
+
+def contributions(calibration: Calibration) -> pd.DataFrame:
+    """Who pays what, by member, largest first: money, shares of the totals, loading `c[i] / mu[i]`, change from the reference.
+
+    With several segments, one more column `in <segment>` for each.
+    """
+    members = calibration.members
+    table = pd.DataFrame(index=members.index)
+    table["contribution"] = calibration.contributions.groupby(level=0, sort=False).sum().reindex(members.index)
+    table["weight"] = calibration.weights.reindex(members.index)
+    for column in ("exposure", "expected_loss", "standalone_risk"):
+        table[column] = members[column]
+    table["exposure_share"] = _share(members["exposure"])
+    table["expected_loss_share"] = _share(members["expected_loss"])
+    table["loading"] = table["contribution"] / members["expected_loss"].where(members["expected_loss"] > 0)
+    table["reference"] = members["reference"]
+    table["change"] = table["contribution"] - members["reference"]
+    if calibration.contributions.index.nlevels > 1:
+        split = calibration.contributions.unstack(sort=False).reindex(members.index)
+        table = table.join(split.rename(columns=lambda segment: f"in {segment}"))
+    return table.sort_values("contribution", ascending=False, kind="stable")
+
+
+def risk(calibration: Calibration) -> pd.DataFrame:
+    """The risk table with `optimism`: how far in-sample lies below out-of-sample, as a share of the latter."""
+    table = calibration.risk.copy()
+    fresh = table["out_of_sample"].where(table["out_of_sample"] > 0)
+    table["optimism"] = 1 - table["in_sample"] / fresh
+    return table
+
+
+def fairness(calibration: Calibration) -> pd.DataFrame:
+    """The fairness table with `in_words` (the rule) and `price_in_words` (its shadow price)."""
+    table = calibration.fairness.copy()
+    table.insert(0, "in_words", [words.rule(str(text)) for text in table.index])
+    table["price_in_words"] = [
+        words.shadow_price(float(price), bool(binding), calibration.currency)
+        for price, binding in zip(table["shadow_price"], table["binding"], strict=True)
+    ]
+    return table
+
+
+def moves(calibration: Calibration, previous: Calibration) -> pd.DataFrame:
+    """What moved, by member, largest move first: `previous, contribution, change` (money) and `change_share`.
+
+    Who is new paid 0 before; who left pays 0 now; both are marked in `status`. Raises DataError for another currency.
+    """
+    if calibration.currency != previous.currency:
+        raise DataError(
+            f"the calibrations are in {calibration.currency!r} and {previous.currency!r}; "
+            "expected one currency; convert the older one first"
+        )
+    now, before = (c.contributions.groupby(level=0, sort=False).sum() for c in (calibration, previous))
+    everyone = now.index.append(before.index.difference(now.index, sort=False))
+    table = pd.DataFrame({"previous": before.reindex(everyone), "contribution": now.reindex(everyone)})
+    table["status"] = np.select([table["previous"].isna(), table["contribution"].isna()], ["new", "left"], "stays")
+    table = table.fillna({"previous": 0.0, "contribution": 0.0})
+    table["change"] = table["contribution"] - table["previous"]
+    table["change_share"] = table["change"] / table["previous"].where(table["previous"] > 0)
+    return table.iloc[np.argsort(-table["change"].abs().to_numpy(), kind="stable")].rename_axis("member")
+
+
+def terminal(calibration: Calibration) -> str:
+    """All tables as plain text, amounts in the calibration's currency with thousands separators."""
+    paid = contributions(calibration)
+    columns = [name for name in ("contribution", "weight", "exposure", "expected_loss", "loading") if paid[name].notna().any()]
+    ratio = {"weight": words.percent, "loading": words.money}
+    rules = fairness(calibration)[["in_words", "gap", "price_in_words"]].rename(columns=_title)
+    parts = [
+        ("", _text(headline(calibration), {})),
+        ("Who pays what", _text(paid[columns].rename(columns=_title), {_title(k): v for k, v in ratio.items()})),
+        ("Reserves", _text(calibration.reserves.to_frame(), {})),
+        ("Risk", _text(risk(calibration).rename(columns=_title), {"optimism": words.percent})),
+        ("Fairness", _text(rules.reset_index(drop=True).set_index("in words"), {})),
+    ]
+    unit = words.plain(calibration.currency)
+    return "\n\n".join(f"{title} ({unit})\n{text}".lstrip() if title else f"In {unit}\n{text}" for title, text in parts if text)
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """CSV text in which no cell, column or row name starts a formula: a leading `'` keeps it text.
+
+    >>> to_csv(pd.DataFrame({"contribution": [1.5]}, index=pd.Index(["=1+1"], name="member")))
+    "member,contribution\\n'=1+1,1.5\\n"
+    """
+    flat = table.reset_index()
+    flat.columns = pd.Index([_text_cell(name) for name in flat.columns])
+    for position, kind in enumerate(flat.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            flat.isetitem(position, [_text_cell(cell) for cell in flat.iloc[:, position]])
+    return flat.to_csv(index=False, lineterminator="\n", na_rep="nan")
+
+
+def _text_cell(cell: Any) -> str:
+    text = " ".join(map(str, cell)) if isinstance(cell, tuple) else str(cell)
+    return "'" + text if text.lstrip().startswith(FORMULA_STARTS) or text.startswith(("\t", "\r", "\n")) else text
+
+
+def _share(column: pd.Series[float]) -> pd.Series[float]:
+    total = column.sum(skipna=False)  # one unknown exposure makes every share unknown
+    return column / total if total > 0 else column * math.nan
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _text(table: pd.DataFrame, ratios: dict[str, Callable[[float], str]]) -> str:
+    """A frame as aligned text, every number by its kind; empty for an empty frame."""
+    if table.empty:
+        return ""
+    shown = pd.DataFrame(index=[words.shorten(_text_cell(name), 60) for name in table.index])
+    for position, name in enumerate(table.columns):
+        write = ratios.get(str(name), words.money)
+        cells = table.iloc[:, position]
+        shown[words.plain(name)] = (
+            [write(float(cell)) for cell in cells] if pd.api.types.is_numeric_dtype(cells.dtype) else list(map(words.plain, cells))
+        )
+    return shown.to_string()

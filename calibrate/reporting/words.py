@@ -1,0 +1,143 @@
+"""Numbers and rules in words: how an amount, a share, a name or a rule is written for a committee."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import unicodedata
+from decimal import Decimal
+
+__all__ = ["money", "percent", "plain", "rule", "shadow_price", "shorten", "term"]
+
+DASH = "–"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+# What a rule says, by its class. {x} is the parameter as written, {x%} the same in percent.
+_RULES = {
+    "ActuarialFairness": "Shares follow expected losses, within {band%} either way",
+    "ExposureProportional": "Shares follow exposure, within {band%} either way",
+    "Solidarity": "Shares blend expected losses with an equal split ({share%} equal), within {band%} either way",
+    "LoadingRatio": "The highest loading is at most {limit} times the lowest",
+    "IndividualRationality": "Nobody pays more than its own risk standing alone (CVaR {level%})",
+    "CoalitionStability": "No group of members would do better by leaving (CVaR {level%})",
+    "RiskMonotonicity": "A riskier member never pays less (CVaR {level%})",
+    "SimilarMembers": "Similar members bear similar loadings",
+    "GroupParity": "Groups carry like loadings, within {tolerance%}",
+    "AbilityToPay": "Nobody pays more than {share%} of its capital",
+    "ShareCap": "Nobody pays more than {cap%} of all contributions",
+    "ContributionFloor": "Everybody pays at least {amount}",
+    "FundFloor": "Contributions and reserves come to at least {amount}",
+    "GiniLimit": "Inequality of loadings (Gini) is at most {limit}",
+    "ConcentrationLimit": "Concentration of contributions (Herfindahl) is at most {hhi}",
+    "CrossSubsidyCap": "Payments above the loaded expected loss are at most {share%} of all contributions",
+    "Turnover": "No jolts since the previous calibration",
+    "CoverK": "The pool survives the default of its {k} largest members under stress",
+}
+
+
+def money(amount: float) -> str:
+    """An amount with thousands separators, four significant digits below a thousand.
+
+    >>> money(1234567.8), money(0.012344), money(-2.5), money(3e24), money(float("nan"))
+    ('1,234,568', '0.01234', '-2.5', '3 × 10²⁴', '–')
+    """
+    if not math.isfinite(amount):
+        return DASH if math.isnan(amount) else ("∞" if amount > 0 else "-∞")
+    if amount == 0:
+        return "0"
+    size = abs(amount)
+    if size >= 1e15 or size < 1e-4:
+        mantissa, exponent = f"{amount:.3e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    if size >= 999.95:
+        return f"{amount:,.0f}"
+    text = f"{amount:.{max(0, 3 - math.floor(math.log10(size)))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(share: float) -> str:
+    """A share in percent, two decimals below ten.
+
+    >>> percent(0.1234), percent(0.01234), percent(float("nan"))
+    ('12.3 %', '1.23 %', '–')
+    """
+    if not math.isfinite(share):
+        return DASH
+    return f"{100 * share:,.{2 if abs(share) < 0.1 else 1}f} %"
+
+
+def plain(name: object) -> str:
+    """A name as one line of printable text: control characters, line breaks and lone surrogates become a space."""
+    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in str(name))
+    return " ".join(kept.split()) or "(no name)"
+
+
+def shorten(name: object, width: int = 30) -> str:
+    """A name that fits beside a bar: its two ends, so that long names with a common start stay apart.
+
+    >>> shorten("Mutual Insurance Company of the Northern Counties, Limited", 20)
+    'Mutual Insu…, Limited'
+    """
+    text = plain(name)
+    return text if len(text) <= width + 1 else f"{text[: width - 9]}…{text[-9:]}"
+
+
+def term(name: str) -> str:
+    """A risk term in words.
+
+    >>> term("CVaR 99.5% of shortfall")
+    'average shortfall in the worst 0.5 % of periods (CVaR 99.5 %)'
+    """
+    found = re.fullmatch(r"CVaR ([\d.]+) ?% of (\w+)(?: loss)?", name)
+    if not found:
+        return plain(name)
+    worst = (100 - Decimal(found[1])).normalize()
+    what = "mutualised loss" if found[2] == "mutualised" else found[2]
+    return f"average {what} in the worst {worst:f} % of periods (CVaR {found[1]} %)"
+
+
+def rule(text: str) -> str:
+    """A rule in words, from the text that names it; the text itself where it says more than we know.
+
+    >>> rule("ShareCap(cap=0.125)")
+    'Nobody pays more than 12.5 % of all contributions'
+    """
+    sentence = _RULES.get(text.partition("(")[0].strip())
+    if sentence is None:
+        return plain(text)
+    values = _parameters(text)
+    wanted = re.findall(r"{(\w+)%?}", sentence)
+    if any(name not in values for name in wanted):
+        return plain(text)
+    for name in wanted:
+        sentence = sentence.replace(f"{{{name}%}}", f"{100 * values[name]:g} %").replace(f"{{{name}}}", money(values[name]))
+    return sentence
+
+
+def shadow_price(price: float, binding: bool, currency: str) -> str:
+    """What one unit of money more room would save; more room never costs.
+
+    >>> shadow_price(-0.031, True, "USD"), shadow_price(0.0, False, "USD")
+    ('1 USD more room would save 0.031 USD', 'costs nothing: it does not bind')
+    """
+    if math.isnan(price):
+        return "not computed"
+    if not binding:
+        return "costs nothing: it does not bind"
+    unit = plain(currency)
+    return f"1 {unit} more room would save {money(abs(price))} {unit}" if price else "binds, at no cost"
+
+
+def _parameters(text: str) -> dict[str, float]:
+    """Numbers among the keywords of a call written as text; none where it is not one."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    keywords = call.keywords if isinstance(call, ast.Call) else []
+    return {
+        item.arg: float(item.value.value)
+        for item in keywords
+        if item.arg and isinstance(item.value, ast.Constant) and isinstance(item.value.value, int | float)
+    }
