@@ -1,0 +1,174 @@
+"""Objects from their names in a configuration: a class by its own name, its arguments as keys of the same table."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from calibrate.errors import CalibrateError, ConfigurationError
+from calibrate.operations.config import Configuration, did_you_mean
+from calibrate.operations.sources import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from calibrate.calibrator import PoolCalibrator
+
+__all__ = ["calibrator", "referenced_files"]
+
+PREVIOUS = "previous"  # the argument that the run before fills in
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Makes objects of the classes of some modules; `key` is what names the class in a table."""
+
+    modules: tuple[ModuleType, ...]
+    key: str
+    configuration: Configuration
+
+    def build(self, table: str | Mapping[str, Any], where: str) -> Any:
+        """The object that a name, or a table with `key` and arguments, stands for."""
+        if isinstance(table, str):
+            table = {self.key: table}
+        if self.key not in table:
+            raise ConfigurationError(f"{where} needs the key {self.key!r}; one of {', '.join(sorted(self.classes))}")
+        name = table[self.key]
+        if name not in self.classes:
+            raise ConfigurationError(f"{where}: there is no {self.key} {name!r}{did_you_mean(str(name), self.classes)}")
+        arguments = {
+            key: self.value(value, f"{where} {name}, {key}") for key, value in table.items() if key != self.key
+        }
+        return construct(self.classes[name], arguments, f"{where} {name}")
+
+    def value(self, value: Any, where: str) -> Any:
+        """A value of a table: nested objects, lists, the content of a CSV file, or the plain value itself."""
+        if isinstance(value, Mapping):
+            if self.key in value:
+                return self.build(value, where)
+            return {key: self.value(item, f"{where}, {key}") for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.value(item, where) for item in value]
+        if isinstance(value, str) and value.endswith(".csv"):
+            return read_table(self.configuration.path(value))
+        return value
+
+    @property
+    def classes(self) -> dict[str, type]:
+        """Concrete public classes by name."""
+        return {
+            name: kind
+            for module in self.modules
+            for name in module.__all__
+            if inspect.isclass(kind := getattr(module, name)) and not inspect.isabstract(kind)
+        }
+
+
+def construct(kind: type, arguments: Mapping[str, Any], where: str) -> Any:
+    """`kind(**arguments)`, refusing unknown and missing arguments in words."""
+    parameters = inspect.signature(kind).parameters
+    for key in arguments:
+        if key not in parameters:
+            raise ConfigurationError(f"{where} has no key {key!r}{did_you_mean(key, parameters)}")
+    needed = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in arguments]
+    if needed:
+        raise ConfigurationError(f"{where} needs the key(s) {', '.join(needed)}")
+    try:
+        return kind(**arguments)
+    except (CalibrateError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+def calibrator(configuration: Configuration, previous: pd.Series[float] | None) -> PoolCalibrator:
+    """The calibrator that a configuration describes; `previous` contributions are the base of `Turnover`.
+
+    Raises ConfigurationError naming section, class and key.
+    """
+    from calibrate.calibrator import PoolCalibrator
+
+    program, run = configuration.program, configuration.run
+    program_module = import_module("calibrate.program")
+    layers = _Builder((program_module,), "layer", configuration)
+    arguments: dict[str, Any] = {
+        "n_scenarios": run.n_scenarios,
+        "n_out_of_sample": run.n_out_of_sample,
+        "periods": run.periods,
+        "random_state": run.seed,
+    }
+    if configuration.model:
+        arguments["model"] = _model(configuration)
+    if program.waterfall is not None:
+        waterfall = tuple(layers.build(layer, "[program] waterfall") for layer in program.waterfall)
+        arguments["waterfall"] = construct(program_module.Waterfall, {"layers": waterfall}, "[program] waterfall")
+    if program.minimise is not None:
+        terms = enumerate(program.minimise, 1)
+        arguments["minimise"] = [_priced(configuration, term, f"[[program.minimise]] {n}") for n, term in terms]
+    if configuration.rules is not None:
+        rules = (
+            _rule(configuration, table, f"[[rules]] {n}", previous) for n, table in enumerate(configuration.rules, 1)
+        )
+        arguments["subject_to"] = [rule for rule in rules if rule is not None]
+    return PoolCalibrator(**arguments)
+
+
+def referenced_files(configuration: Configuration) -> list[Path]:
+    """CSV files that the model, the program and the rules name: part of what decides the result."""
+
+    def texts(value: Any) -> list[str]:
+        if isinstance(value, Mapping):
+            return [text for item in value.values() for text in texts(item)]
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [text for item in value for text in texts(item)]
+        return [value] if isinstance(value, str) and value.endswith(".csv") else []
+
+    settings = configuration.settings
+    named = texts([settings["model"], settings["program"], settings["rules"]])
+    return [configuration.path(text) for text in sorted(set(named))]
+
+
+def _model(configuration: Configuration) -> Any:
+    """`[model]` holds the arguments of JointLossModel; a part is a class of the submodule of the same name."""
+    models = import_module("calibrate.models")
+    arguments = {}
+    for part, table in configuration.model.items():
+        room = getattr(models, part, None)
+        modules = (room, models) if isinstance(room, ModuleType) else (models,)
+        builder = _Builder(modules, "family", configuration)
+        is_name = isinstance(table, str) and isinstance(room, ModuleType)
+        arguments[part] = (builder.build if is_name else builder.value)(table, f"[model] {part}")
+    return construct(models.JointLossModel, arguments, "[model]")
+
+
+def _term(configuration: Configuration, table: Mapping[str, Any], where: str) -> Any:
+    return _Builder((import_module("calibrate.program"),), "term", configuration).build(table, where)
+
+
+def _priced(configuration: Configuration, table: Mapping[str, Any], where: str) -> Any:
+    """`price * term`; the price is 1 if not given."""
+    term = _term(configuration, {key: value for key, value in table.items() if key != "price"}, where)
+    try:
+        return table.get("price", 1.0) * term
+    except (CalibrateError, TypeError) as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+def _rule(configuration: Configuration, table: Mapping[str, Any], where: str, previous: pd.Series[float] | None) -> Any:
+    """A fairness rule, or `term <= at_most`. None for a rule about the previous plan when there is none."""
+    if "term" in table:
+        limit = {key: value for key, value in table.items() if key != "at_most"}
+        if "at_most" not in table:
+            raise ConfigurationError(f"{where}: a limit on a term needs the key 'at_most', an amount of money")
+        try:
+            return _term(configuration, limit, where) <= table["at_most"]
+        except (CalibrateError, TypeError) as error:
+            raise ConfigurationError(f"{where}: {error}") from None
+    builder = _Builder((import_module("calibrate.fairness"), import_module("calibrate.program")), "rule", configuration)
+    kind = builder.classes.get(str(table.get("rule")))
+    if kind is not None and PREVIOUS in inspect.signature(kind).parameters and PREVIOUS not in table:
+        return None if previous is None else builder.build({**table, PREVIOUS: previous}, where)
+    return builder.build(table, where)

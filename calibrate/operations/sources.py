@@ -1,0 +1,143 @@
+"""The user's files as a loss history. `LossHistory` checks the numbers; here, that the file is the one meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from calibrate import datasets
+from calibrate.errors import DataError
+from calibrate.history import LossHistory
+from calibrate.operations.config import Configuration, Data, ExposureFile, did_you_mean
+
+__all__ = ["read_history", "read_table"]
+
+
+def read_history(configuration: Configuration) -> LossHistory:
+    """The history that `[data]` speaks of. Raises DataError or ConfigurationError naming file, column and row."""
+    data = configuration.data
+    if data.dataset is not None:
+        return datasets.load(data.dataset)
+    if data.events is not None:
+        return _events(configuration, data, configuration.path(data.events))
+    path = configuration.path(str(data.panel))
+    return _wide_panel(configuration, data, path) if data.member is None else _long_panel(data, path)
+
+
+def read_table(path: Path) -> pd.DataFrame | pd.Series[Any]:
+    """A CSV with names in its first column: a Series if one column follows, else a DataFrame."""
+    frame = _read(path)
+    if frame.shape[1] < 2:
+        raise DataError(f"{path} has one column, expected names in the first and numbers in the others")
+    table = frame.set_index(frame.columns[0])
+    return table.iloc[:, 0] if table.shape[1] == 1 else table
+
+
+def _events(configuration: Configuration, data: Data, path: Path) -> LossHistory:
+    columns = {"date": data.date or "date", "member": data.member or "member", "loss": data.loss or "loss"}
+    segment = [] if data.segment is None else [data.segment]
+    return LossHistory.from_events(
+        _with_columns(path, [*columns.values(), *segment]),
+        date=columns["date"],
+        member=columns["member"],
+        loss=columns["loss"],
+        segment=data.segment,
+        exposures=_exposures(configuration, data),
+        period=data.period or "M",
+        currency=data.currency,
+        start=None if data.start is None else str(data.start),
+        end=None if data.end is None else str(data.end),
+    )
+
+
+def _wide_panel(configuration: Configuration, data: Data, path: Path) -> LossHistory:
+    return LossHistory.from_panel(
+        _wide(path, data.period), exposures=_exposures(configuration, data), currency=data.currency
+    )
+
+
+def _long_panel(data: Data, path: Path) -> LossHistory:
+    """Cells that the file does not have stay missing: `LossHistory` names them."""
+    date, member, loss = str(data.date), str(data.member), str(data.loss)
+    segment = [] if data.segment is None else [data.segment]
+    optional = [] if data.exposure is None else [data.exposure]
+    frame = _with_columns(path, [date, member, loss, *segment, *optional])
+    losses = _pivot(frame, path, date, [member, *segment], loss, data.period)
+    exposures = None
+    if data.exposure is not None:
+        cells = frame.drop_duplicates([date, member]) if segment else frame
+        exposures = _pivot(cells, path, date, [member], data.exposure, data.period)
+    return LossHistory.from_panel(losses, exposures=exposures, currency=data.currency)
+
+
+def _exposures(configuration: Configuration, data: Data) -> pd.DataFrame | None:
+    if data.exposures is None:
+        return None
+    period = data.period or ("M" if data.events is not None else None)
+    if isinstance(data.exposures, ExposureFile):
+        source = data.exposures
+        path = configuration.path(source.file)
+        frame = _with_columns(path, [source.date, source.member, source.exposure])
+        return _pivot(frame, path, source.date, [source.member], source.exposure, period)
+    return _wide(configuration.path(data.exposures), period)
+
+
+def _wide(path: Path, period: str | None) -> pd.DataFrame:
+    frame = _read(path)
+    if frame.shape[1] < 2:
+        raise DataError(f"{path} has one column, expected periods in the first and a column for each member after it")
+    table = frame.set_index(frame.columns[0])
+    table.index = _periods(table.index, path, str(frame.columns[0]), period)
+    return table
+
+
+def _pivot(
+    frame: pd.DataFrame, path: Path, date: str, names: Sequence[str], value: str, period: str | None
+) -> pd.DataFrame:
+    keys = [date, *names]
+    twice = frame.index[frame.duplicated(keys)]
+    if len(twice):
+        cell = ", ".join(f"{key} {frame.loc[twice[0], key]!r}" for key in keys)
+        raise DataError(
+            f"{path}, line {twice[0] + 2}: {cell} occurs twice; expected one row for each {', '.join(keys)}"
+        )
+    wide = frame.set_index(keys)[value].unstack(list(names))  # noqa: PD010 (duplicates are refused above)
+    wide.index = _periods(wide.index, path, date, period)
+    return wide.sort_index()
+
+
+def _periods(values: pd.Index[Any], path: Path, column: str, period: str | None) -> pd.PeriodIndex:
+    try:
+        return pd.PeriodIndex([pd.Period(str(value), freq=period) for value in values], name="period")
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{path}: column {column!r} must hold periods such as 1988, 2024-03 or 2024Q1 (one kind; "
+            f"state [data] period if they are days): {error}"
+        ) from None
+
+
+def _with_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    frame = _read(path)
+    faults = [
+        f"{path} has no column {column!r}{did_you_mean(column, map(str, frame.columns))}"
+        for column in columns
+        if column not in frame.columns
+    ]
+    if faults:
+        raise DataError(faults)
+    return frame
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path)
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} cannot be read as a CSV file: {error}") from None
+    if frame.empty:
+        raise DataError(f"{path} has no rows")
+    return frame
