@@ -33,16 +33,18 @@ def load_cas_commercial_auto() -> LossHistory:
     """
     table = pd.read_csv(_clrd_path())
     latest = table.loc[(table["LOB"] == "comauto") & (table["DevelopmentYear"] == YEARS[-1])]
-    premiums = _by_year(latest, "EarnedPremNet")
-    pool = premiums.columns[(premiums > LEAST_PREMIUM).all()]
-    if len(pool) == 0:
+    in_all = latest.loc[latest["EarnedPremNet"] > LEAST_PREMIUM].groupby("GRCODE")["AccidentYear"].nunique() == len(
+        YEARS
+    )
+    pool = latest.loc[latest["GRCODE"].isin(in_all.index[in_all])]
+    if pool.empty:
         raise DataError(
             f"{_clrd_path()} holds no company with net premium above USD {LEAST_PREMIUM} thousand in all of "
             f"{YEARS[0]}-{YEARS[-1]}, expected 46; install chainladder 0.10.1"
         )
-    dollars = 1000.0
-    losses = _by_year(latest, "IncurLoss")[pool]
-    return LossHistory.from_panel(losses * dollars, exposures=premiums[pool] * dollars, currency="USD")
+    return LossHistory.from_panel(
+        _by_year(pool, "IncurLoss"), exposures=_by_year(pool, "EarnedPremNet"), currency="USD"
+    )
 
 
 def load_crypto_venue() -> LossHistory:
@@ -134,8 +136,7 @@ def _clrd_path() -> Path:
 
 
 def _by_year(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Accident years x companies; companies without all ten years drop out."""
+    """Accident years x companies, USD."""
+    dollars = 1000.0  # the table is in thousands
     wide = table.pivot(index="AccidentYear", columns="GRNAME", values=column)  # noqa: PD010 (it refuses duplicates)
-    wide = wide.reindex(YEARS).dropna(axis="columns")
-    wide.index = pd.PeriodIndex([str(year) for year in wide.index], freq="Y", name="period")
-    return wide.rename_axis(columns="member").astype(float)
+    return wide.rename_axis(index="period", columns="member") * dollars

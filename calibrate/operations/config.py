@@ -37,7 +37,7 @@ class Data(_Section):
 
     A panel is wide (first column the period, then a column for each member) unless `member` and `loss` name columns of
     a long one. `exposures` of events is a wide file, or a table that names the columns of a long one; `exposure` is a
-    column of a long panel. `period` is "M" for events and read off the dates of a panel, unless given.
+    column of a long panel. `period`, `start` and `end` are about events.
     """
 
     dataset: str | None = None
@@ -49,10 +49,11 @@ class Data(_Section):
     segment: str | None = None
     exposure: str | None = None
     exposures: str | ExposureFile | None = None
-    period: Literal["D", "W", "M", "Q", "Y"] | None = None
+    period: Literal["D", "W", "M", "Q", "Y"] = "M"
     currency: str = "USD"
     start: Day | None = None
     end: Day | None = None
+    confirm_unit_jumps: list[str] = Field(default_factory=list)
 
 
 class Program(_Section):
@@ -209,7 +210,7 @@ def _data_faults(data: Data) -> list[str]:
     useless = {
         "dataset": given - {"dataset"},
         "events": given & {"exposure"},
-        "panel": given & {"start", "end"} | (given & {"exposures"} if long_panel else set()),
+        "panel": given & {"period", "start", "end"} | (given & {"exposures"} if long_panel else set()),
     }[sources[0]]
     faults = [f"[data] {key} has no meaning together with {sources[0]!r}; leave it out" for key in sorted(useless)]
     if sources[0] == "panel" and long_panel and not {"date", "member", "loss"} <= given:

@@ -46,17 +46,16 @@ def _events(configuration: Configuration, data: Data, path: Path) -> LossHistory
         loss=columns["loss"],
         segment=data.segment,
         exposures=_exposures(configuration, data),
-        period=data.period or "M",
+        period=data.period,
         currency=data.currency,
         start=None if data.start is None else str(data.start),
         end=None if data.end is None else str(data.end),
+        confirm_unit_jumps=data.confirm_unit_jumps,
     )
 
 
 def _wide_panel(configuration: Configuration, data: Data, path: Path) -> LossHistory:
-    return LossHistory.from_panel(
-        _wide(path, data.period), exposures=_exposures(configuration, data), currency=data.currency
-    )
+    return LossHistory.from_panel(_wide(path), exposures=_exposures(configuration, data), currency=data.currency)
 
 
 def _long_panel(data: Data, path: Path) -> LossHistory:
@@ -65,38 +64,35 @@ def _long_panel(data: Data, path: Path) -> LossHistory:
     segment = [] if data.segment is None else [data.segment]
     optional = [] if data.exposure is None else [data.exposure]
     frame = _with_columns(path, [date, member, loss, *segment, *optional])
-    losses = _pivot(frame, path, date, [member, *segment], loss, data.period)
+    losses = _pivot(frame, path, date, [member, *segment], loss)
     exposures = None
     if data.exposure is not None:
         cells = frame.drop_duplicates([date, member]) if segment else frame
-        exposures = _pivot(cells, path, date, [member], data.exposure, data.period)
-    return LossHistory.from_panel(losses, exposures=exposures, currency=data.currency)
+        exposures = _pivot(cells, path, date, [member], data.exposure)
+    return LossHistory.from_panel(
+        losses, exposures=exposures, currency=data.currency, confirm_unit_jumps=data.confirm_unit_jumps
+    )
 
 
 def _exposures(configuration: Configuration, data: Data) -> pd.DataFrame | None:
     if data.exposures is None:
         return None
-    period = data.period or ("M" if data.events is not None else None)
     if isinstance(data.exposures, ExposureFile):
         source = data.exposures
         path = configuration.path(source.file)
         frame = _with_columns(path, [source.date, source.member, source.exposure])
-        return _pivot(frame, path, source.date, [source.member], source.exposure, period)
-    return _wide(configuration.path(data.exposures), period)
+        return _pivot(frame, path, source.date, [source.member], source.exposure)
+    return _wide(configuration.path(data.exposures))
 
 
-def _wide(path: Path, period: str | None) -> pd.DataFrame:
+def _wide(path: Path) -> pd.DataFrame:
     frame = _read(path)
     if frame.shape[1] < 2:
         raise DataError(f"{path} has one column, expected periods in the first and a column for each member after it")
-    table = frame.set_index(frame.columns[0])
-    table.index = _periods(table.index, path, str(frame.columns[0]), period)
-    return table
+    return frame.set_index(frame.columns[0])
 
 
-def _pivot(
-    frame: pd.DataFrame, path: Path, date: str, names: Sequence[str], value: str, period: str | None
-) -> pd.DataFrame:
+def _pivot(frame: pd.DataFrame, path: Path, date: str, names: Sequence[str], value: str) -> pd.DataFrame:
     keys = [date, *names]
     twice = frame.index[frame.duplicated(keys)]
     if len(twice):
@@ -104,19 +100,7 @@ def _pivot(
         raise DataError(
             f"{path}, line {twice[0] + 2}: {cell} occurs twice; expected one row for each {', '.join(keys)}"
         )
-    wide = frame.set_index(keys)[value].unstack(list(names))  # noqa: PD010 (duplicates are refused above)
-    wide.index = _periods(wide.index, path, date, period)
-    return wide.sort_index()
-
-
-def _periods(values: pd.Index[Any], path: Path, column: str, period: str | None) -> pd.PeriodIndex:
-    try:
-        return pd.PeriodIndex([pd.Period(str(value), freq=period) for value in values], name="period")
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}: column {column!r} must hold periods such as 1988, 2024-03 or 2024Q1 (one kind; "
-            f"state [data] period if they are days): {error}"
-        ) from None
+    return frame.set_index(keys)[value].unstack(list(names))  # noqa: PD010 (duplicates are refused above)
 
 
 def _with_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
