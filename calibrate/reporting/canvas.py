@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
@@ -20,7 +21,7 @@ Label = Callable[[object], str]
 
 INK, MUTED, GRID = "#1a1a1e", "#5c5c66", "#d9d9de"
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#9a5ea1"  # apart for colour-blind readers
-_SCALES = {1e3: "in thousands", 1e6: "in millions", 1e9: "in billions"}
+_SCALES = {1e6: "in millions", 1e9: "in billions"}
 
 
 def drawable(name: object) -> str:
@@ -43,7 +44,7 @@ def axes_of(figure: Figure, rows: int = 1) -> list[Axes]:
 def scale(largest: float, currency: str, label: Label) -> tuple[float, str]:
     """A power of a thousand to divide amounts by, and the unit to write at the axis."""
     unit = label(currency)
-    if largest == 0 or 1e-3 <= largest < 1e5 or not math.isfinite(largest):
+    if largest == 0 or 1e-3 <= largest < 1e6 or not math.isfinite(largest):
         return 1.0, unit
     power = 3 * math.floor(math.log10(largest) / 3)
     factor = float(f"1e{power}")
@@ -59,8 +60,11 @@ def money_axis(axes: Axes, text: str) -> None:
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Legend above the axes."""
+    """Legend above the axes, bars first."""
     handles, labels = axes.get_legend_handles_labels()
+    bars = [k for k, handle in enumerate(handles) if isinstance(handle, BarContainer)]
+    order = bars + [k for k in range(len(handles)) if k not in bars]
+    handles, labels = [handles[k] for k in order], [labels[k] for k in order]
     if handles:
         columns = 3 if max(map(len, labels)) < 30 else 2
         figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)

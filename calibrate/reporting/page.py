@@ -36,6 +36,7 @@ def html(calibration: Calibration, previous: Calibration | None = None) -> str:
         risk=tables.risk(calibration).reset_index(names="term").to_dict("records"),
         fairness=tables.fairness(calibration).reset_index(names="rule").to_dict("records"),
         moves=[] if previous is None else tables.moves(calibration, previous).reset_index().to_dict("records"),
+        tolerance=1e-6 * max(calibration.total, float(calibration.members["expected_loss"].sum())),  # of rounding
         provenance=list(_flat(calibration.provenance)),
     )
 

@@ -100,7 +100,7 @@ def loss_curve(calibration: Calibration, *, label: Label = drawable) -> Figure:
 def risk(calibration: Calibration, *, label: Label = drawable) -> Figure:
     """Each risk term in-sample (hollow) and out-of-sample with its 95 % interval, on its own scale from zero."""
     table = calibration.risk
-    figure = Figure(figsize=(8.4, 0.95 * len(table) + 0.7), layout="constrained")
+    figure = Figure(figsize=(8.4, 0.85 * len(table) + 0.6), layout="constrained")
     for k, (axes, (name, row)) in enumerate(zip(axes_of(figure, len(table)), table.iterrows(), strict=True)):
         shown = row[["in_sample", "out_of_sample", "lower", "upper"]].astype(float)
         largest = float(shown.abs().max()) if shown.notna().any() else 0.0
@@ -138,7 +138,7 @@ def moves(calibration: Calibration, previous: Calibration, *, label: Label = dra
 
 def _rows_figure(names: list[str]) -> tuple[Figure, Axes]:
     """One row for each name, first on top."""
-    figure = Figure(figsize=(8.4, 0.235 * len(names) + 1.4), layout="constrained")
+    figure = Figure(figsize=(8.4, 0.21 * len(names) + 1.4), layout="constrained")
     (axes,) = axes_of(figure)
     axes.set_yticks(np.arange(len(names)), labels=names)
     axes.set_ylim(len(names) - 0.4, -0.6)

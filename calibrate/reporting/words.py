@@ -10,7 +10,7 @@ from decimal import Decimal
 
 __all__ = ["money", "percent", "plain", "rule", "shadow_price", "shorten", "term"]
 
-DASH = "–"
+DASH, NBSP = "–", "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # What a rule says, by its class. {x} is the parameter as written, {x%} the same in percent.
@@ -60,11 +60,11 @@ def percent(share: float) -> str:
     """A share in percent, two decimals below ten.
 
     >>> percent(0.1234), percent(0.01234), percent(float("nan"))
-    ('12.3 %', '1.23 %', '–')
+    ('12.3\xa0%', '1.23\xa0%', '–')
     """
     if not math.isfinite(share):
         return DASH
-    return f"{100 * share:,.{2 if abs(share) < 0.1 else 1}f} %"
+    return f"{100 * share:,.{2 if abs(share) < 0.1 else 1}f}{NBSP}%"
 
 
 def plain(name: object) -> str:
@@ -87,21 +87,21 @@ def term(name: str) -> str:
     """A risk term in words.
 
     >>> term("CVaR 99.5% of shortfall")
-    'average shortfall in the worst 0.5 % of periods (CVaR 99.5 %)'
+    'average shortfall in the worst 0.5\xa0% of periods (CVaR 99.5\xa0%)'
     """
     found = re.fullmatch(r"CVaR ([\d.]+) ?% of (\w+)(?: loss)?", name)
     if not found:
         return plain(name)
     worst = (100 - Decimal(found[1])).normalize()
     what = "mutualised loss" if found[2] == "mutualised" else found[2]
-    return f"average {what} in the worst {worst:f} % of periods (CVaR {found[1]} %)"
+    return f"average {what} in the worst {worst:f}{NBSP}% of periods (CVaR {found[1]}{NBSP}%)"
 
 
 def rule(text: str) -> str:
     """A rule in words, from the text that names it; the text itself where it says more than we know.
 
     >>> rule("ShareCap(cap=0.125)")
-    'Nobody pays more than 12.5 % of all contributions'
+    'Nobody pays more than 12.5\xa0% of all contributions'
     """
     sentence = _RULES.get(text.partition("(")[0].strip())
     if sentence is None:
@@ -111,7 +111,7 @@ def rule(text: str) -> str:
     if any(name not in values for name in wanted):
         return plain(text)
     for name in wanted:
-        sentence = sentence.replace(f"{{{name}%}}", f"{100 * values[name]:g} %").replace(f"{{{name}}}", money(values[name]))
+        sentence = sentence.replace(f"{{{name}%}}", f"{100 * values[name]:g}{NBSP}%").replace(f"{{{name}}}", money(values[name]))
     return sentence
 
 
