@@ -1,0 +1,179 @@
+"""From decisions to the published calibration: everything is measured again on the plan itself, nothing is taken from a solver."""
+
+from __future__ import annotations
+
+import math
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pandas as pd
+
+from calibrate.calibration import Calibration
+from calibrate.errors import ProblemError, SolverError
+from calibrate.program.form import Floats, Parts, Program, Solution
+from calibrate.program.plan import Plan
+from calibrate.program.risk import CostTerm, CVaR, ExpectedLoss, Kind, RiskTerm
+from calibrate.program.tail import cvar, value_at_risk
+from calibrate.program.waterfall import Cascade
+from calibrate.scenarios import Scenarios
+
+__all__ = ["answer"]
+
+NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
+FEWEST_IN_TAIL = 100  # scenarios; below it the normal interval of a CVaR misleads and is not printed
+CURVE_POINTS = 200
+FEASIBLE = 1e-6  # of contributions and reserves
+
+
+def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:
+    """Measure the plan and write it down."""
+    plan = program.plan(cp.Constant(solution.x))
+    cascade = program.cascade(solution.x)
+    scenarios = program.pool.scenarios
+    left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
+    objective = _total(program, program.objective, plan, left)
+    return Calibration(
+        contributions=pd.Series(program.unit * solution.x[: program.n_cells], index=scenarios.columns),
+        reserves=pd.Series(
+            program.unit * solution.x[program.n_cells :],
+            index=pd.Index(program.reserve_names, name="reserve", dtype=object),
+        ),
+        risk=_risk_table(program, cascade, left, fresh),
+        fairness=_fairness_table(program, plan, left, solution),
+        members=_members(program, plan),
+        loss_curve=_loss_curve(program, left),
+        objective=objective,
+        lower_bound=min(solution.lower_bound, objective),
+        currency=scenarios.currency,
+        provenance=_provenance(program, solution, tolerance, fresh),
+    )
+
+
+def _kinds(program: Program) -> tuple[Kind, ...]:
+    return ("shortfall", "mutualised") if program.waterfall.defaulter_pays else ("shortfall",)
+
+
+def _left(cascade: Cascade, kind: Kind, scenarios: Scenarios) -> Floats:
+    return cascade.leaves(kind, scenarios.cube, scenarios.collateral)
+
+
+def _total(program: Program, parts: Parts, plan: Plan, left: dict[Kind, Floats]) -> float:
+    p = program.pool.scenarios.probabilities
+    return sum(
+        price * (float(part.amount(plan).value) if isinstance(part, CostTerm) else cvar(left[part.of], p, part.level))
+        for price, part in parts
+    )
+
+
+def _risk_table(program: Program, cascade: Cascade, left: dict[Kind, Floats], fresh: Scenarios | None) -> pd.DataFrame:
+    """Every level that the program uses, of every kind that the waterfall defines, and the expected losses."""
+    scenarios = program.pool.scenarios
+    if fresh is not None and (fresh.members, fresh.segments) != (scenarios.members, scenarios.segments):
+        raise ProblemError("out_of_sample has other members or segments than the scenarios of the problem")
+    levels = sorted({term.level for term in program.risk_terms if term.level > 0}, reverse=True) or [0.99]
+    terms: list[RiskTerm] = [CVaR(level, of=kind) for level in levels for kind in left]
+    terms += [ExpectedLoss(of=kind) for kind in left]
+    new = {} if fresh is None else {kind: _left(cascade, kind, fresh) for kind in left}
+    rows = []
+    for term in terms:
+        p = scenarios.probabilities
+        inside = cvar(left[term.of], p, term.level)
+        outside = math.nan
+        values = left[term.of]
+        if fresh is not None:
+            values, p = new[term.of], fresh.probabilities
+            outside = cvar(values, p, term.level)
+        error = _standard_error(values, p, term.level)
+        centre = inside if fresh is None else outside
+        rows.append((inside, outside, error, max(centre - NORMAL_95 * error, 0.0), centre + NORMAL_95 * error))
+    columns = ["in_sample", "out_of_sample", "standard_error", "lower", "upper"]
+    return pd.DataFrame(rows, columns=columns, index=pd.Index(map(str, terms), name="term", dtype=object), dtype=float)
+
+
+def _standard_error(values: Floats, p: Floats, level: float) -> float:
+    """Of a weighted CVaR, from its influence `t + (Y - t)+ / (1 - level)`; NaN where the tail has too few scenarios.
+
+    With `t` the value at risk the estimate is an average of the influences to first order (Trindade et al. 2007).
+    """
+    in_tail = (1 - level) / float((p**2).sum())
+    if in_tail < FEWEST_IN_TAIL:
+        return math.nan
+    edge = value_at_risk(values, p, level)
+    influence = edge + np.maximum(values - edge, 0.0) / (1 - level)
+    return float(np.sqrt(np.sum(p**2 * (influence - p @ influence) ** 2)))
+
+
+def _fairness_table(program: Program, plan: Plan, left: dict[Kind, Floats], solution: Solution) -> pd.DataFrame:
+    """Rules, then limits: the worst gap of each, measured on the plan."""
+    unit = program.unit * max(float(solution.x.sum()), 1e-12)
+    rows = []
+    gaps = [float(np.max(rule.gap(plan).value)) for rule in program.rules]
+    gaps += [_total(program, limit.term.parts, plan, left) - limit.amount for limit in program.limits]
+    conditions = (*program.rules, *program.limits)
+    for rule, gap, shadow in zip(conditions, gaps, solution.shadow_prices, strict=True):
+        if gap > FEASIBLE * max(unit, program.unit):
+            raise SolverError(
+                f"the plan misses {rule} by {gap:,.6g} {program.pool.scenarios.currency}; "
+                f"attempts: {'; '.join(map(str, solution.attempts))}"
+            )
+        rows.append((gap, gap >= -FEASIBLE * unit, shadow))
+    index = pd.Index([str(one) for one in conditions], name="rule", dtype=object)
+    frame = pd.DataFrame(rows, columns=["gap", "binding", "shadow_price"], index=index)
+    return frame.astype({"gap": float, "binding": bool, "shadow_price": float})
+
+
+def _members(program: Program, plan: Plan) -> pd.DataFrame:
+    pool = program.pool
+    paid = np.asarray(plan.contributions.value)
+    level = max((term.level for term in program.risk_terms), default=0.99)
+    return pd.DataFrame(
+        {
+            "contribution": paid,
+            "weight": paid / paid.sum() if paid.sum() > 0 else paid,
+            "expected_loss": pool.expected_losses,
+            "standalone_risk": pool.standalone_risk(level),
+            "exposure": np.full(len(paid), np.nan) if pool.exposures is None else pool.exposures,
+            "reference": program.reference.reshape(len(paid), -1).sum(axis=1),
+        },
+        index=pd.Index(pool.members, name="member", dtype=object),
+    )
+
+
+def _loss_curve(program: Program, left: dict[Kind, Floats]) -> pd.DataFrame:
+    """Quantiles of gross loss and of what is left, at exceedance probabilities that crowd in the tail."""
+    scenarios = program.pool.scenarios
+    p = scenarios.probabilities
+    finest = max(1 / len(scenarios), 1e-9)
+    exceedance = np.geomspace(1.0, finest, CURVE_POINTS)
+    columns = {
+        "loss": scenarios.losses.sum(axis=1),
+        **{kind: left[kind] for kind in ("mutualised", "shortfall") if kind in left},
+    }
+    curves = {name: _quantiles(values, p, exceedance) for name, values in columns.items()}
+    return pd.DataFrame(curves, index=pd.Index(exceedance, name="probability"))
+
+
+def _quantiles(values: Floats, p: Floats, exceedance: Floats) -> Floats:
+    order = np.argsort(values)[::-1]
+    mass = np.cumsum(p[order])
+    at = np.minimum(np.searchsorted(mass, exceedance * (1 - 1e-12)), len(values) - 1)
+    return values[order][at]
+
+
+def _provenance(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> dict[str, Any]:
+    scenarios = program.pool.scenarios
+    packages = ("calibrate", "cvxpy", "clarabel", "highspy", "numpy", "pandas", "scipy")
+    return {
+        "scenarios": {"count": len(scenarios), "sha256": scenarios.digest},
+        "out_of_sample": None if fresh is None else {"count": len(fresh), "sha256": fresh.digest},
+        "waterfall": [repr(layer) for layer in program.waterfall.layers],
+        "minimise": [f"{price:g} * {part}" for price, part in program.objective],
+        "subject_to": [str(one) for one in (*program.rules, *program.limits)],
+        "tolerance": tolerance,
+        "unit": program.unit,
+        "attempts": [str(attempt) for attempt in solution.attempts],
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+    }

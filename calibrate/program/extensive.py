@@ -1,0 +1,196 @@
+"""The extensive program: a variable for every scenario, member and segment with a loss, written in cvxpy.
+
+The reference for everything faster, and the way for tiny pools. Variables stand only where there is a loss.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from calibrate.errors import ProblemError, SolverError
+from calibrate.program.form import Attempt, Floats, Program, Solution
+from calibrate.program.plan import Plan
+from calibrate.program.risk import CostTerm, RiskTerm
+from calibrate.program.waterfall import Stage
+
+__all__ = ["Extensive", "Infeasible", "solve_extensive"]
+
+logger = logging.getLogger(__name__)
+
+SOLVERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        cp.CLARABEL,
+        {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10, "max_iter": 500, "time_limit": 900.0},
+    ),
+    (cp.HIGHS, {"time_limit": 900.0}),
+)
+
+
+class Infeasible(Exception):  # noqa: N818 (not an error yet: the rules are asked which of them conflict)
+    """A solver claims that no plan satisfies the constraints."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extensive:
+    """The parts of the extensive program, in units; `constraints` tie the auxiliary variables to the losses."""
+
+    x: cp.Variable
+    plan: Plan
+    objective: cp.Expression
+    constraints: list[cp.Constraint]
+    gaps: list[cp.Expression]
+
+    @classmethod
+    def of(cls, program: Program) -> Extensive:
+        """Write a program down; `gaps` runs over the rules, then the limits."""
+        program.check()
+        x = cp.Variable(program.size, nonneg=True)
+        plan = program.plan(x)
+        writer = _Writer(program, plan)
+        objective = writer.total(program.objective)
+        gaps = [rule.gap(plan) / program.unit for rule in program.rules]
+        gaps += [writer.total(limit.term.parts) - limit.amount / program.unit for limit in program.limits]
+        return cls(x, plan, objective, writer.constraints, gaps)
+
+
+class _Writer:
+    """Writes each risk term once, as an expression in units with its auxiliary variables."""
+
+    def __init__(self, program: Program, plan: Plan) -> None:
+        self.program, self.plan = program, plan
+        self.constraints: list[cp.Constraint] = []
+        self._risks = {term: self._cvar(term, self._left(term.of)) for term in program.risk_terms}
+
+    def total(self, parts: tuple[tuple[float, RiskTerm | CostTerm], ...]) -> cp.Expression:
+        """Prices times terms, in units."""
+        total: cp.Expression = cp.Constant(0.0)
+        for price, part in parts:
+            amount = part.amount(self.plan) / self.program.unit if isinstance(part, CostTerm) else self._risks[part]
+            total = total + price * amount
+        return total
+
+    def _cvar(self, term: RiskTerm, left: cp.Expression) -> cp.Expression:
+        """`min_t t + E[(Y - t)+] / (1 - level)`; `t >= 0` as `Y >= 0`, hence `Y` may be taken without its last `(.)+`."""
+        t, z = cp.Variable(nonneg=True), cp.Variable(left.shape, nonneg=True)
+        self.constraints.append(z >= left - t)
+        return t + (self.program.pool.scenarios.probabilities / (1 - term.level)) @ z
+
+    def _left(self, kind: str) -> cp.Expression:
+        """What the waterfall leaves before the last `(.)+`, in units, a scenario an entry."""
+        program, scenarios = self.program, self.program.pool.scenarios
+        n, k = len(scenarios), len(scenarios.segments)
+        segment, pool = (self._amount(stage) for stage in (Stage.SEGMENT, Stage.POOL))
+        own = self._amount(Stage.MEMBER)
+        own = self.plan.cells / program.unit if own is None else own
+        beyond = self._excess(own) if kind == "mutualised" else self._balance(own)
+        if segment is not None:
+            beyond = beyond - cp.reshape(cp.hstack([segment] * n), (n, k), order="C") if k > 1 else beyond - segment[0]
+        if k > 1:
+            left = cp.Variable((n, k), nonneg=True)
+            self.constraints.append(left >= beyond)
+            beyond = cp.sum(left, axis=1)
+        else:
+            beyond = cp.reshape(beyond, (n,), order="C")
+        return beyond if pool is None else beyond - pool
+
+    def _amount(self, stage: Stage) -> cp.Expression | None:
+        amount = self.program.waterfall.amount(stage, self.plan)
+        return None if amount is None else amount / self.program.unit
+
+    def _excess(self, own: cp.Expression) -> cp.Expression:
+        """`sum_i (L - a c)+` by scenario and segment, with a variable for each positive loss."""
+        scenarios = self.program.pool.scenarios
+        n, k = len(scenarios), len(scenarios.segments)
+        s, j = np.nonzero(scenarios.losses)
+        if not s.size:
+            return cp.Constant(np.zeros((n, k)))
+        i = j // k
+        worth = np.ones(s.size) if scenarios.collateral is None else scenarios.collateral[s, i]
+        pick = sp.csr_matrix((worth, (np.arange(s.size), j)), shape=(s.size, self.program.n_cells))
+        excess = cp.Variable(s.size, nonneg=True)
+        own_flat = cp.reshape(own, (self.program.n_cells,), order="C")
+        self.constraints.append(excess >= scenarios.losses[s, j] / self.program.unit - pick @ own_flat)
+        add = sp.csr_matrix((np.ones(s.size), (s * k + j % k, np.arange(s.size))), shape=(n * k, s.size))
+        return cp.reshape(add @ excess, (n, k), order="C")
+
+    def _balance(self, own: cp.Expression) -> cp.Expression:
+        """`sum_i (L - a c)` by scenario and segment."""
+        scenarios = self.program.pool.scenarios
+        n = len(scenarios)
+        gross = scenarios.cube.sum(axis=1) / self.program.unit
+        if scenarios.collateral is None:
+            paid = cp.reshape(cp.sum(own, axis=0), (1, own.shape[1]), order="C")
+            return gross - np.ones((n, 1)) @ paid
+        return gross - scenarios.collateral @ own
+
+
+def solve_extensive(program: Program, tolerance: float) -> Solution:
+    """Optimum, shadow prices, and among the optimal plans (within a tenth of `tolerance`) the one closest to the reference.
+
+    Raises `Infeasible` for the caller to explain, ProblemError when unbounded, SolverError when nothing was proven.
+    """
+    parts = Extensive.of(program)
+    rows = [gap <= 0 for gap in parts.gaps]
+    optimum = cp.Problem(cp.Minimize(parts.objective), parts.constraints + rows)
+    attempts = run(optimum, "optimum")
+    best, x = float(optimum.value), np.array(parts.x.value)
+    shadows = tuple(float(np.sum(np.abs(row.dual_value))) for row in rows)
+    slack = 0.1 * tolerance * abs(best) + 1e-12
+    closest = cp.Problem(
+        cp.Minimize(distance(program, parts.x)), [*parts.constraints, *rows, parts.objective <= best + slack]
+    )
+    try:
+        attempts += run(closest, "tie")
+        x = np.array(parts.x.value)
+    except (SolverError, Infeasible) as error:  # the tie stays with the solver, and the provenance says so
+        attempts += (Attempt("tie", f"left to the solver ({error})"),)
+    return Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts)
+
+
+def distance(program: Program, x: cp.Expression) -> cp.Expression:
+    """Relative least squares from the reference; reserves count from zero, in units."""
+    return cp.sum_squares(cp.multiply(weights := reference_weights(program), x) - weights * reference_point(program))
+
+
+def reference_point(program: Program) -> Floats:
+    """The reference in units, zero for reserves."""
+    return np.append(program.reference / program.unit, np.zeros(len(program.reserve_names)))
+
+
+def reference_weights(program: Program) -> Floats:
+    """`1 / reference`, floored at a millionth of its mean; reserves weigh like the whole of the contributions."""
+    target = program.reference / program.unit
+    mean = target.mean() if target.any() else 1.0
+    return np.append(
+        1 / np.maximum(target, 1e-6 * mean), np.full(len(program.reserve_names), 1 / max(target.sum(), mean))
+    )
+
+
+def run(problem: cp.Problem, what: str) -> tuple[Attempt, ...]:
+    """Solve by the ladder of solvers; only `optimal` counts. This is the one place where a status is read."""
+    attempts: list[Attempt] = []
+    for solver, options in SOLVERS:
+        if solver == cp.HIGHS and not problem.is_lp():
+            continue
+        try:
+            problem.solve(solver=solver, **options)
+            status = str(problem.status)
+        except (cp.SolverError, ValueError, ArithmeticError) as error:
+            status = f"failed ({error})"
+        attempts.append(Attempt(f"{what} by {solver}", status))
+        logger.info("%s", attempts[-1])
+        if status == cp.OPTIMAL:
+            return tuple(attempts)
+    statuses = {attempt.status for attempt in attempts}
+    told = "; ".join(map(str, attempts))
+    if statuses & {cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE}:
+        raise Infeasible(told)
+    if statuses & {cp.UNBOUNDED, cp.UNBOUNDED_INACCURATE}:
+        raise ProblemError(f"the objective falls without bound ({told})")
+    raise SolverError(f"no solver proved an optimum: {told}")

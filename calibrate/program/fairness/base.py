@@ -1,0 +1,61 @@
+"""What a fairness rule is."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.errors import ProblemError
+from calibrate.program.plan import Plan
+
+__all__ = ["GeneratedRule", "Rule", "between", "check_number"]
+
+
+class Rule(ABC):
+    """A condition on a plan: `gap(plan) <= 0`, convex, in money and homogeneous in it.
+
+    The one line serves as constraint, as measured gap, for the shadow price, and as slack when rules conflict.
+    """
+
+    @abstractmethod
+    def gap(self, plan: Plan) -> cp.Expression:
+        """Money by which the plan misses the rule, a convex scalar or vector; fair when <= 0.
+
+        Raises ProblemError when the rule names a member, segment or exposure that the pool does not have.
+        """
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+class GeneratedRule(Rule):
+    """A rule with too many rows to write down: rows are added where a plan breaks them."""
+
+    @abstractmethod
+    def refined(self, plan: Plan) -> GeneratedRule | None:
+        """The rule with the rows that a plan of constants breaks, or None if it breaks none."""
+
+
+def between(amount: cp.Expression, target: cp.Expression, band: cp.Expression) -> cp.Expression:
+    """`abs(amount - target) <= band` as two affine rows each: no auxiliary variables, exact duals."""
+    return cp.hstack([amount - target - band, target - amount - band])
+
+
+def check_number(rule: str, name: str, value: object, low: float = 0.0, high: float = math.inf) -> None:
+    """Refuse a parameter that is not a finite number in [low, high]."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(float(value))
+    if not (number and low <= float(value) <= high):  # type: ignore[arg-type]
+        span = f">= {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+        raise ProblemError(f"{rule}: {name} is {value!r}, expected a finite number {span}")
+
+
+def stacked(parts: list[cp.Expression]) -> cp.Expression:
+    """Rows of several vectors as one."""
+    return parts[0] if len(parts) == 1 else cp.hstack(parts)
+
+
+Mask = npt.NDArray[np.bool_]

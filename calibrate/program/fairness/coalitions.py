@@ -1,0 +1,86 @@
+"""Which coalition would leave: an exact search over `2^n - 2` groups by cutting planes.
+
+A coalition `z` in {0,1}^n gains `c.z - rho(z)` by leaving. As `rho(z) = max_q q.(L z)` over tail weights `q`, each `q` gives a
+row `gain <= (c - L'q).z` that is valid for every `z`: a small integer program whose optimum bounds every coalition's gain.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from calibrate.errors import SolverError
+from calibrate.program.tail import tail_weights
+from calibrate.scenarios import Scenarios
+
+__all__ = ["all_coalitions", "most_aggrieved"]
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+TOLERANCE = 1e-7  # of all contributions: a gain below it is no reason to leave
+MOST_ROUNDS = 2000
+
+
+def all_coalitions(n: int) -> Mask:
+    """Masks of all groups but the empty one and the whole pool, shape (2^n - 2, n).
+
+    >>> all_coalitions(6).shape
+    (62, 6)
+    """
+    numbers = np.arange(1, 2**n - 1)
+    return np.asarray((numbers[:, None] >> np.arange(n)) & 1, dtype=bool)
+
+
+def most_aggrieved(contributions: Floats, scenarios: Scenarios, level: float, epsilon: float) -> Mask | None:
+    """A coalition that pays more than `rho(S) + epsilon`, or None once none can (proven by the relaxation or the integers)."""
+    n, unit = len(contributions), float(contributions.sum())
+    if n < 2 or unit <= 0:
+        return None
+    losses, p = scenarios.member_losses / unit, scenarios.probabilities
+    paid, room = contributions / unit, epsilon / unit + TOLERANCE
+
+    def slopes(z: Floats) -> Floats:
+        """`c - L'q` with the tail weights `q` of the group `z`: the row that is tight at `z`."""
+        return paid - tail_weights(losses @ z, p, level) @ losses
+
+    rows = [slopes(np.ones(n))]
+    for integral in (False, True):  # the relaxation is quick, and usually proof enough
+        for _ in range(MOST_ROUNDS):
+            z, bound = _best(np.array(rows), integral)
+            if bound <= room:
+                return None
+            row = slopes(z)
+            if integral and row @ z > room:
+                return z > 0.5
+            if not integral and (rounded := _rounded(z)) is not None and slopes(rounded) @ rounded > room:
+                return rounded > 0.5
+            if row @ z >= bound - 0.1 * TOLERANCE:
+                break  # the relaxation is solved and positive: only the integers can tell
+            rows.append(row)
+    raise SolverError(
+        f"CoalitionStability: the search for an aggrieved coalition did not end within {MOST_ROUNDS} rounds; "
+        "raise epsilon or use IndividualRationality"
+    )
+
+
+def _best(rows: Floats, integral: bool) -> tuple[Floats, float]:
+    """`max gain` with `gain <= row.z` for all rows, `1 <= sum z <= n - 1`."""
+    n = rows.shape[1]
+    cuts = LinearConstraint(np.column_stack([np.ones(len(rows)), -rows]), -np.inf, 0.0)
+    size = LinearConstraint(np.append(0.0, np.ones(n))[None, :], 1.0, n - 1.0)
+    result = milp(
+        np.append(-1.0, np.zeros(n)),
+        constraints=[cuts, size],
+        integrality=np.append(0, np.full(n, int(integral))),
+        bounds=Bounds(np.append(-1e3, np.zeros(n)), np.append(1e3, np.ones(n))),
+    )
+    if result.status != 0:
+        raise SolverError(f"CoalitionStability: the search ended with status {result.status} ({result.message})")
+    z = np.round(result.x[1:]) if integral else result.x[1:]
+    return z, float(-result.fun)
+
+
+def _rounded(z: Floats) -> Floats | None:
+    group = (z > 0.5).astype(float)
+    return group if 0 < group.sum() < len(z) else None

@@ -1,0 +1,191 @@
+"""Limits on amounts: means, caps, floors, budget, concentration, change since the last calibration, cover of defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from calibrate.errors import ProblemError
+from calibrate.program.fairness.base import Rule, check_number, stacked
+from calibrate.program.plan import Plan
+
+__all__ = [
+    "AbilityToPay",
+    "Budget",
+    "ConcentrationLimit",
+    "ContributionFloor",
+    "CoverK",
+    "FundFloor",
+    "Turnover",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class AbilityToPay(Rule):
+    """Within means: `c_i <= share * capital_i`. `capital` in money by member."""
+
+    capital: Mapping[Any, float] | pd.Series[float]
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("AbilityToPay", "share", self.share)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """A row a member."""
+        return plan.contributions - self.share * plan.pool.vector(self.capital, "AbilityToPay: capital")
+
+    def __repr__(self) -> str:
+        return f"AbilityToPay(share={self.share})"
+
+
+@dataclass(frozen=True)
+class ContributionFloor(Rule):
+    """Everybody pays at least `amount`, money."""
+
+    amount: float
+
+    def __post_init__(self) -> None:
+        check_number("ContributionFloor", "amount", self.amount)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """A row a member."""
+        return self.amount - plan.contributions
+
+
+@dataclass(frozen=True)
+class FundFloor(Rule):
+    """All contributions together reach `amount`, money: `C >= amount`."""
+
+    amount: float
+
+    def __post_init__(self) -> None:
+        check_number("FundFloor", "amount", self.amount)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """One row."""
+        return self.amount - plan.total
+
+
+@dataclass(frozen=True)
+class Budget(Rule):
+    """Contributions and reserves together stay within `amount`, money: `C + sum r + r0 <= amount`."""
+
+    amount: float
+
+    def __post_init__(self) -> None:
+        check_number("Budget", "amount", self.amount)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """One row."""
+        return plan.total + plan.reserves - self.amount
+
+
+@dataclass(frozen=True)
+class ConcentrationLimit(Rule):
+    """Herfindahl index of the weights: `norm2(c) <= sqrt(hhi) * C`."""
+
+    hhi: float
+
+    def __post_init__(self) -> None:
+        check_number("ConcentrationLimit", "hhi", self.hhi, high=1.0)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """One row, a second-order cone."""
+        n = len(plan.pool.members)
+        if self.hhi * n < 1 - 1e-12:
+            raise ProblemError(
+                f"{self}: {n} members cannot be less concentrated than 1/{n} = {1 / n:.6g}; "
+                "raise hhi to that value (equal contributions) or above"
+            )
+        return cp.norm2(plan.contributions) - np.sqrt(self.hhi) * plan.total
+
+
+@dataclass(frozen=True, eq=False)
+class Turnover(Rule):
+    """No jolts between calibrations: `abs(c_i - c0_i) <= member * c0_i` and `norm1(c - c0) <= total * C0`.
+
+    `previous` in money by member. A member it does not name is new: exempt from the member's limit, and outside the sum.
+    """
+
+    previous: Mapping[Any, float] | pd.Series[float]
+    member: float | None = None
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.member is None and self.total is None:
+            raise ProblemError(
+                "Turnover: neither member nor total is given, expected at least one limit, such as member=0.2"
+            )
+        for name in ("member", "total"):
+            if getattr(self, name) is not None:
+                check_number("Turnover", name, getattr(self, name))
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """Two rows a member, and one row for the total."""
+        before = pd.Series(self.previous, dtype=float)
+        before.index = before.index.map(str)
+        known = [i for i, name in enumerate(plan.pool.members) if name in before.index]
+        newcomers = {name: 0.0 for name in plan.pool.members if name not in before.index}
+        base = plan.pool.vector(pd.concat([before, pd.Series(newcomers, dtype=float)]), "Turnover: previous")[known]
+        change = plan.contributions[known] - base
+        rows = [] if self.member is None else [change - self.member * base, -change - self.member * base]
+        if self.total is not None:
+            rows.append(cp.reshape(cp.norm1(change) - self.total * base.sum(), (1,), order="C"))
+        return stacked(rows)
+
+    def __repr__(self) -> str:
+        return f"Turnover(member={self.member}, total={self.total})"
+
+
+@dataclass(frozen=True, eq=False)
+class CoverK(Rule):
+    """Survives the `k` largest defaults in every stress scenario (PFMI principle 4, EMIR article 43).
+
+    `sum_largest(max(E_i, c_i), k) <= sum r + r0 + C`, that is: for every group D of k members,
+    `sum_D (E_i - c_i)+ <= reserves + contributions outside D`. `stress` holds losses E in money: a frame or array of
+    stress scenarios x members, or one scenario as a series by member.
+    """
+
+    stress: pd.DataFrame | pd.Series[float] | npt.ArrayLike
+    k: int
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.k, int) and self.k >= 1):
+            raise ProblemError(f"CoverK: k is {self.k!r}, expected a whole number of defaulters >= 1")
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """A row a stress scenario."""
+        losses = self._losses(plan)
+        n = len(plan.pool.members)
+        if self.k > n:
+            raise ProblemError(f"{self}: k is {self.k}, but the pool has {n} members")
+        drawn = [cp.sum_largest(cp.maximum(row, plan.contributions), self.k) for row in losses]
+        return cp.hstack(drawn) - plan.reserves - plan.total
+
+    def _losses(self, plan: Plan) -> npt.NDArray[np.float64]:
+        frame = self.stress.to_frame().T if isinstance(self.stress, pd.Series) else self.stress
+        if isinstance(frame, pd.DataFrame):
+            matrix = np.array(
+                [plan.pool.vector(row, f"CoverK: stress scenario {name}") for name, row in frame.iterrows()]
+            )
+        else:
+            matrix = np.atleast_2d(np.asarray(frame, dtype=float))
+        if (
+            matrix.ndim != 2
+            or matrix.shape[1] != len(plan.pool.members)
+            or not np.isfinite(matrix).all()
+            or (matrix < 0).any()
+        ):
+            raise ProblemError(
+                f"CoverK: stress must be stress scenarios x {len(plan.pool.members)} members, finite and >= 0, got {matrix.shape}"
+            )
+        return matrix
+
+    def __repr__(self) -> str:
+        return f"CoverK(k={self.k})"

@@ -1,0 +1,139 @@
+"""Rules on loadings, contribution over expected loss `c_i / mu_i`. A member who never loses has a fair contribution of 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from calibrate.errors import ProblemError
+from calibrate.program.fairness.base import Rule, between, check_number, stacked
+from calibrate.program.plan import Plan
+
+__all__ = ["CrossSubsidyCap", "GiniLimit", "GroupParity", "LoadingRatio", "SimilarMembers"]
+
+
+@dataclass(frozen=True)
+class LoadingRatio(Rule):
+    """Best and worst loading within a factor: `max_i c_i / mu_i <= limit * min_i c_i / mu_i`."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        check_number("LoadingRatio", "limit", self.limit, low=1.0)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """`M (max - limit min)`: the `t` of "exists t: t mu_i <= c_i <= limit t mu_i" is the smallest loading."""
+        spread = cp.max(plan.loadings) - self.limit * cp.min(plan.loadings) if plan.losing.size else cp.Constant(0.0)
+        return stacked([cp.reshape(spread, (1,), order="C"), *plan.of_lossless])
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarMembers(Rule):
+    """Similar members, similar loading: `abs(c_i / mu_i - c_j / mu_j) <= lipschitz * d_ij * C / M` (Dwork et al. 2012).
+
+    `distance` is a symmetric matrix over the members: a frame labelled by member, or an array in the pool's order.
+    """
+
+    distance: pd.DataFrame | npt.NDArray[np.float64]
+    lipschitz: float
+
+    def __post_init__(self) -> None:
+        check_number("SimilarMembers", "lipschitz", self.lipschitz)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """Two rows a pair, times `M`."""
+        d = self._distances(plan)
+        i, j = np.triu_indices(len(plan.losing), 1)
+        if not i.size:
+            return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
+        reach = self.lipschitz * d[plan.losing[i], plan.losing[j]] * plan.total
+        return stacked([between(plan.loadings[i], plan.loadings[j], reach), *plan.of_lossless])
+
+    def _distances(self, plan: Plan) -> npt.NDArray[np.float64]:
+        n = len(plan.pool.members)
+        frame = self.distance
+        if isinstance(frame, pd.DataFrame):
+            rows = [plan.pool.vector(frame[column], "SimilarMembers: distance") for column in frame.columns]
+            columns = pd.Series(np.arange(len(rows)), index=frame.columns)
+            order = plan.pool.vector(columns, "SimilarMembers: distance (columns)").astype(int)
+            matrix = np.array(rows)[order]
+        else:
+            matrix = np.asarray(frame, dtype=float)
+        if matrix.shape != (n, n) or not np.isfinite(matrix).all() or (matrix < 0).any():
+            raise ProblemError(
+                f"SimilarMembers: distance must be a {n} x {n} matrix of finite numbers >= 0, got {matrix.shape}"
+            )
+        if not np.allclose(matrix, matrix.T):
+            raise ProblemError("SimilarMembers: distance must be symmetric")
+        return matrix
+
+    def __repr__(self) -> str:
+        return f"SimilarMembers(lipschitz={self.lipschitz})"
+
+
+@dataclass(frozen=True, eq=False)
+class GroupParity(Rule):
+    """Groups carry like loadings: `abs(c_G - mu_G C / M) <= tolerance * mu_G C / M` for every group `G`.
+
+    `groups` maps each member to the name of its group.
+    """
+
+    groups: Mapping[Any, str] | pd.Series[str]
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        check_number("GroupParity", "tolerance", self.tolerance)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """Two rows a group."""
+        labels = pd.Series(self.groups)
+        names, codes = np.unique(labels.astype(str), return_inverse=True)
+        code = plan.pool.vector(pd.Series(codes, index=labels.index), "GroupParity: groups").astype(int)
+        membership = np.eye(len(names))[code].T
+        target = (membership @ plan.shares_of_loss) * plan.total
+        return between(membership @ plan.contributions, target, self.tolerance * target)
+
+    def __repr__(self) -> str:
+        return f"GroupParity(groups={len(set(pd.Series(self.groups)))}, tolerance={self.tolerance})"
+
+
+@dataclass(frozen=True)
+class GiniLimit(Rule):
+    """Inequality of loadings `r_i = c_i / mu_i`: `sum_ij abs(r_i - r_j) <= 2 n limit sum_i r_i`, the Gini index."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        check_number("GiniLimit", "limit", self.limit, high=1.0)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """`sum_(i<j) abs(r_i - r_j) / n - limit sum r`, with loadings at the size of the pool, over `n`: money."""
+        n = len(plan.losing)
+        i, j = np.triu_indices(n, 1)
+        if not i.size:
+            return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
+        spread = cp.norm1(plan.loadings[i] - plan.loadings[j]) / n - self.limit * cp.sum(plan.loadings)
+        return stacked([cp.reshape(spread / n, (1,), order="C"), *plan.of_lossless])
+
+
+@dataclass(frozen=True)
+class CrossSubsidyCap(Rule):
+    """Overpayment in all is limited: `sum_i (c_i - (1 + loading) mu_i)+ <= share * C`."""
+
+    share: float
+    loading: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("CrossSubsidyCap", "share", self.share, high=1.0)
+        check_number("CrossSubsidyCap", "loading", self.loading, low=-1.0)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """One row."""
+        fair = (1 + self.loading) * plan.pool.expected_losses
+        return cp.sum(cp.pos(plan.contributions - fair)) - self.share * plan.total

@@ -1,0 +1,85 @@
+"""Rules on the members' shares of all contributions. `C = sum c`, `M = sum mu`, `n` members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from calibrate.errors import ProblemError
+from calibrate.program.fairness.base import Rule, between, check_number
+from calibrate.program.plan import Plan
+
+__all__ = ["ActuarialFairness", "ExposureProportional", "ShareCap", "Solidarity"]
+
+
+@dataclass(frozen=True)
+class ActuarialFairness(Rule):
+    """Shares follow expected losses: `abs(c_i - C mu_i / M) <= band * C mu_i / M`.
+
+    >>> ActuarialFairness(band=0.25)
+    ActuarialFairness(band=0.25)
+    """
+
+    band: float
+
+    def __post_init__(self) -> None:
+        check_number("ActuarialFairness", "band", self.band)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """Two rows a member."""
+        target = plan.shares_of_loss * plan.total
+        return between(plan.contributions, target, self.band * target)
+
+
+@dataclass(frozen=True)
+class ExposureProportional(Rule):
+    """Shares follow exposure (EMIR article 42(2)): `abs(c_i - C e_i / E) <= band * C e_i / E`."""
+
+    band: float
+
+    def __post_init__(self) -> None:
+        check_number("ExposureProportional", "band", self.band)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """Two rows a member."""
+        exposures = plan.pool.exposures
+        if exposures is None:
+            raise ProblemError(f"{self} needs exposures, but the pool has none; pass exposures= to PoolProblem")
+        if not exposures.sum() > 0:
+            raise ProblemError(f"{self}: the exposures sum to {exposures.sum()}, expected a positive sum")
+        target = exposures / exposures.sum() * plan.total
+        return between(plan.contributions, target, self.band * target)
+
+
+@dataclass(frozen=True)
+class Solidarity(Rule):
+    """Shares blend own risk and an equal split: target weight `(1 - share) mu_i / M + share / n`, within `band`."""
+
+    share: float
+    band: float
+
+    def __post_init__(self) -> None:
+        check_number("Solidarity", "share", self.share, high=1.0)
+        check_number("Solidarity", "band", self.band)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """Two rows a member."""
+        blend = (1 - self.share) * plan.shares_of_loss + self.share / len(plan.pool.members)
+        target = blend * plan.total
+        return between(plan.contributions, target, self.band * target)
+
+
+@dataclass(frozen=True)
+class ShareCap(Rule):
+    """Nobody pays more than a share of all contributions: `c_i <= cap * C`."""
+
+    cap: float
+
+    def __post_init__(self) -> None:
+        check_number("ShareCap", "cap", self.cap, high=1.0)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """A row a member."""
+        return plan.contributions - self.cap * plan.total * np.ones(len(plan.pool.members))

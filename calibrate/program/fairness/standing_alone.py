@@ -1,0 +1,90 @@
+"""Rules that compare with standing alone, or leaving together: `rho` is the CVaR of a gross loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.program.fairness.base import GeneratedRule, Mask, Rule, check_number
+from calibrate.program.fairness.coalitions import all_coalitions, most_aggrieved
+from calibrate.program.plan import Plan
+from calibrate.program.tail import check_level
+
+__all__ = ["CoalitionStability", "IndividualRationality", "RiskMonotonicity"]
+
+EXACT_UP_TO = 12  # members: 4,094 coalitions are rows like any other; beyond, they are generated
+
+
+@dataclass(frozen=True)
+class IndividualRationality(Rule):
+    """Nobody pays more than standing alone: `c_i <= rho_i`, the CVaR of its own gross loss."""
+
+    level: float
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """A row a member."""
+        return plan.contributions - plan.pool.standalone_risk(self.level)
+
+
+@dataclass(frozen=True)
+class RiskMonotonicity(Rule):
+    """Riskier members never pay less: `rho_i >= rho_j` implies `c_i >= c_j`; equal risk, equal contribution."""
+
+    level: float
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """A row for each neighbours in the order of risk, two where they tie; the rest follows by transitivity."""
+        rho = plan.pool.standalone_risk(self.level)
+        order = np.argsort(rho, kind="stable")
+        low, high = order[:-1], order[1:]
+        if not low.size:
+            return 0.0 * cp.reshape(plan.total, (1,), order="C")
+        tied = rho[low] == rho[high]
+        below, above = np.concatenate([low, high[tied]]), np.concatenate([high, low[tied]])
+        return plan.contributions[below] - plan.contributions[above]
+
+
+@dataclass(frozen=True, eq=False)
+class CoalitionStability(GeneratedRule):
+    """No group does better by leaving, the core: `sum_S c_i <= rho(S) + epsilon` for every S but the whole pool.
+
+    All coalitions up to 12 members; beyond, single members at first, and whichever coalition a plan aggrieves is added
+    until an exact search finds none. `epsilon` in money.
+    """
+
+    level: float
+    epsilon: float = 0.0
+    found: tuple[Mask, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_number("CoalitionStability", "epsilon", self.epsilon)
+
+    def gap(self, plan: Plan) -> cp.Expression:
+        """A row a coalition."""
+        coalitions = self._coalitions(len(plan.pool.members))
+        risks = np.array([plan.pool.coalition_risk(mask, self.level) for mask in coalitions])
+        return coalitions.astype(float) @ plan.contributions - risks - self.epsilon
+
+    def refined(self, plan: Plan) -> CoalitionStability | None:
+        """Adds the coalition that the plan aggrieves most, searched exactly."""
+        n = len(plan.pool.members)
+        if n <= EXACT_UP_TO:
+            return None
+        contributions = np.asarray(plan.contributions.value, dtype=float)
+        aggrieved = most_aggrieved(contributions, plan.pool.scenarios, self.level, self.epsilon)
+        return None if aggrieved is None else replace(self, found=(*self.found, aggrieved))
+
+    def _coalitions(self, n: int) -> npt.NDArray[np.bool_]:
+        if n <= EXACT_UP_TO:
+            return all_coalitions(n)
+        return np.array([*np.eye(n, dtype=bool), *self.found])

@@ -1,0 +1,132 @@
+"""A plan: who pays in how much, and what is known of the pool that pays. All money in the currency of the scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from calibrate.errors import ProblemError
+from calibrate.program.tail import cvar, tail_weights
+from calibrate.scenarios import Scenarios
+
+__all__ = ["Plan", "Pool"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What the rules may know of the pool: its scenarios and exposures. Vectors run over `members`."""
+
+    scenarios: Scenarios
+    exposures: Floats | None = None
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the members, in the order of every vector."""
+        return self.scenarios.members
+
+    @cached_property
+    def expected_losses(self) -> Floats:
+        """`mu[i] = E L[i]`, money a period."""
+        return self.scenarios.expected_losses.to_numpy()
+
+    @cached_property
+    def standalone_risk(self) -> Any:
+        """`level -> rho[i]`, the CVaR of each member's own gross loss, money."""
+        return lru_cache(maxsize=None)(self._standalone_risk)
+
+    def _standalone_risk(self, level: float) -> Floats:
+        losses, p = self.scenarios.member_losses, self.scenarios.probabilities
+        return np.array([cvar(losses[:, i], p, level) for i in range(losses.shape[1])])
+
+    def coalition_risk(self, coalition: npt.NDArray[np.bool_], level: float) -> float:
+        """`rho(S)`, the CVaR of the pooled gross loss of a coalition (a mask over members), money."""
+        return cvar(self.scenarios.member_losses @ coalition.astype(float), self.scenarios.probabilities, level)
+
+    def euler_allocation(self, level: float) -> Floats:
+        """`E[L[i, g] | tail of the pooled loss]`, money, one entry a column of the scenarios (Tasche 1999).
+
+        Sums to the CVaR of the pooled gross loss and lies in the core (Denault 2001).
+        """
+        losses = self.scenarios.losses
+        pooled = losses.sum(axis=1)
+        return np.asarray(tail_weights(pooled, self.scenarios.probabilities, level) @ losses)
+
+    def vector(self, values: Mapping[Any, float] | pd.Series[Any], what: str) -> Floats:
+        """Values by member as a vector; refuses unknown, missing and non-finite ones by name."""
+        series = pd.Series(values, dtype=float)
+        series.index = series.index.map(str)
+        unknown = [name for name in series.index if name not in set(self.members)]
+        missing = [name for name in self.members if name not in set(series.index)]
+        if unknown or missing:
+            parts = [f"names unknown member(s) {_listed(unknown)}"] if unknown else []
+            parts += [f"says nothing of member(s) {_listed(missing)}"] if missing else []
+            raise ProblemError(f"{what} {' and '.join(parts)}; the pool has {_listed(self.members)}")
+        vector = series.loc[list(self.members)].to_numpy(dtype=float)
+        wrong = np.flatnonzero(~np.isfinite(vector))
+        if wrong.size:
+            raise ProblemError(f"{what}: member {self.members[wrong[0]]!r} has {vector[wrong[0]]}, expected a number")
+        return vector
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Contributions and reserves as expressions of the program or as constants: rules read both alike.
+
+    `cells[i, g]` contributions, `segment_reserves[g]`, `pool_reserve`: money.
+    """
+
+    pool: Pool
+    cells: cp.Expression
+    segment_reserves: cp.Expression
+    pool_reserve: cp.Expression
+
+    @cached_property
+    def contributions(self) -> cp.Expression:
+        """`c[i]`, summed over segments."""
+        return cp.sum(self.cells, axis=1)
+
+    @cached_property
+    def total(self) -> cp.Expression:
+        """`C = sum c`."""
+        return cp.sum(self.cells)
+
+    @cached_property
+    def reserves(self) -> cp.Expression:
+        """All reserves together."""
+        return cp.sum(self.segment_reserves) + self.pool_reserve
+
+    @cached_property
+    def shares_of_loss(self) -> Floats:
+        """`mu[i] / M`; equal shares if nobody is expected to lose."""
+        mu = self.pool.expected_losses
+        return mu / mu.sum() if mu.sum() > 0 else np.full(len(mu), 1 / len(mu))
+
+    @cached_property
+    def losing(self) -> npt.NDArray[np.intp]:
+        """Positions of the members with a positive expected loss."""
+        return np.flatnonzero(self.pool.expected_losses > 0)
+
+    @cached_property
+    def loadings(self) -> cp.Expression:
+        """`M c[i] / mu[i]` of the `losing` members, money: their loading at the size of the whole pool."""
+        return cp.multiply(1 / self.shares_of_loss[self.losing], self.contributions[self.losing])
+
+    @cached_property
+    def of_lossless(self) -> list[cp.Expression]:
+        """Contributions of members who never lose: no loading is fair but none (empty if there are no such members)."""
+        never = np.setdiff1d(np.arange(len(self.pool.members)), self.losing)
+        return [self.contributions[never]] if never.size else []
+
+
+def _listed(names: Any, most: int = 8) -> str:
+    texts = [repr(name) for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

@@ -1,0 +1,191 @@
+"""The problem as a user states it, and the seam behind which it is solved."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pandas as pd
+
+from calibrate.calibration import Calibration
+from calibrate.errors import ProblemError
+from calibrate.program.answer import answer
+from calibrate.program.conflict import explain
+from calibrate.program.extensive import Infeasible, solve_extensive
+from calibrate.program.fairness.base import GeneratedRule, Rule
+from calibrate.program.form import Floats, Program, Solution
+from calibrate.program.plan import Pool
+from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm, Term
+from calibrate.program.tail import cvar
+from calibrate.program.waterfall import Waterfall
+from calibrate.scenarios import Scenarios
+
+__all__ = ["PoolProblem"]
+
+logger = logging.getLogger(__name__)
+
+
+class PoolProblem:
+    """`minimise sum of terms subject to rules and limits`, over contributions and reserves that are >= 0.
+
+    Parameters
+    ----------
+    scenarios : joint losses of the pool.
+    waterfall : the layers, in the order in which they pay.
+    minimise : terms such as `CostOfCapital(0.02, 0.05)` and `0.1 * CVaR(0.99)`; they are added up.
+    subject_to : fairness rules, `Budget`, and limits such as `CVaR(0.995) <= 1e6`.
+    exposures : by member, for the rules that need them and for the report.
+    reference : contributions by member or (member, segment), money. Among optimal plans the closest one to it (relative
+        least squares) is chosen. The Euler allocation of the gross tail if not given; newcomers take theirs from it.
+
+    Raises
+    ------
+    ProblemError, when a term or rule does not fit the pool.
+
+    >>> from calibrate.program import CostOfCapital, CVaR
+    >>> pool = Scenarios([[0.0, 1.0], [4.0, 0.0], [0.0, 0.0], [1.0, 1.0]], members=["A", "B"])
+    >>> problem = PoolProblem(pool, Waterfall(), minimise=[CostOfCapital(0.1, 0.3), CVaR(0.5, of="mutualised")])
+    >>> problem.solve().contributions.round(3).to_dict()
+    {'A': 4.0, 'B': 1.0}
+    """
+
+    def __init__(
+        self,
+        scenarios: Scenarios,
+        waterfall: Waterfall,
+        minimise: Iterable[Term] | Term,
+        subject_to: Iterable[Rule | RiskLimit] = (),
+        exposures: Mapping[Any, float] | pd.Series[Any] | None = None,
+        reference: Mapping[Any, float] | pd.Series[Any] | None = None,
+    ) -> None:
+        terms = [minimise] if isinstance(minimise, Term) else list(minimise)
+        conditions = list(subject_to)
+        _check_kinds(terms, conditions)
+        pool = Pool(scenarios, None if exposures is None else _exposures(scenarios, exposures))
+        objective = tuple(pair for term in terms for pair in term.parts)
+        limits = tuple(one for one in conditions if isinstance(one, RiskLimit))
+        level = max((part.level for _, part in _risks(objective, limits)), default=0.99)
+        self.program = Program(
+            pool=pool,
+            waterfall=waterfall,
+            objective=objective,
+            limits=limits,
+            rules=tuple(one for one in conditions if isinstance(one, Rule)),
+            reference=_reference(pool, level, reference),
+            unit=_unit(pool, level),
+        )
+        self.program.check()
+        for rule in self.program.rules:  # a rule that names an unknown member says so now
+            rule.gap(self.program.plan(cp.Constant(np.ones(self.program.size))))
+
+    def solve(self, tolerance: float = 1e-6, out_of_sample: Scenarios | None = None) -> Calibration:
+        """The optimal plan, as a calibration.
+
+        Parameters
+        ----------
+        tolerance : relative gap between the objective and its lower bound.
+        out_of_sample : fresh scenarios of the same pool, for the honest risk of the plan.
+
+        Raises
+        ------
+        RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded; SolverError, when no
+        optimum was proven.
+        """
+        if not 0 < tolerance < 1:
+            raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
+        program = self.program
+        while True:
+            solution = _solved(program, tolerance)
+            refined = _refined(program, solution)
+            if refined is None:
+                return answer(program, solution, tolerance, out_of_sample)
+            program = refined
+
+
+def _solved(program: Program, tolerance: float) -> Solution:
+    """The seam: whoever solves the program, its answer and its failures look like this."""
+    try:
+        return solve_extensive(program, tolerance)
+    except Infeasible:
+        conflict = explain(program)
+        if conflict is not None:
+            raise conflict from None
+        raise
+    except ProblemError as error:
+        earning = [f"{price:g} * {part}" for price, part in program.objective if isinstance(part, CostTerm)]
+        raise ProblemError(
+            f"{error}; the terms that can pull it down are {', '.join(earning)}: a rate below zero?"
+        ) from None
+
+
+def _refined(program: Program, solution: Solution) -> Program | None:
+    """The program with the rows that the plan breaks, or None if it breaks none."""
+    plan = program.plan(cp.Constant(solution.x))
+    rules, changed = [], False
+    for rule in program.rules:
+        more = rule.refined(plan) if isinstance(rule, GeneratedRule) else None
+        rules.append(rule if more is None else more)
+        changed = changed or more is not None
+    return replace(program, rules=tuple(rules)) if changed else None
+
+
+def _check_kinds(terms: list[Any], conditions: list[Any]) -> None:
+    if not terms:
+        raise ProblemError("minimise is empty, expected at least one term, such as CostOfCapital(0.02, 0.05)")
+    for term in terms:
+        if not isinstance(term, Term):
+            hint = "; a rule belongs in subject_to" if isinstance(term, Rule | RiskLimit) else ""
+            raise ProblemError(f"minimise holds {term!r}, expected a term such as 0.1 * CVaR(0.99){hint}")
+    for one in conditions:
+        if not isinstance(one, Rule | RiskLimit):
+            raise ProblemError(
+                f"subject_to holds {one!r}, expected a fairness rule, Budget, or a limit such as CVaR(0.99) <= 1e6"
+            )
+
+
+def _risks(objective: tuple[tuple[float, Any], ...], limits: tuple[RiskLimit, ...]) -> list[tuple[float, RiskTerm]]:
+    parts = [*objective, *(pair for limit in limits for pair in limit.term.parts)]
+    return [(price, part) for price, part in parts if isinstance(part, RiskTerm)]
+
+
+def _exposures(scenarios: Scenarios, values: Mapping[Any, float] | pd.Series[Any]) -> Floats:
+    vector = Pool(scenarios).vector(values, "exposures")
+    wrong = np.flatnonzero(vector < 0)
+    if wrong.size:
+        raise ProblemError(
+            f"exposures: member {scenarios.members[wrong[0]]!r} has {vector[wrong[0]]}, expected a number >= 0"
+        )
+    return vector
+
+
+def _unit(pool: Pool, level: float) -> float:
+    """A power of two near the gross tail loss: scaling by it is exact, and the program's numbers are near one."""
+    pooled = pool.scenarios.losses.sum(axis=1)
+    size = cvar(pooled, pool.scenarios.probabilities, level) or float(pooled.max())
+    return 2.0 ** round(math.log2(size)) if size > 0 else 1.0
+
+
+def _reference(pool: Pool, level: float, given: Mapping[Any, float] | pd.Series[Any] | None) -> Floats:
+    """The stated reference by column of the scenarios, money; the Euler allocation where nothing is stated."""
+    euler = pool.euler_allocation(level)
+    if given is None:
+        return euler
+    stated = pd.Series(given, dtype=float)
+    columns = pool.scenarios.columns
+    if stated.index.nlevels == columns.nlevels:
+        stated.index = stated.index.map(
+            lambda label: tuple(map(str, label)) if isinstance(label, tuple) else str(label)
+        )
+        values = stated.reindex(columns).to_numpy(dtype=float)
+        return np.where(np.isfinite(values), np.maximum(values, 0.0), euler)
+    stated.index = stated.index.map(str)
+    by_member = euler.reshape(len(pool.members), -1)
+    own = by_member.sum(axis=1, keepdims=True)
+    split = np.divide(by_member, own, out=np.full_like(by_member, 1 / by_member.shape[1]), where=own > 0)
+    target = stated.reindex(list(pool.members)).to_numpy(dtype=float)[:, None]
+    return np.where(np.isfinite(target), np.maximum(target, 0.0) * split, by_member).ravel()

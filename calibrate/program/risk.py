@@ -1,0 +1,165 @@
+"""The language of the objective: risk and cost terms, closed under `price * term`, `term + term` and `term <= amount`."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cvxpy as cp
+
+from calibrate.errors import ProblemError
+from calibrate.program.plan import Plan
+from calibrate.program.tail import check_level
+
+__all__ = ["CVaR", "CostOfCapital", "CostTerm", "ExpectedLoss", "Kind", "RiskLimit", "RiskTerm", "Sum", "Term"]
+
+Kind = Literal["mutualised", "shortfall"]
+
+
+class Term(ABC):
+    """Something to be minimised or limited, in money."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[tuple[float, RiskTerm | CostTerm], ...]:
+        """The term as a sum of prices times simple terms."""
+
+    def __add__(self, other: Term) -> Sum:
+        return Sum(self.parts + other.parts)
+
+    def __mul__(self, price: float) -> Sum:
+        if not (isinstance(price, int | float) and math.isfinite(price) and price >= 0):
+            raise ProblemError(
+                f"price of {self} is {price!r}, expected a finite number >= 0 (a negative price is not convex)"
+            )
+        return Sum(tuple((float(price) * own, part) for own, part in self.parts))
+
+    __rmul__ = __mul__
+
+    def __le__(self, amount: float) -> RiskLimit:
+        return RiskLimit(self, amount)
+
+
+@dataclass(frozen=True)
+class Sum(Term):
+    """Prices times terms, added up."""
+
+    summands: tuple[tuple[float, RiskTerm | CostTerm], ...]
+
+    @property
+    def parts(self) -> tuple[tuple[float, RiskTerm | CostTerm], ...]:
+        """The summands."""
+        return self.summands
+
+    def __str__(self) -> str:
+        return " + ".join(str(part) if price == 1 else f"{price:g} * {part}" for price, part in self.summands)
+
+
+class RiskTerm(Term):
+    """A CVaR of what a waterfall leaves; other coherent risks are mixtures of these (Kusuoka 2001)."""
+
+    level: float
+    of: Kind
+
+    @property
+    def parts(self) -> tuple[tuple[float, RiskTerm | CostTerm], ...]:
+        """Itself, once."""
+        return ((1.0, self),)
+
+
+@dataclass(frozen=True)
+class CVaR(RiskTerm):
+    """`CVaR_level(Y) = min_t t + E[(Y - t)+] / (1 - level)`, money (Rockafellar and Uryasev 2000).
+
+    Parameters
+    ----------
+    level : 0 <= level < 1, say 0.99: the mean of the worst 1 % of the scenarios.
+    of : "shortfall" (`T`, all contributions pay) or "mutualised" (`U`, defaulters pay their own first).
+
+    >>> print(0.05 * CVaR(0.99) + CVaR(0.95, of="mutualised"))
+    0.05 * CVaR 99% of shortfall + CVaR 95% of mutualised
+    """
+
+    level: float
+    of: Kind = "shortfall"
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        _check_kind(self.of)
+
+    def __str__(self) -> str:
+        return f"CVaR {100 * self.level:.10g}% of {self.of}"
+
+
+@dataclass(frozen=True)
+class ExpectedLoss(RiskTerm):
+    """`E[Y]`, money: the CVaR at level 0."""
+
+    of: Kind = "shortfall"
+
+    @property
+    def level(self) -> float:  # type: ignore[override]
+        """0: the tail is everything."""
+        return 0.0
+
+    def __post_init__(self) -> None:
+        _check_kind(self.of)
+
+    def __str__(self) -> str:
+        return f"expected loss of {self.of}"
+
+
+class CostTerm(Term):
+    """A linear cost of the plan, money. A new one is a class with `amount(plan)`."""
+
+    @property
+    def parts(self) -> tuple[tuple[float, RiskTerm | CostTerm], ...]:
+        """Itself, once."""
+        return ((1.0, self),)
+
+    @abstractmethod
+    def amount(self, plan: Plan) -> cp.Expression:
+        """The cost as an affine expression, money."""
+
+
+@dataclass(frozen=True)
+class CostOfCapital(CostTerm):
+    """`contributions * sum c + reserves * (sum r + r0)`: rates a period, as fractions of the money that is bound."""
+
+    contributions: float = 0.0
+    reserves: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("contributions", "reserves"):
+            rate = getattr(self, name)
+            if not (isinstance(rate, int | float) and math.isfinite(rate)):
+                raise ProblemError(f"CostOfCapital: {name} is {rate!r}, expected a finite rate a period, such as 0.02")
+
+    def amount(self, plan: Plan) -> cp.Expression:
+        """Rates times money bound."""
+        return self.contributions * plan.total + self.reserves * plan.reserves
+
+    def __str__(self) -> str:
+        return f"CostOfCapital(contributions={self.contributions:g}, reserves={self.reserves:g})"
+
+
+@dataclass(frozen=True)
+class RiskLimit:
+    """`term <= amount`, money: a risk appetite. Written `CVaR(0.995) <= 1e6`."""
+
+    term: Term
+    amount: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.amount, int | float) and math.isfinite(self.amount) and self.amount >= 0):
+            raise ProblemError(f"limit of {self.term} is {self.amount!r}, expected a finite amount of money >= 0")
+
+    def __str__(self) -> str:
+        return f"{self.term} <= {self.amount:,.10g}"
+
+
+def _check_kind(kind: object) -> None:
+    if kind not in get_args(Kind):
+        raise ProblemError(f'of is {kind!r}, expected "shortfall" or "mutualised"')
