@@ -1,22 +1,28 @@
 """Size of one loss: scikit-learn estimators `fit(x, sample_weight=None)`, unit-free, honest about their tails."""
 
 from calibrate.models.severity.base import Severity
+from calibrate.models.severity.burr import Burr
 from calibrate.models.severity.empirical import Empirical
 from calibrate.models.severity.gamma import Gamma
 from calibrate.models.severity.generalized_pareto import GeneralizedPareto
 from calibrate.models.severity.lognormal import LogNormal
 from calibrate.models.severity.observation import Observation
+from calibrate.models.severity.pareto import Pareto
 from calibrate.models.severity.spliced import Spliced
 from calibrate.models.severity.threshold import QuantileThreshold, ThresholdRule
+from calibrate.models.severity.weibull import Weibull
 
 __all__ = [
+    "Burr",
     "Empirical",
     "Gamma",
     "GeneralizedPareto",
     "LogNormal",
     "Observation",
+    "Pareto",
     "QuantileThreshold",
     "Severity",
     "Spliced",
     "ThresholdRule",
+    "Weibull",
 ]

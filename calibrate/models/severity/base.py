@@ -23,7 +23,7 @@ RandomState = int | np.random.SeedSequence | np.random.Generator | None
 
 
 class Severity(BaseEstimator, ABC):  # type: ignore[misc]
-    """Distribution of one loss, in the unit of the data. Subclasses say `_fit`, `_sf`, `_isf`, `_layer`, `_log_density`.
+    """Distribution of one loss, in the unit of the data. A family says `_fit`, `_sf`, `_isf`, `_layer`, `_log_density`.
 
     Fitted: `log_likelihood_` (of the losses, truncation and censoring included), `n_parameters_`, `n_observations_`
     (rows of positive weight), `has_mean_`, `endpoint_` (largest possible loss).
@@ -45,7 +45,7 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
         *,
         observation: Observation | None = None,
     ) -> Self:
-        """Fit to losses `X` (n,) or (n, 1), all > 0; `y` is ignored. DataError or ModelError say in words what is wrong."""
+        """Fit to losses `X` (n,) or (n, 1), all > 0; `y` is ignored. Errors say in words what is wrong."""
         sample = Sample.of(X, sample_weight, observation)
         self._fit(sample)
         self.n_observations_, self.weight_, self.n_features_in_ = sample.losses.size, sample.weight, 1
@@ -147,8 +147,8 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _no_mean(self) -> str:
         return (
-            f"{type(self).__name__}: the fitted tail is so heavy that the mean does not exist (shape >= 1), and neither does "
-            "an expected shortfall; pass a cap (exposure, or the limit of the cover), or use quantiles"
+            f"{type(self).__name__}: the fitted tail is so heavy that the mean does not exist (shape >= 1), and "
+            "neither does an expected shortfall; pass a cap (exposure, or the limit of the cover), or use quantiles"
         )
 
 
@@ -156,8 +156,8 @@ class ScaleFamily(Severity):
     """A family `X = scale * Z`, the law of `Z` known by positive shape parameters; fitted by maximum likelihood.
 
     A subclass names its shape parameters and says the law of `Z`: log density, log survival, quantile, layer and where
-    to start. `log L = sum w (log f(x) if seen, log S(x) if censored, - log S(deductible))`. Standard errors are from the
-    observed information, in the unit of each parameter.
+    to start. `log L = sum w (log f(x) if seen, log S(x) if censored, - log S(deductible))`. Standard errors: observed
+    information, in the unit of each parameter.
     """
 
     shapes: ClassVar[tuple[str, ...]] = ("shape_",)
@@ -234,8 +234,8 @@ class ScaleFamily(Severity):
                 else f"have only {distinct.size} distinct fully seen values"
             )
             raise ModelError(
-                f"{type(self).__name__}: the {sample.losses.size} losses {what}; at least {needed} distinct ones are needed to fit "
-                f"{needed} parameters. Use Empirical, or borrow from a larger segment"
+                f"{type(self).__name__}: the {sample.losses.size} losses {what}; at least {needed} distinct ones are "
+                f"needed to fit {needed} parameters. Use Empirical, or borrow from a larger segment"
             )
 
     @property

@@ -17,7 +17,7 @@ LONGEST_STEP, MOST_STEPS, SMALL_STEP = 1.0, 200, 1e-10
 
 
 def maximise(function: Callable[[Floats], float], start: Floats, what: str) -> Floats:
-    """Maximum of a smooth function of order one, `theta <- theta - H^-1 g` with halving; ModelError if there is none."""
+    """Maximum of a smooth function of order one, `theta <- theta - H^-1 g` with halving; ModelError if none."""
     theta, value = np.array(start, dtype=np.float64), function(start)
     if not np.isfinite(value):
         raise ModelError(f"{what}: the likelihood is not finite at the starting point; check the losses for extremes")
@@ -36,7 +36,7 @@ def maximise(function: Callable[[Floats], float], start: Floats, what: str) -> F
         if np.abs(theta).max() > 50:
             break
     raise ModelError(
-        f"{what}: the likelihood has no maximum at finite parameters (last log-parameters {np.round(theta, 2).tolist()}); "
+        f"{what}: the likelihood has no maximum at finite parameters (last logs {np.round(theta, 2).tolist()}); "
         "the losses do not determine this family, choose a simpler one or Empirical"
     )
 

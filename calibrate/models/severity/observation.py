@@ -102,18 +102,19 @@ class Sample:
 
 
 def product_limit(sample: Sample) -> tuple[Floats, Floats]:
-    """Points of loss and the share of losses above each: Kaplan-Meier with late entry (Turnbull 1976 for one-sided schemes).
+    """Points of loss and the share of losses above each: Kaplan-Meier with late entry.
 
     `S(x) = prod over seen losses x_j <= x of (1 - d_j / R_j)`, `d_j` weight seen at `x_j`, `R_j` weight at risk
     (entered below `x_j`, recorded at `x_j` or above). Shares are among losses above the smallest deductible.
     """
     points, inverse = np.unique(sample.losses[~sample.censored], return_inverse=True)
-    dying = np.bincount(inverse, sample.weights[~sample.censored], points.size)
+    dying = np.asarray(np.bincount(inverse, sample.weights[~sample.censored], points.size), dtype=np.float64)
     total = sample.weight
     below = _weight_below(sample.losses, sample.weights, points)
     late = total - _weight_below(sample.entry, sample.weights, points)
     at_risk = total - below - late
-    return points, np.cumprod(np.clip(1.0 - dying / at_risk, 0.0, 1.0))
+    above = np.cumprod(np.clip(1.0 - dying / at_risk, 0.0, 1.0))
+    return np.asarray(points, dtype=np.float64), np.asarray(above, dtype=np.float64)
 
 
 def _weight_below(values: Floats, weights: Floats, points: Floats) -> Floats:

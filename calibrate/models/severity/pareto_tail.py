@@ -1,4 +1,4 @@
-"""The one-dimensional profile likelihood of the generalized Pareto distribution (Grimshaw 1993), for any one-sided scheme."""
+"""Mathematics of the generalized Pareto law of an excess: likelihood, information, layers, one-dimensional fit."""
 
 from __future__ import annotations
 
@@ -10,81 +10,146 @@ from scipy.optimize import brentq
 
 from calibrate.models.severity.observation import Sample
 
-__all__ = ["log_likelihood", "profile_fit"]
+__all__ = ["information", "layer", "log_growth", "log_likelihood", "profile_fit"]
 
 Floats = npt.NDArray[np.float64]
-GRID = 48
+GRID, LOCATED_ON = 40, 256
+NEAR_ZERO = 1e-5  # below this |shape|, derivatives in the shape are taken here: an error of the same relative size
 
 
-def profile_fit(sample: Sample) -> tuple[float, float]:
-    """Shape and scale that maximise the likelihood of excesses `y > 0` over shape >= -1.
+def log_growth(z: Floats, shape: float) -> Floats:
+    """`log(1 + shape z) / shape` (`z` at shape 0): minus the log survival of a standard excess `z >= 0`."""
+    with np.errstate(divide="ignore"):
+        return np.log1p(np.maximum(shape * z, -1.0)) / shape if shape else np.asarray(z)
 
-    With `t = shape / scale`, `m` the weight fully seen, entry `e`:
-    `shape(t) = sum w (log(1 + t y) - log(1 + t e)) / m`, and the profile
-    `l(t) / m = -log(shape(t) / t) - 1 - sum_seen w log(1 + t y) / m` has one variable. Its maximum is global: bracketed on
-    a grid, then the root of its slope. Below shape -1 the likelihood has no maximum; there the answer is the uniform
-    law on (0, largest excess), shape -1.
-    """
-    unit = float(np.exp2(round(math.log2(sample.unit))))
-    profile = Profile(sample.scaled(unit))
-    t = profile.best()
-    shape = profile.shape(t)
-    top = float(sample.losses.max())
-    boundary_better = (
-        log_likelihood(sample, -1.0, top) > log_likelihood(sample, shape, shape / t * unit) if shape > -1 else True
-    )
-    if boundary_better:
-        return -1.0, top
-    return shape, shape / t * unit
+
+def layer(low: float, high: float, shape: float) -> float:
+    """Integral of `(1 + shape z)^(-1/shape)` from `low` to `high`."""
+    if abs(shape - 1) < 1e-9:
+        return math.log1p(high) - math.log1p(low)
+    if shape == 0:
+        return math.exp(-low) - math.exp(-high)
+    powers = [_power(1 + shape * z, 1 - 1 / shape) for z in (low, high)]
+    return (powers[0] - powers[1]) / (1 - shape)
+
+
+def _power(base: float, exponent: float) -> float:
+    if base <= 0 or math.isinf(base):
+        return 0.0
+    return math.exp(exponent * math.log(base))
 
 
 def log_likelihood(sample: Sample, shape: float, scale: float) -> float:
-    """`sum w (seen: -log scale - (1 + 1/shape) log(1 + shape y / scale); censored: log S(y)) - sum w log S(e)`."""
-    w, seen = sample.weights, ~sample.censored
-    with np.errstate(divide="ignore", invalid="ignore"):
-        survival = -_log_growth(sample.losses / scale, shape)
-        density = (
-            -math.log(scale) + survival - (np.log1p(np.maximum(shape * sample.losses / scale, -1.0)) if shape else 0.0)
-        )
-        if shape == -1.0:
-            density = np.where(sample.losses <= scale, -math.log(scale), -np.inf)
-        terms = np.where(seen, density, survival)
-        if sample.entry.any():
-            terms = terms + _log_growth(sample.entry / scale, shape)
-    return float(w @ terms)
+    """`sum w (seen: log f(y), censored: log S(y)) - sum w log S(entry)`,
+    `log f = -log scale - (1 + 1/shape) log(1 + shape y / scale)`."""
+    weights, z = sample.weights, sample.losses / scale
+    growth = log_growth(z, shape)
+    hazard = -math.log(scale) - shape * growth if shape > -1 else np.where(z <= 1, -math.log(scale) + growth, -np.inf)
+    with np.errstate(invalid="ignore"):
+        terms = np.where(sample.censored, -growth, hazard - growth)
+    if sample.entry.any():
+        terms = terms + log_growth(sample.entry / scale, shape)
+    return float(weights @ terms)
 
 
-def _log_growth(z: Floats, shape: float) -> Floats:
-    """`log(1 + shape z) / shape`, `z` at shape 0: minus the log survival."""
-    return np.log1p(np.maximum(shape * z, -1.0)) / shape if shape else z
+def information(sample: Sample, shape: float, scale: float) -> Floats:
+    """Observed information in (shape, log scale), shape > -1/2.
+
+    With `r = z / (1 + shape z)`, `s = 1 / (1 + shape z)` and `G = log_growth`: second derivatives of `G` are
+    `(-r^2 - 2 (r - G) / shape) / shape, r^2, r s` and of `shape G` are `-r^2, -r s, shape r s`.
+    """
+    shape = math.copysign(max(abs(shape), NEAR_ZERO), shape)
+    seen = sample.weights * ~sample.censored
+    matrix = _growth_curvature(sample.losses / scale, shape, sample.weights)
+    if sample.entry.any():
+        matrix -= _growth_curvature(sample.entry / scale, shape, sample.weights)
+    z = sample.losses / scale
+    s = 1 / (1 + shape * z)
+    r = z * s
+    a, b, c = -float(seen @ r**2), -float(seen @ (r * s)), shape * float(seen @ (r * s))
+    return matrix + np.array([[a, b], [b, c]])
+
+
+def _growth_curvature(z: Floats, shape: float, weights: Floats) -> Floats:
+    s = 1 / (1 + shape * z)
+    r = z * s
+    a = (-(r**2) - 2 * (r - np.log1p(shape * z) / shape) / shape) / shape
+    matrix: Floats = np.array([[weights @ a, weights @ r**2], [weights @ r**2, weights @ (r * s)]])
+    return matrix
+
+
+def profile_fit(sample: Sample) -> tuple[float, float, float]:
+    """Shape, scale and the largest log-likelihood over shape >= -1, for excesses under any one-sided scheme.
+
+    With `t = shape / scale`, `m` the weight fully seen and `e` the entries (deductibles):
+    `shape(t) = sum w (log(1 + t y) - log(1 + t e)) / m`, and the profile
+    `l(t) / m = -log(shape(t) / t) - 1 - sum_seen w log(1 + t y) / m` has one variable (Grimshaw 1993). The maximum is
+    located on a grid, then found as the root of the slope. Below shape -1 the likelihood has no maximum; the best at
+    the edge is the uniform law up to the largest excess.
+    """
+    unit = float(np.exp2(round(math.log2(sample.unit))))
+    scaled = sample.scaled(unit)
+    profile = Profile(scaled)
+    t = profile.best()
+    shape, value = profile.shape(t), profile.m * profile.value(t)
+    scale = shape / t
+    edge = -profile.m * math.log(profile.top) if profile.whole else log_likelihood(scaled, -1.0, profile.top)
+    if shape <= -1 or edge > value:
+        shape, scale, value = -1.0, profile.top, edge
+    return shape, scale * unit, value - profile.m * math.log(unit)
 
 
 class Profile:
-    """The profile as a function of `s`, `1 + t y_max = e^s`: the whole line, 0 the exponential law."""
+    """The profile as a function of `s`, `1 + t y_max = e^s`: the whole line; `s = 0` is the exponential law."""
 
     def __init__(self, sample: Sample) -> None:
         self.y, self.w = sample.losses, sample.weights
         self.entry = sample.entry if sample.entry.any() else None
-        self.seen = None if not sample.censored.any() else ~sample.censored
-        self.m = float(self.w.sum() if self.seen is None else self.w[self.seen].sum())
+        self.seen_w = np.where(sample.censored, 0.0, self.w)
+        self.m = float(self.seen_w.sum())
         self.top = float(self.y.max())
+        self.whole = self.entry is None and not sample.censored.any()
+        self.thin = sample.losses.size > LOCATED_ON and self.whole
+        self.sample = sample
 
     def best(self) -> float:
         """The maximising `t`, never exactly 0."""
-        spread = math.log(self.top / max(float(self.y.min()), 1e-300))
-        low = -25.0
-        grid = np.concatenate(
-            [np.linspace(low, -1.5, GRID // 3), np.linspace(-1.0, min(3 * spread, 600.0) + 5.0, GRID)]
-        )
+        grid = self._grid()
         t = self._t(grid)
-        values = np.array([self.value(item) for item in t])
-        allowed = np.array([self.shape(item) >= -1 for item in t])
-        values[~allowed] = -np.inf
-        k = int(np.argmax(values))
-        left, right = grid[max(k - 1, 0)], grid[min(k + 1, grid.size - 1)]
-        if not self._uphill(left) > 0 > self._uphill(right):
+        k = int(np.argmax((self._rough() if self.thin else self)._heights(t)))
+        left, right = self._bracket(grid, k)
+        if left is None or right is None:
             return float(t[k])
-        return float(self._t(np.array(brentq(self._uphill, left, right, xtol=1e-15, rtol=1e-14, maxiter=200))))
+        root = brentq(self._uphill, left, right, xtol=1e-15, rtol=1e-14, maxiter=200)
+        return float(self._t(np.asarray(root)))
+
+    def _grid(self) -> Floats:
+        spread = math.log(self.top / max(float(self.y.min()), 1e-300))
+        far = min(3 * spread, 600.0) + 5.0
+        middle = np.linspace(-1.6, 8.0, GRID // 2)
+        return np.concatenate([np.linspace(-20.0, -2.0, GRID // 4), middle, np.arange(9.5, max(far, 12.0), 2.0)])
+
+    def _rough(self) -> Profile:
+        """The same profile on evenly spaced order statistics (the largest kept): to find the hill, not its top."""
+        levels = (np.arange(LOCATED_ON - 1) + 0.5) / LOCATED_ON
+        if self.w.min() == self.w.max():
+            y = np.sort(self.y)[(levels * self.y.size).astype(np.intp)]
+        else:
+            order = np.argsort(self.y, kind="stable")
+            cumulated = np.cumsum(self.w[order])
+            y = self.y[order][np.searchsorted(cumulated, levels * cumulated[-1])]
+        y = np.append(y, self.top)
+        zeros = np.zeros(LOCATED_ON)
+        return Profile(Sample(y, np.ones(LOCATED_ON), zeros, zeros.astype(bool)))
+
+    def _bracket(self, grid: Floats, k: int) -> tuple[float | None, float | None]:
+        """Around grid point `k`, a point where the profile rises and one where it falls; None if there is none."""
+        left, right = k, k
+        while left >= 0 and not self._uphill(grid[left]) > 0:
+            left -= 1
+        while right < grid.size and not self._uphill(grid[right]) < 0:
+            right += 1
+        return (float(grid[left]) if left >= 0 else None, float(grid[right]) if right < grid.size else None)
 
     def _t(self, s: Floats) -> Floats:
         t = np.expm1(s) / self.top
@@ -92,30 +157,34 @@ class Profile:
 
     def shape(self, t: float) -> float:
         """Best shape given `t`."""
-        logs = np.log1p(t * self.y)
-        total = float(self.w @ logs)
+        total = float(self.w @ np.log1p(t * self.y))
         if self.entry is not None:
             total -= float(self.w @ np.log1p(t * self.entry))
         return total / self.m
 
     def value(self, t: float) -> float:
         """Profile log-likelihood a unit of seen weight."""
-        logs = np.log1p(t * self.y)
         shape = self.shape(t)
-        burden = shape if self.seen is None and self.entry is None else self._seen_sum(logs) / self.m
+        burden = shape if self.whole else float(self.seen_w @ np.log1p(t * self.y)) / self.m
         return -math.log(shape / t) - 1.0 - burden
 
+    def _heights(self, t: Floats) -> Floats:
+        """Profile at many `t`, minus infinity where the shape is below -1."""
+        logs = np.log1p(np.outer(t, self.y))
+        shapes = logs @ self.w / self.m
+        if self.entry is not None:
+            shapes -= np.log1p(np.outer(t, self.entry)) @ self.w / self.m
+        values = -np.log(shapes / t) - logs @ self.seen_w / self.m
+        return np.asarray(np.where(shapes >= -1, values, -np.inf))
+
     def _uphill(self, s: float) -> float:
-        """Slope of the profile in `t`, times `t`: `1 - t k'/k - t b'`."""
+        """Slope of the profile in `t`: `1/t - k'(t)/k(t) - b'(t)`, `k` the shape and `b` the seen sum."""
         t = float(self._t(np.asarray(s)))
         growth = t * self.y
         ratio = growth / (1.0 + growth)
         rising = float(self.w @ ratio)
+        seen = rising if self.whole else float(self.seen_w @ ratio)
         if self.entry is not None:
             late = t * self.entry
             rising -= float(self.w @ (late / (1.0 + late)))
-        slope = 1.0 - rising / self.m / self.shape(t) - self._seen_sum(ratio) / self.m
-        return slope / t
-
-    def _seen_sum(self, values: Floats) -> float:
-        return float(self.w @ values if self.seen is None else self.w[self.seen] @ values[self.seen])
+        return (1.0 - rising / self.m / self.shape(t) - seen / self.m) / t
