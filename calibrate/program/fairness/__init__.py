@@ -1,8 +1,8 @@
 """Fairness rules: one small class each, one method, `gap(plan)`, fair when <= 0.
 
-Not convex, and therefore not here: equal risk contributions as an equality (use `ActuarialFairness` or `Solidarity`), pro-rata
-sharing weights as variables (read `Calibration.weights`), actuarial fairness under pro-rata cuts (state it on the
-contributions), a limit on the number of changes (use `Turnover(total=)`).
+Not convex, and therefore not here: equal risk contributions as an equality (use `ActuarialFairness` or `Solidarity`),
+pro-rata sharing weights as variables (read `Calibration.weights`), actuarial fairness under pro-rata cuts (state it on
+the contributions), a limit on the number of changes (use `Turnover(total=)`).
 """
 
 from calibrate.program.fairness.base import GeneratedRule, Rule

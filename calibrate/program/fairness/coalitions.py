@@ -1,7 +1,8 @@
 """Which coalition would leave: an exact search over `2^n - 2` groups by cutting planes.
 
-A coalition `z` in {0,1}^n gains `c.z - rho(z)` by leaving. As `rho(z) = max_q q.(L z)` over tail weights `q`, each `q` gives a
-row `gain <= (c - L'q).z` that is valid for every `z`: a small integer program whose optimum bounds every coalition's gain.
+A coalition `z` in {0,1}^n gains `c.z - rho(z)` by leaving. As `rho(z) = max_q q.(L z)` over tail weights `q`, each `q`
+gives a row `gain <= (c - L'q).z` that is valid for every `z`: a small integer program whose optimum bounds every
+coalition's gain.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def all_coalitions(n: int) -> Mask:
 
 
 def most_aggrieved(contributions: Floats, scenarios: Scenarios, level: float, epsilon: float) -> Mask | None:
-    """A coalition that pays more than `rho(S) + epsilon`, or None once none can (proven by the relaxation or the integers)."""
+    """A coalition that pays more than `rho(S) + epsilon`, or None once it is proven that none can."""
     n, unit = len(contributions), float(contributions.sum())
     if n < 2 or unit <= 0:
         return None

@@ -1,4 +1,4 @@
-"""Limits on amounts: means, caps, floors, budget, concentration, change since the last calibration, cover of defaults."""
+"""Limits on amounts: means, floors, budget, concentration, change since the last calibration, cover of defaults."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class ConcentrationLimit(Rule):
 class Turnover(Rule):
     """No jolts between calibrations: `abs(c_i - c0_i) <= member * c0_i` and `norm1(c - c0) <= total * C0`.
 
-    `previous` in money by member. A member it does not name is new: exempt from the member's limit, and outside the sum.
+    `previous` in money by member. A member it does not name is new: exempt from the member's limit and outside the sum.
     """
 
     previous: Mapping[Any, float] | pd.Series[float]
@@ -183,7 +183,8 @@ class CoverK(Rule):
             or (matrix < 0).any()
         ):
             raise ProblemError(
-                f"CoverK: stress must be stress scenarios x {len(plan.pool.members)} members, finite and >= 0, got {matrix.shape}"
+                f"CoverK: stress must be stress scenarios x {len(plan.pool.members)} members, "
+                f"finite and >= 0, got {matrix.shape}"
             )
         return matrix
 

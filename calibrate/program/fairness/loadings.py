@@ -1,4 +1,4 @@
-"""Rules on loadings, contribution over expected loss `c_i / mu_i`. A member who never loses has a fair contribution of 0."""
+"""Rules on loadings, contribution over expected loss `c_i / mu_i`. Who never loses has a fair contribution of 0."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SimilarMembers(Rule):
             rows = [plan.pool.vector(frame[column], "SimilarMembers: distance") for column in frame.columns]
             columns = pd.Series(np.arange(len(rows)), index=frame.columns)
             order = plan.pool.vector(columns, "SimilarMembers: distance (columns)").astype(int)
-            matrix = np.array(rows)[order]
+            matrix: npt.NDArray[np.float64] = np.array(rows)[order]
         else:
             matrix = np.asarray(frame, dtype=float)
         if matrix.shape != (n, n) or not np.isfinite(matrix).all() or (matrix < 0).any():
