@@ -1,0 +1,81 @@
+"""What the estimators of many columns are given: tables, weights, exposures and random states, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import validate_data
+
+from calibrate.errors import DataError
+
+__all__ = ["Floats", "RandomState", "broadcast", "exposure_table", "generator", "nonnegative", "row_weights", "table"]
+
+Floats = npt.NDArray[np.float64]
+RandomState = int | np.random.SeedSequence | np.random.Generator | None
+
+
+def table(estimator: Any, X: Any, minimum: int = 1) -> Floats:
+    """`X` as (rows, columns) of finite numbers; a vector is one column. Sets `n_features_in_`. DataError says what is wrong."""
+    vector = np.ndim(X) == 1
+    try:
+        found = validate_data(
+            estimator, np.asarray(X)[:, None] if vector else X, dtype=np.float64, ensure_min_samples=minimum
+        )
+    except ValueError as error:
+        raise DataError(f"{type(estimator).__name__}: {error}") from None
+    return np.asarray(found, dtype=np.float64)
+
+
+def nonnegative(values: Floats, what: str) -> Floats:
+    """The same values, if none is negative."""
+    if (values < 0).any():
+        row, column = np.argwhere(values < 0)[0]
+        raise DataError(
+            f"Negative values in data: row {row}, column {column}: {what} is {values[row, column]:g}, expected a number >= 0"
+        )
+    return values
+
+
+def row_weights(sample_weight: Any, rows: int) -> Floats:
+    """Weights of the rows, >= 0 and not all zero; 1 if not given."""
+    if sample_weight is None:
+        return np.ones(rows)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (rows,):
+        raise DataError(f"sample_weight has shape {weights.shape}, expected ({rows},), one for each row")
+    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
+        raise DataError("sample_weight must hold finite numbers >= 0, at least one of them positive")
+    return weights
+
+
+def exposure_table(exposure: Any, shape: tuple[int, int]) -> Floats:
+    """Exposures in the shape of the data (one number, one for each column, or one for each entry); 1 if not given."""
+    values = np.asarray(1.0 if exposure is None else exposure, dtype=np.float64)
+    if values.ndim == 1 and shape[1] == 1 and values.size == shape[0]:
+        values = values[:, None]
+    try:
+        spread = np.broadcast_to(values, shape)
+    except ValueError:
+        raise DataError(f"exposure has shape {values.shape}, expected {shape} as the data or one for each column") from None
+    if not np.isfinite(spread).all() or (spread < 0).any():
+        raise DataError("exposure must hold finite numbers >= 0")
+    empty = np.flatnonzero((spread == 0).all(axis=0))
+    if empty.size:
+        raise DataError(f"column {empty[0]} has zero exposure in every row; leave it out or give its exposure")
+    return np.array(spread)
+
+
+def broadcast(exposure: Any, columns: int) -> Floats:
+    """One exposure for each column."""
+    values = np.asarray(exposure, dtype=np.float64)
+    try:
+        return np.array(np.broadcast_to(values, (columns,)))
+    except ValueError:
+        raise DataError(f"exposure has shape {values.shape}, expected one number for each of {columns} columns") from None
+
+
+def generator(random_state: RandomState) -> np.random.Generator:
+    """The generator of a seed, a seed sequence or a generator."""
+    return np.random.default_rng(random_state)

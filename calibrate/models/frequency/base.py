@@ -1,0 +1,122 @@
+"""What every frequency model can do; a family says how its counts scatter around their means."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from scipy import stats
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from calibrate.errors import ModelError
+from calibrate.models.arrays import Floats, RandomState, broadcast, exposure_table, generator, nonnegative, row_weights, table
+from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability
+
+__all__ = ["Frequency"]
+
+
+class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
+    """Counts of losses, periods x columns (members), with exposures; the columns borrow strength from each other.
+
+    `E N[t, j] = rate[j] E[t, j]` with `rate[j] = Z[j] own[j] + (1 - Z[j]) collective` and
+    `Z[j] = e[j] / (e[j] + a / collective)`: the posterior mean when rates are gamma distributed around the collective
+    rate with shape `a` (Buehlmann and Gisler 2005, chapter 2); `e` is the exposure, less what clustering takes away.
+    A single column stands alone (`Z = 1`).
+
+    Fitted: `rate_`, `credibility_` (by column), `collective_rate_`, `size_` (variance = mean + mean^2 / size),
+    `log_likelihood_`. Counts may be any numbers >= 0.
+    """
+
+    rate_: Floats
+    credibility_: Floats
+    collective_rate_: float
+    size_: float
+    log_likelihood_: float
+    n_features_in_: int
+
+    @abstractmethod
+    def _size(self, counts: Floats, means: Floats, weights: Floats) -> float:
+        """`k` of `variance = mean + mean^2 / k`, given the means."""
+
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
+        """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored. `exposure` in the shape of `X`, 1 if not given.
+
+        Raises DataError for counts or exposures that are none, ModelError if nothing was ever counted.
+        """
+        counts = nonnegative(table(self, X), "a count")
+        weights = row_weights(sample_weight, len(counts))
+        exposures = exposure_table(exposure, counts.shape)
+        if not (weights @ counts).any():
+            raise ModelError(
+                f"{type(self).__name__}: no loss was counted in {len(counts)} periods (n_samples = {len(counts)}), so no rate "
+                "can be told; join the segment with another one, or lengthen the history"
+            )
+        unit = exposures.mean()
+        self._fit(counts, exposures / unit, weights)
+        self.rate_, self.collective_rate_ = self.rate_ / unit, self.collective_rate_ / unit
+        return self
+
+    def _fit(self, counts: Floats, exposures: Floats, weights: Floats) -> None:
+        cell_weights = np.repeat(weights, counts.shape[1])
+        k = math.inf
+        for _ in range(100):
+            own, effective = column_rates(counts, exposures, weights, k)
+            collective, a = heterogeneity(own * effective, effective)
+            credibility = effective / (effective + a / collective) if math.isfinite(a) else np.zeros_like(effective)
+            rate = credibility * own + (1 - credibility) * collective
+            means = exposures * rate
+            new = self._size(counts.ravel(), means.ravel(), cell_weights)
+            done = new == k or abs(new - k) <= 1e-12 * min(new, k)
+            k = new
+            if done:
+                break
+        self.rate_, self.collective_rate_, self.credibility_, self.size_ = rate, collective, credibility, k
+        self.log_likelihood_ = float(cell_weights @ log_probability(counts.ravel(), means.ravel(), k))
+
+    def mean(self, exposure: Any = 1.0) -> Floats:
+        """Expected count of each column at `exposure` (one number or one for each column)."""
+        check_is_fitted(self)
+        return self.rate_ * broadcast(exposure, self.n_features_in_)
+
+    def variance(self, exposure: Any = 1.0) -> Floats:
+        """`mean + mean^2 / size` of each column."""
+        mean = self.mean(exposure)
+        return mean + mean**2 / self.size_
+
+    def zero_probability(self, exposure: Any = 1.0) -> Floats:
+        """Probability of a period without losses, by column."""
+        mean = self.mean(exposure)
+        return np.exp(-mean) if math.isinf(self.size_) else np.exp(-self.size_ * np.log1p(mean / self.size_))
+
+    def ppf(self, q: Any, exposure: Any = 1.0) -> Any:
+        """Quantile of each column's count; `q` broadcasts against the columns."""
+        levels = np.asarray(q, dtype=np.float64)
+        if not np.all((levels >= 0) & (levels <= 1)):
+            raise ModelError("quantile levels must lie in [0, 1]")
+        return self._law(self.mean(exposure)).ppf(levels)
+
+    def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
+        """`n` independent counts for each column, shape (n, columns)."""
+        mean = np.broadcast_to(self.mean(exposure), (n, self.n_features_in_))
+        rng = generator(random_state)
+        if math.isfinite(self.size_):
+            mean = mean * rng.gamma(self.size_, 1 / self.size_, mean.shape)
+        return rng.poisson(mean).astype(np.float64)
+
+    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
+        """Counts given at least one, at the levels `uniform`, for the mean `mean`: by table, exact."""
+        law = self._law(np.asarray(mean))
+        top = int(law.isf(1e-17)) + 1
+        beyond = law.sf(np.arange(top + 1))  # P(N > k), falling
+        return np.searchsorted(-beyond, -beyond[0] * (1 - uniform), side="left").clip(1)
+
+    def _law(self, mean: Floats) -> Any:
+        return stats.poisson(mean) if math.isinf(self.size_) else stats.nbinom(self.size_, self.size_ / (self.size_ + mean))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags

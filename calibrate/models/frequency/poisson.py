@@ -1,0 +1,23 @@
+"""Poisson counts: independent events."""
+
+from __future__ import annotations
+
+import math
+
+from calibrate.models.arrays import Floats
+from calibrate.models.frequency.base import Frequency
+
+__all__ = ["Poisson"]
+
+
+class Poisson(Frequency):
+    """Independent events: `P(N = n) = exp(-m) m^n / n!`, `m = rate * exposure`; variance = mean.
+
+    Source: Klugman, Panjer, Willmot, Loss Models, 6.2.
+
+    >>> Poisson().fit([2, 0, 4], exposure=[10.0, 10.0, 20.0]).rate_
+    array([0.15])
+    """
+
+    def _size(self, counts: Floats, means: Floats, weights: Floats) -> float:
+        return math.inf
