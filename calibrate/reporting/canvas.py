@@ -15,7 +15,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from calibrate.reporting import words
 
-__all__ = ["BLUE", "GREEN", "GRID", "INK", "ORANGE", "PURPLE", "Label", "axes_of", "drawable", "finish", "legend", "money_axis", "scale"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GRID",
+    "INK",
+    "ORANGE",
+    "PURPLE",
+    "Label",
+    "axes_of",
+    "drawable",
+    "finish",
+    "legend",
+    "money_axis",
+    "scale",
+]
 
 Label = Callable[[object], str]
 
@@ -67,7 +81,9 @@ def legend(figure: Figure, axes: Axes) -> None:
     handles, labels = [handles[k] for k in order], [labels[k] for k in order]
     if handles:
         columns = 3 if max(map(len, labels)) < 30 else 2
-        figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=9, labelcolor=INK
+        )
 
 
 def finish(figure: Figure) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
@@ -27,9 +28,9 @@ _COLOURS = {
 
 
 def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
-    """An `<svg>` element with a title and a description for those who cannot see it. `name` keeps ids of figures apart."""
+    """An `<svg>` element with title and description for those who cannot see it. `name` keeps figures apart."""
     buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has other fonts
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -61,8 +62,8 @@ def _labelled(root: ElementTree.Element, name: str, title: str, description: str
         root.attrib.pop(attribute, None)
     root.set("role", "img")
     root.set("aria-labelledby", f"{name}-title {name}-description")
-    for position, (tag, text) in enumerate((("title", title), ("desc", description))):
-        child = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{'title' if tag == 'title' else 'description'}"})
+    for position, (tag, part, text) in enumerate((("title", "title", title), ("desc", "description", description))):
+        child = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{part}"})
         child.text = text
         root.insert(position, child)
     for element in root.iter():

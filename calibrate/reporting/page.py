@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +27,22 @@ _CHANCES = (0.5, 0.1, 0.05, 0.01, 0.005, 0.001)
 
 
 def html(calibration: Calibration, previous: Calibration | None = None) -> str:
-    """The whole page as text: no script, no network, readable on screen and on paper. With `previous`, also what moved."""
-    return _environment().get_template("page.html.j2").render(
-        **_summary(calibration),
-        payers=_payers(calibration),
-        figures=_figures(calibration, previous),
-        curve=_curve(calibration),
-        risk=tables.risk(calibration).reset_index(names="term").to_dict("records"),
-        fairness=tables.fairness(calibration).reset_index(names="rule").to_dict("records"),
-        moves=[] if previous is None else tables.moves(calibration, previous).reset_index().to_dict("records"),
-        tolerance=1e-6 * max(calibration.total, float(calibration.members["expected_loss"].sum())),  # of rounding
-        provenance=list(_flat(calibration.provenance)),
+    """The whole page as text: no script, no network, for screen and paper. With `previous`, also what moved."""
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            **_summary(calibration),
+            payers=_payers(calibration),
+            figures=_figures(calibration, previous),
+            curve=_curve(calibration),
+            risk=tables.risk(calibration).reset_index(names="term").to_dict("records"),
+            fairness=tables.fairness(calibration).reset_index(names="rule").to_dict("records"),
+            moves=[] if previous is None else tables.moves(calibration, previous).reset_index().to_dict("records"),
+            counts=[_count(calibration.provenance.get(name)) for name in ("scenarios", "out_of_sample")],
+            tolerance=1e-6 * max(calibration.total, float(calibration.members["expected_loss"].sum())),  # of rounding
+            provenance=list(_flat(calibration.provenance)),
+        )
     )
 
 
@@ -68,9 +73,18 @@ def write_html(calibration: Calibration, path: str | Path, previous: Calibration
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("calibrate.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("calibrate.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"money": words.money, "percent": words.percent, "plain": words.plain, "short": words.shorten}
+    environment.filters |= {
+        "money": words.money,
+        "percent": words.percent,
+        "plain": words.plain,
+        "short": words.shorten,
+    }
     environment.filters["term"] = words.term
     environment.tests["known"] = math.isfinite
     return environment
@@ -79,11 +93,15 @@ def _environment() -> Environment:
 def _summary(calibration: Calibration) -> dict[str, Any]:
     """What the page and the notebook's summary both begin with."""
     name = tables.headline_term(calibration)
-    tail = None if name is None else {"term": name, **calibration.risk.loc[name].to_dict()}
+    other = str(name).replace("shortfall", "mutualised")
+    tails = [
+        {"term": one, **calibration.risk.loc[one].to_dict()} for one in (name, other) if one in calibration.risk.index
+    ]
     return {
         "calibration": calibration,
         "unit": words.plain(calibration.currency),
-        "tail": tail,
+        "tail": tails[0] if tails else None,
+        "mutualised": tails[1] if len(tails) > 1 and other != name else None,
         "paid": float(calibration.contributions.sum()),
         "reserves": {str(name): float(amount) for name, amount in calibration.reserves.items()},
     }
@@ -96,7 +114,10 @@ def _payers(calibration: Calibration) -> dict[str, Any]:
     return {
         "rows": table.reset_index(names="member").to_dict("records"),
         "segments": [name for name in table.columns if str(name).startswith("in ")],
-        "has": {name: bool(table[name].notna().any()) for name in ("exposure", "expected_loss", "standalone_risk", "reference")},
+        "has": {
+            name: bool(table[name].notna().any())
+            for name in ("exposure", "expected_loss", "standalone_risk", "reference")
+        },
         "shown": plots.SHOWN,
         "rest": float(table["weight"].iloc[plots.SHOWN :].sum()),
         "top": float(table["weight"].iloc[:5].sum()),
@@ -112,12 +133,12 @@ def _figures(calibration: Calibration, previous: Calibration | None) -> dict[str
         "payers": (
             plots.contributions(calibration, label=write),
             "Who pays what",
-            "Each member's share of the contributions against its shares of exposure and expected loss; the table of all members has the numbers.",
+            "Each member's share of contributions, exposure and expected loss; the table at the end has the numbers.",
         ),
         "losses": (
             plots.loss_curve(calibration, label=write),
             "Losses and what is there to pay them",
-            "How likely the pool's loss, mutualised loss and shortfall are to exceed an amount; the table beside it has the numbers.",
+            "How likely loss, mutualised loss and shortfall are to exceed an amount; the table below has them.",
         ),
     }
     if len(calibration.risk):
@@ -127,18 +148,24 @@ def _figures(calibration: Calibration, previous: Calibration | None) -> dict[str
         text = "Each member's contribution before and now; the table below has the numbers."
         drawn["moves"] = (plots.moves(calibration, previous, label=write), "What moved", text)
     # our own drawing, in which the SVG writer has escaped every name
-    return {name: Markup(inline_svg(figure, name, title, text)) for name, (figure, title, text) in drawn.items()}  # noqa: S704
+    return {name: Markup(inline_svg(figure, name, title, text)) for name, (figure, title, text) in drawn.items()}
 
 
-def _curve(calibration: Calibration) -> list[dict[str, float]]:
+def _curve(calibration: Calibration) -> list[dict[Hashable, Any]]:
     """Losses at round chances: the smallest loss on the curve that is exceeded at most so often."""
     curve = calibration.loss_curve.sort_index(ascending=False)
-    rows = []
+    rows: list[dict[Hashable, Any]] = []
     for chance in _CHANCES:
         rarer = curve[curve.index <= chance * (1 + 1e-9)]
         if len(rarer) and math.isfinite(rarer.index[0]):
-            rows.append({"chance": chance, **pd.Series(rarer.iloc[0]).to_dict()})
+            rows.append({"chance": chance, "mutualised": None, **pd.Series(rarer.iloc[0]).to_dict()})
     return rows
+
+
+def _count(scenarios: Any) -> str | None:
+    """Number of scenarios, where the provenance knows it."""
+    count = scenarios.get("count") if isinstance(scenarios, Mapping) else None
+    return f"{count:,}" if isinstance(count, int) else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -150,4 +177,4 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
         elif isinstance(value, list | tuple):
             yield name, "; ".join(words.plain(item) for item in value) or words.DASH
         else:
-            yield name, words.plain(value)
+            yield name, words.DASH if value is None else words.plain(value)

@@ -53,7 +53,15 @@ def contributions(calibration: Calibration, *, label: Label = drawable) -> Figur
         name = "share of contributions" + (f": {label(segment)}" if segment else "")
         hatch = _HATCHES[(k + k // len(_SEGMENTS)) % len(_HATCHES)]
         axes.barh(
-            rows, part / total, left=left, height=0.66, label=name, color=_SEGMENTS[k % 6], hatch=hatch, edgecolor="white", linewidth=0
+            rows,
+            part / total,
+            left=left,
+            height=0.66,
+            label=name,
+            color=_SEGMENTS[k % 6],
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
         )
         left = left + part / total
     for column, name, colour, marker in (
@@ -84,11 +92,13 @@ def loss_curve(calibration: Calibration, *, label: Label = drawable) -> Figure:
         ("mutualised", "mutualised loss", ORANGE, "--"),
         ("shortfall", "shortfall", PURPLE, ":"),
     ):
-        kept = curve[curve[column] > 0]
+        kept = curve[curve[column] > 0] if column in curve else curve.iloc[:0]
         if len(kept):
             axes.plot(kept[column] / factor, kept.index, style, color=colour, linewidth=2, label=name)
     for (name, amount), colour, style in zip(marks.items(), (BLUE, GREEN), ("-", "-."), strict=False):
-        axes.axvline(amount / factor, color=colour, linestyle=style, linewidth=2, label=f"{name}: {words.money(amount / factor)}")
+        axes.axvline(
+            amount / factor, color=colour, linestyle=style, linewidth=2, label=f"{name}: {words.money(amount / factor)}"
+        )
     _chance_axis(axes, curve)
     _loss_limits(axes, [*curve["loss"][curve.index <= 0.8], *marks.values()], factor)
     money_axis(axes, unit)
@@ -108,7 +118,16 @@ def risk(calibration: Calibration, *, label: Label = drawable) -> Figure:
         shown = shown / factor
         axes.plot([shown["lower"], shown["upper"]], [0, 0], color=BLUE, linewidth=6, alpha=0.4, label="95 % interval")
         axes.plot([shown["out_of_sample"]], [0], "o", color=BLUE, markersize=8, label="out-of-sample")
-        axes.plot([shown["in_sample"]], [0], "o", color=ORANGE, markerfacecolor="none", markeredgewidth=2, markersize=8, label="in-sample")
+        axes.plot(
+            [shown["in_sample"]],
+            [0],
+            "o",
+            color=ORANGE,
+            markerfacecolor="none",
+            markeredgewidth=2,
+            markersize=8,
+            label="in-sample",
+        )
         axes.set_xlim(0, 1.08 * largest / factor or 1.0)
         axes.set_ylim(-1, 1)
         axes.set_yticks([])
@@ -150,7 +169,8 @@ def _parts(calibration: Calibration, table: pd.DataFrame) -> dict[str, np.ndarra
     """Contributions of the table's members by segment; under the empty name where there is one segment."""
     if calibration.contributions.index.nlevels == 1:
         return {"": table["contribution"].to_numpy(dtype=float)}
-    split = calibration.contributions.unstack(sort=False).reindex(table.index).fillna(0.0)
+    split = calibration.contributions.unstack(sort=False)  # noqa: PD010 (a pivot table would sort)
+    split = split.reindex(table.index).fillna(0.0)
     return {words.plain(segment): split[segment].to_numpy(dtype=float) for segment in split.columns}
 
 

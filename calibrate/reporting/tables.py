@@ -27,7 +27,7 @@ def headline(calibration: Calibration) -> pd.DataFrame:
     rows: dict[str, tuple[float, float, float]] = {}
     name = headline_term(calibration)
     if name is not None:
-        row = calibration.risk.loc[name]
+        row = calibration.risk.loc[name].astype(float).to_dict()
         fresh = math.isfinite(row["out_of_sample"])
         amount = row["out_of_sample"] if fresh else row["in_sample"]
         rows[f"{name}, {'out-of-sample' if fresh else 'in-sample'}"] = (amount, row["lower"], row["upper"])
@@ -48,9 +48,9 @@ def headline_term(calibration: Calibration) -> str | None:
 
 
 def contributions(calibration: Calibration) -> pd.DataFrame:
-    """Who pays what, by member, largest first: money, shares of the totals, loading `c[i] / mu[i]`, change from the reference.
+    """Who pays what, by member, largest first: money, shares of the totals, loading `c[i] / mu[i]`, change.
 
-    With several segments, one more column `in <segment>` for each.
+    The change is from the reference. With several segments, one more column `in <segment>` for each.
     """
     members = calibration.members
     table = pd.DataFrame(index=members.index)
@@ -64,7 +64,8 @@ def contributions(calibration: Calibration) -> pd.DataFrame:
     table["reference"] = members["reference"]
     table["change"] = table["contribution"] - members["reference"]
     if calibration.contributions.index.nlevels > 1:
-        split = calibration.contributions.unstack(sort=False).reindex(members.index)
+        split = calibration.contributions.unstack(sort=False)  # noqa: PD010 (a pivot table would sort)
+        split = split.reindex(members.index)
         table = table.join(split.rename(columns=lambda segment: f"in {segment}"))
     return table.sort_values("contribution", ascending=False, kind="stable")
 
@@ -80,7 +81,7 @@ def risk(calibration: Calibration) -> pd.DataFrame:
 def fairness(calibration: Calibration) -> pd.DataFrame:
     """The fairness table with `in_words` (the rule) and `price_in_words` (its shadow price)."""
     table = calibration.fairness.copy()
-    table.insert(0, "in_words", [words.rule(str(text)) for text in table.index])
+    table.insert(0, "in_words", [words.rule(str(text), calibration.currency) for text in table.index])
     table["price_in_words"] = [
         words.shadow_price(float(price), bool(binding), calibration.currency)
         for price, binding in zip(table["shadow_price"], table["binding"], strict=True)
@@ -111,7 +112,9 @@ def moves(calibration: Calibration, previous: Calibration) -> pd.DataFrame:
 def terminal(calibration: Calibration) -> str:
     """All tables as plain text, amounts in the calibration's currency with thousands separators."""
     paid = contributions(calibration)
-    columns = [name for name in ("contribution", "weight", "exposure", "expected_loss", "loading") if paid[name].notna().any()]
+    columns = [
+        name for name in ("contribution", "weight", "exposure", "expected_loss", "loading") if paid[name].notna().any()
+    ]
     ratio = {"weight": words.percent, "loading": words.money}
     rules = fairness(calibration)[["in_words", "gap", "price_in_words"]].rename(columns=_title)
     parts = [
@@ -122,7 +125,9 @@ def terminal(calibration: Calibration) -> str:
         ("Fairness", _text(rules.reset_index(drop=True).set_index("in words"), {})),
     ]
     unit = words.plain(calibration.currency)
-    return "\n\n".join(f"{title} ({unit})\n{text}".lstrip() if title else f"In {unit}\n{text}" for title, text in parts if text)
+    return "\n\n".join(
+        f"{title} ({unit})\n{text}".lstrip() if title else f"In {unit}\n{text}" for title, text in parts if text
+    )
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -162,6 +167,8 @@ def _text(table: pd.DataFrame, ratios: dict[str, Callable[[float], str]]) -> str
         write = ratios.get(str(name), words.money)
         cells = table.iloc[:, position]
         shown[words.plain(name)] = (
-            [write(float(cell)) for cell in cells] if pd.api.types.is_numeric_dtype(cells.dtype) else list(map(words.plain, cells))
+            [write(float(cell)) for cell in cells]
+            if pd.api.types.is_numeric_dtype(cells.dtype)
+            else list(map(words.plain, cells))
         )
     return shown.to_string()

@@ -13,21 +13,22 @@ __all__ = ["money", "percent", "plain", "rule", "shadow_price", "shorten", "term
 DASH, NBSP = "–", "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-# What a rule says, by its class. {x} is the parameter as written, {x%} the same in percent.
+# What a rule says, by its class. {x} is the parameter as written, {x%} the same in percent, {x $} an amount of money.
 _RULES = {
     "ActuarialFairness": "Shares follow expected losses, within {band%} either way",
     "ExposureProportional": "Shares follow exposure, within {band%} either way",
     "Solidarity": "Shares blend expected losses with an equal split ({share%} equal), within {band%} either way",
     "LoadingRatio": "The highest loading is at most {limit} times the lowest",
     "IndividualRationality": "Nobody pays more than its own risk standing alone (CVaR {level%})",
+    "Budget": "Contributions and reserves together stay within {amount $}",
     "CoalitionStability": "No group of members would do better by leaving (CVaR {level%})",
     "RiskMonotonicity": "A riskier member never pays less (CVaR {level%})",
     "SimilarMembers": "Similar members bear similar loadings",
     "GroupParity": "Groups carry like loadings, within {tolerance%}",
     "AbilityToPay": "Nobody pays more than {share%} of its capital",
     "ShareCap": "Nobody pays more than {cap%} of all contributions",
-    "ContributionFloor": "Everybody pays at least {amount}",
-    "FundFloor": "Contributions and reserves come to at least {amount}",
+    "ContributionFloor": "Everybody pays at least {amount $}",
+    "FundFloor": "All contributions together come to at least {amount $}",
     "GiniLimit": "Inequality of loadings (Gini) is at most {limit}",
     "ConcentrationLimit": "Concentration of contributions (Herfindahl) is at most {hhi}",
     "CrossSubsidyCap": "Payments above the loaded expected loss are at most {share%} of all contributions",
@@ -97,21 +98,26 @@ def term(name: str) -> str:
     return f"average {what} in the worst {worst:f}{NBSP}% of periods (CVaR {found[1]}{NBSP}%)"
 
 
-def rule(text: str) -> str:
-    """A rule in words, from the text that names it; the text itself where it says more than we know.
+def rule(text: str, currency: str) -> str:
+    """A rule or limit in words, from the text that names it; the text itself where it says more than we know.
 
-    >>> rule("ShareCap(cap=0.125)")
-    'Nobody pays more than 12.5\xa0% of all contributions'
+    >>> rule("ShareCap(cap=0.125)", "USD"), rule("ContributionFloor(amount=2500)", "USD")
+    ('Nobody pays more than 12.5\xa0% of all contributions', 'Everybody pays at least 2,500\xa0USD')
+    >>> rule("CVaR 99% of shortfall <= 5,000", "USD")
+    'Average shortfall in the worst 1\xa0% of periods (CVaR 99\xa0%) stays within 5,000\xa0USD'
     """
+    unit = plain(currency)
+    risk, limit, amount = text.rpartition(" <= ")
+    if limit and term(risk) != plain(risk):
+        words = term(risk)
+        return f"{words[0].upper()}{words[1:]} stays within {plain(amount)}{NBSP}{unit}"
     sentence = _RULES.get(text.partition("(")[0].strip())
-    if sentence is None:
-        return plain(text)
     values = _parameters(text)
-    wanted = re.findall(r"{(\w+)%?}", sentence)
-    if any(name not in values for name in wanted):
+    if sentence is None or not set(re.findall(r"{(\w+)", sentence)) <= set(values):
         return plain(text)
-    for name in wanted:
-        sentence = sentence.replace(f"{{{name}%}}", f"{100 * values[name]:g}{NBSP}%").replace(f"{{{name}}}", money(values[name]))
+    for name, value in values.items():
+        sentence = sentence.replace(f"{{{name}%}}", f"{100 * value:g}{NBSP}%")
+        sentence = sentence.replace(f"{{{name} $}}", f"{money(value)}{NBSP}{unit}").replace(f"{{{name}}}", money(value))
     return sentence
 
 

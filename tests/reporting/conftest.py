@@ -46,12 +46,20 @@ def make(names, *, segments=(), unit=1e6, seed=7, currency="USD", reserves=("poo
         {
             "CVaR 99% of shortfall": (tail, 1.21 * tail, 0.05 * tail, 1.11 * tail, 1.31 * tail),
             "CVaR 99% of mutualised": (2.2 * tail, 2.5 * tail, 0.07 * tail, 2.36 * tail, 2.64 * tail),
-            "expected loss of mutualised": (mutualised.mean(), 1.02 * mutualised.mean(), 0.0, mutualised.mean(), 1.04 * mutualised.mean()),
+            "expected loss of mutualised": (
+                mutualised.mean(),
+                1.02 * mutualised.mean(),
+                0.0,
+                mutualised.mean(),
+                1.04 * mutualised.mean(),
+            ),
         },
         orient="index",
         columns=["in_sample", "out_of_sample", "standard_error", "lower", "upper"],
     )
-    fairness = pd.DataFrame.from_dict(rules, orient="index", columns=["gap", "binding", "shadow_price"]).astype({"binding": bool})
+    fairness = pd.DataFrame.from_dict(rules, orient="index", columns=["gap", "binding", "shadow_price"]).astype(
+        {"binding": bool}
+    )
     table = pd.DataFrame(
         {
             "contribution": paid,
