@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import ModelError
 from calibrate.models.severity.base import Floats, Severity
+from calibrate.models.severity.intervals import Interval, TailProfile
 from calibrate.models.severity.observation import Sample, product_limit
 from calibrate.models.severity.pareto_tail import information, layer, log_growth, profile_fit
 from calibrate.models.severity.threshold import ThresholdRule
@@ -73,6 +74,25 @@ class GeneralizedPareto(Severity):
             return pd.Series([math.nan, math.nan], index=names, name="standard error")
         covariance = np.linalg.inv(information(self.excesses_, self.shape_, self.scale_))
         return pd.Series(np.sqrt(np.diag(covariance)) * [1.0, self.scale_], index=names, name="standard error")
+
+    def shape_interval(self, confidence: float = 0.95) -> Interval:
+        """Profile-likelihood interval of the shape."""
+        return self._profile().shape(confidence)
+
+    def var_interval(self, level: float, confidence: float = 0.95) -> Interval:
+        """Profile-likelihood interval of the value at risk, money; the uncertainty of `p` is in it."""
+        self.var(level)
+        return self._profile().var(level, self.threshold_, confidence)
+
+    def expected_shortfall_interval(self, level: float, confidence: float = 0.95) -> Interval:
+        """Profile-likelihood interval of the expected shortfall; upper limit infinite where shape 1 is not excluded."""
+        self.expected_shortfall(level)
+        return self._profile().expected_shortfall(level, self.threshold_, confidence)
+
+    def _profile(self) -> TailProfile:
+        check_is_fitted(self)
+        share, weight = self.exceedance_probability_, self.weight_
+        return TailProfile(self.excesses_, self.shape_, self.scale_, share, weight)
 
     def _sf(self, x: Floats) -> Floats:
         if self.exceedance_probability_ < 1 and (x < self.threshold_).any():

@@ -69,7 +69,7 @@ class Pareto(Severity):
         if abs(self.alpha_ - 1) < 1e-9:
             return flat + self.scale_ * math.log(b / a)
         power = 1 - self.alpha_
-        return flat + self.scale_ * (a**power - b**power) / -power
+        return float(flat + self.scale_ * (a**power - b**power) / -power)
 
     def _log_density(self, x: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):

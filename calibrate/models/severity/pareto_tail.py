@@ -44,9 +44,8 @@ def log_likelihood(sample: Sample, shape: float, scale: float) -> float:
     `log f = -log scale - (1 + 1/shape) log(1 + shape y / scale)`."""
     weights, z = sample.weights, sample.losses / scale
     growth = log_growth(z, shape)
-    hazard = -math.log(scale) - shape * growth if shape > -1 else np.where(z <= 1, -math.log(scale) + growth, -np.inf)
-    with np.errstate(invalid="ignore"):
-        terms = np.where(sample.censored, -growth, hazard - growth)
+    seen = -(1 + shape) * growth if shape > -1 else np.where(z <= 1, 0.0, -np.inf)
+    terms = np.where(sample.censored, -growth, seen - math.log(scale))
     if sample.entry.any():
         terms = terms + log_growth(sample.entry / scale, shape)
     return float(weights @ terms)
@@ -67,7 +66,8 @@ def information(sample: Sample, shape: float, scale: float) -> Floats:
     s = 1 / (1 + shape * z)
     r = z * s
     a, b, c = -float(seen @ r**2), -float(seen @ (r * s)), shape * float(seen @ (r * s))
-    return matrix + np.array([[a, b], [b, c]])
+    matrix += np.array([[a, b], [b, c]])
+    return matrix
 
 
 def _growth_curvature(z: Floats, shape: float, weights: Floats) -> Floats:

@@ -13,7 +13,7 @@ __all__ = ["Weibull"]
 
 
 class Weibull(ScaleFamily):
-    """`P(X > x) = exp(-(x/s)^k)`: `shape_ = k`, `scale_ = s` (money); heavy (subexponential) for `k < 1`, all moments exist.
+    """`P(X > x) = exp(-(x/s)^k)`: `shape_ = k`, `scale_ = s` (money); heavy for `k < 1`, all moments exist.
 
     Integral of the survival from `a` to `b`: `s Gamma(1 + 1/k) (Q(1/k, (a/s)^k) - Q(1/k, (b/s)^k))`.
     Source: Klugman, Panjer, Willmot, Loss Models, appendix A.
