@@ -1,0 +1,8 @@
+"""How losses move together: scikit-learn estimators `fit(losses, sample_weight=None)` of copulas, by ranks only."""
+
+from calibrate.models.dependence.base import Dependence
+from calibrate.models.dependence.gaussian import Gaussian
+from calibrate.models.dependence.independent import Independent
+from calibrate.models.dependence.student_t import StudentT
+
+__all__ = ["Dependence", "Gaussian", "Independent", "StudentT"]
