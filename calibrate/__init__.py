@@ -5,6 +5,7 @@ The names below are loaded when first used, so that the command line answers `--
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ _HOMES = {
     "Scenarios": "calibrate.scenarios",
 }
 _MODULES = ("errors", "fairness", "models", "program")
+
+
+logging.getLogger("calibrate").addHandler(logging.NullHandler())  # the application decides what is shown
 
 
 def __getattr__(name: str) -> Any:

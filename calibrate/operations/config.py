@@ -89,10 +89,11 @@ class _File(_Section):
 
 
 class Configuration(_File):
-    """A checked configuration, and where it stands: `name`, and `home`, the folder that its paths start from."""
+    """A checked configuration, its `name`, and the folders that its paths (`home`) and its runs start from."""
 
     name: str
     home: Path
+    runs_home: Path
 
     def path(self, text: str) -> Path:
         """A path of the configuration, relative to the folder that it stands in."""
@@ -101,16 +102,18 @@ class Configuration(_File):
     @property
     def runs(self) -> Path:
         """The folder of the runs."""
-        return self.path(self.run.folder or f"runs/{self.name}")
+        return (self.runs_home / Path(self.run.folder or f"runs/{self.name}").expanduser()).resolve()
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the result, as plain data: everything but the folder of the runs and the schedule."""
-        return self.model_dump(mode="json", exclude={"name": True, "home": True, "schedule": True, "run": {"folder"}})
+        return self.model_dump(
+            mode="json", exclude={"name": True, "home": True, "runs_home": True, "schedule": True, "run": {"folder"}}
+        )
 
 
-def load(path: Path, home: Path | None = None) -> Configuration:
-    """Read and check a configuration file. Paths start from `home`, its own folder by default.
+def load(path: Path, runs_home: Path | None = None) -> Configuration:
+    """Read and check a configuration file. Paths start from its folder; those of runs from `runs_home`, if given.
 
     Raises
     ------
@@ -135,7 +138,8 @@ def load(path: Path, home: Path | None = None) -> Configuration:
     faults = _data_faults(checked.data)
     if faults:
         raise ConfigurationError(_joined(path, faults))
-    return Configuration(**dict(checked), name=path.stem, home=(home or path.parent).resolve())
+    home = path.parent.resolve()
+    return Configuration(**dict(checked), name=path.stem, home=home, runs_home=runs_home or home)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

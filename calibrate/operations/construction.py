@@ -116,7 +116,7 @@ def calibrator(configuration: Configuration, previous: pd.Series[float] | None) 
     return PoolCalibrator(**arguments)
 
 
-def referenced_files(configuration: Configuration) -> list[Path]:
+def referenced_files(configuration: Configuration) -> dict[str, Path]:
     """CSV files that the model, the program and the rules name: part of what decides the result."""
 
     def texts(value: Any) -> list[str]:
@@ -128,7 +128,7 @@ def referenced_files(configuration: Configuration) -> list[Path]:
 
     settings = configuration.settings
     named = texts([settings["model"], settings["program"], settings["rules"]])
-    return [configuration.path(text) for text in sorted(set(named))]
+    return {text: configuration.path(text) for text in sorted(set(named))}
 
 
 def _model(configuration: Configuration) -> Any:

@@ -1,0 +1,153 @@
+"""PoolCalibrator: from a loss history to contributions and reserves. The one file that joins both halves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+
+from calibrate.calibration import Calibration
+from calibrate.errors import DataError, ProblemError
+from calibrate.fairness import ActuarialFairness, Rule
+from calibrate.history import LossHistory
+from calibrate.models import JointLossModel
+from calibrate.program import CostOfCapital, CVaR, PoolProblem, RiskLimit, Term, Waterfall
+from calibrate.scenarios import Scenarios
+
+__all__ = ["PoolCalibrator"]
+
+logger = logging.getLogger(__name__)
+
+IN_SAMPLE, OUT_OF_SAMPLE = 1, 2  # stage keys of the random streams; never reuse a number for another stage
+
+
+class PoolCalibrator(BaseEstimator):
+    """Fits the loss model, simulates, and solves the program: history in, `calibration_` out.
+
+    Parameters
+    ----------
+    model : loss model with `fit(history)` and `sample(n, random_state, periods)`; `JointLossModel()` if None.
+    waterfall : layers that pay; own contributions, then the pool reserve, if None.
+    minimise : terms of the objective. If None, the cost of money: 4 % on contributions, 6 % on reserves, 10 % on the
+        CVaR at 99 % of what neither covers (for which the members, or a reinsurer, must stand ready).
+    subject_to : rules and limits. If None, contributions follow expected losses within 25 %.
+    n_scenarios : scenarios that the plan is optimised on.
+    n_out_of_sample : fresh scenarios, independent of those, that the published risk is measured on.
+    periods : history periods in one scenario: 12 for a year ahead on monthly data.
+    random_state : seed; the same seed gives the same calibration.
+
+    Attributes
+    ----------
+    model_ : the fitted model. scenarios_ : what the plan was optimised on. calibration_ : the answer.
+    problem_ : the program that was solved, to be solved again with other rules or `reference`.
+
+    Raises
+    ------
+    DataError, ModelError, ProblemError, RuleConflictError, SolverError, as the stages raise them.
+
+    >>> import pandas as pd
+    >>> losses = {"A": [1.0, 3.0, 2.0, 4.0, 2.5] * 2, "B": [2.0, 1.0, 5.0, 2.0, 3.0] * 2}
+    >>> panel = pd.DataFrame(losses, index=range(2014, 2024))
+    >>> history = LossHistory.from_panel(panel, exposures={"A": 10, "B": 10})
+    >>> fitted = PoolCalibrator(n_scenarios=200, n_out_of_sample=20_000).fit(history)
+    >>> float(fitted.calibration_.weights.sum())
+    1.0
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Any = None,
+        waterfall: Waterfall | None = None,
+        minimise: Sequence[Term] | None = None,
+        subject_to: Sequence[Rule | RiskLimit] | None = None,
+        n_scenarios: int = 2000,
+        n_out_of_sample: int = 100_000,
+        periods: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        self.model = model
+        self.waterfall = waterfall
+        self.minimise = minimise
+        self.subject_to = subject_to
+        self.n_scenarios = n_scenarios
+        self.n_out_of_sample = n_out_of_sample
+        self.periods = periods
+        self.random_state = random_state
+
+    def fit(self, history: LossHistory, previous: Calibration | None = None) -> Self:
+        """Calibrate the pool of `history`. Among optimal plans the one closest to `previous`, if given, is chosen."""
+        self._check(history, previous)
+        logger.info("fitting the loss model to %d members, %d periods", len(history.members), len(history.periods))
+        self.model_ = (JointLossModel() if self.model is None else clone(self.model)).fit(history)
+        logger.info("simulating %s + %s scenarios", f"{self.n_scenarios:,}", f"{self.n_out_of_sample:,}")
+        self.scenarios_ = self._sample(self.n_scenarios, IN_SAMPLE)
+        fresh = self._sample(self.n_out_of_sample, OUT_OF_SAMPLE)
+        waterfall = Waterfall() if self.waterfall is None else self.waterfall
+        self.problem_ = PoolProblem(
+            self.scenarios_,
+            waterfall,
+            minimise=_default_terms(waterfall) if self.minimise is None else self.minimise,
+            subject_to=[ActuarialFairness(band=0.25)] if self.subject_to is None else self.subject_to,
+            exposures=_last_exposures(history),
+            reference=None if previous is None else previous.contributions,
+        )
+        logger.info("solving the program")
+        solved = self.problem_.solve(out_of_sample=fresh)
+        self.calibration_ = solved.with_provenance(self._origin(history, previous))
+        return self
+
+    def _check(self, history: LossHistory, previous: Calibration | None) -> None:
+        if not isinstance(history, LossHistory):
+            raise DataError(
+                f"history is a {type(history).__name__}, expected a LossHistory; "
+                "make one by LossHistory.from_panel or LossHistory.from_events"
+            )
+        for name in ("n_scenarios", "n_out_of_sample", "periods"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+                raise ProblemError(f"{name} is {number!r}, expected a whole number >= 1")
+        if previous is not None and previous.currency != history.currency:
+            raise DataError(
+                f"the previous calibration is in {previous.currency}, the history in {history.currency}; "
+                "expected one currency"
+            )
+
+    def _sample(self, n: int, stage: int) -> Scenarios:
+        """Scenarios of a stage: its stream depends on seed and stage only."""
+        stream = np.random.SeedSequence(self.random_state, spawn_key=(stage,))
+        scenarios: Scenarios = self.model_.sample(n, random_state=stream, periods=self.periods)
+        return scenarios
+
+    def _origin(self, history: LossHistory, previous: Calibration | None) -> dict[str, Any]:
+        return {
+            "history": {
+                "sha256": history.digest,
+                "members": len(history.members),
+                "segments": list(history.segments),
+                "periods": [str(history.periods[0]), str(history.periods[-1])],
+                "description": repr(history),
+            },
+            "model": " ".join(repr(self.model_).split()),
+            "periods_ahead": self.periods,
+            "seed": self.random_state,
+            "previous": None if previous is None else previous.provenance.get("run", "given"),
+        }
+
+
+def _default_terms(waterfall: Waterfall) -> list[Term]:
+    """Money bound, and the tail that it leaves, each at what it costs a year."""
+    of = "mutualised" if waterfall.defaulter_pays else "shortfall"
+    return [CostOfCapital(contributions=0.04, reserves=0.06), 0.1 * CVaR(0.99, of=of)]
+
+
+def _last_exposures(history: LossHistory) -> pd.Series[float] | None:
+    """Exposures of the last period by member (money or other units): the basis of the period ahead."""
+    if history.exposures is None:
+        return None
+    last = history.exposures.iloc[-1]
+    return last if last.index.nlevels == 1 else last.groupby(level=0, sort=False).max()

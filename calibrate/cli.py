@@ -1,0 +1,237 @@
+"""The command line. Imports nothing heavy before a command needs it, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from calibrate import __version__
+from calibrate.errors import CalibrateError, ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from calibrate.operations.config import Configuration
+    from calibrate.operations.store import Run
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+TOP = 12  # members shown; `calibrate report` shows all
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Contributions and reserves of a risk pool.",
+    epilog="Exit codes: 0 done, 2 wrong input, 3 rules conflict, 4 not solved, 130 interrupted.",
+)
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A TOML file, or the name of a packaged data set.")
+]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"calibrate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def fit(config: ConfigArgument) -> None:
+    """Calibrate a pool: read its losses, fit the models, simulate, solve, and write the run and its report."""
+    with _working():
+        from calibrate.operations import job
+
+        outcome = job.fit(_configuration(config), datetime.now(UTC))
+    _summarise(outcome.run)
+    if not outcome.computed:
+        typer.echo("\nNothing has changed since this run was made: found again, not computed again.")
+    _say_where(outcome.run)
+
+
+@app.command()
+def recalibrate(
+    config: ConfigArgument,
+    today: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Act as if today were this day (UTC).")
+    ] = None,
+) -> None:
+    """Calibrate again if it is due, close to the newest run, and show what moved. Safe to run twice."""
+    with _working():
+        from calibrate.operations import recalibration
+
+        now = datetime.now(UTC) if today is None else today.replace(tzinfo=UTC)
+        result = recalibration.recalibrate(_configuration(config), now)
+    if result.computed:
+        _summarise(result.run)
+        if result.previous is not None:
+            typer.echo(f"\nWhat moved, and why it may\n{_aligned(recalibration.moves(result))}")
+    typer.echo(f"\n{'Done' if result.computed else 'Nothing to do'}: {result.reason}.")
+    _say_where(result.run)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run, a folder of runs (its newest is taken), or a saved calibration.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Where to write the page (default: beside the calibration).")
+    ] = None,
+) -> None:
+    """Check the files of a finished run, show all its tables, and write its HTML page anew."""
+    with _working():
+        from calibrate.operations.store import locate
+        from calibrate.reporting import tables, write_html
+
+        calibration, page = locate(run)
+        written = write_html(calibration, html or page)
+    typer.echo(tables.terminal(calibration))
+    typer.echo(f"\nReport: {written}")
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="Show the starter configuration of this data set.")] = None,
+    copy: Annotated[Path | None, typer.Option(help="Copy configuration, card and files into this new folder.")] = None,
+) -> None:
+    """List the packaged data sets, show a starter configuration, or copy one to work on."""
+    with _working():
+        from calibrate import datasets as packaged
+
+        names = packaged.names() if name is None else (name,)
+        folders = {known: packaged.folder(known) for known in names}
+        if name is not None and copy is not None:
+            _copy(folders[name], copy)
+    for known, folder in folders.items():
+        if name is None:
+            title = (folder / "README.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+            typer.echo(f"{known:22} {title}")
+        elif copy is None:
+            typer.echo((folder / f"{known}.toml").read_text(encoding="utf-8"), nl=False)
+        else:
+            typer.echo(f"Copied. Now run: calibrate fit {copy / f'{known}.toml'}")
+
+
+def main() -> None:
+    """Entry point of the `calibrate` command."""
+    app()
+
+
+@contextmanager
+def _working() -> Iterator[None]:
+    """Progress on stderr; an error becomes its sentence and its exit code."""
+    logger = logging.getLogger("calibrate")
+    level = logger.level
+    with console.status("starting") if console.is_terminal else nullcontext() as status:
+        handler = _Progress(console, status)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        except (CalibrateError, OSError) as error:
+            code = error.exit_code if isinstance(error, CalibrateError) else ConfigurationError.exit_code
+            console.print(f"calibrate: {error}", markup=False)
+            raise typer.Exit(code) from None
+        except KeyboardInterrupt:
+            console.print("calibrate: interrupted, no run was written")
+            raise typer.Exit(INTERRUPTED) from None
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _Progress(logging.Handler):
+    """Says what the library is at: beside a spinner on a terminal, as lines elsewhere. Warnings are always lines."""
+
+    def __init__(self, console: Console, status: Status | None) -> None:
+        super().__init__()
+        self.console = console
+        self.status = status
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if self.status is None or record.levelno >= logging.WARNING:
+            self.console.print(f"calibrate: {message}", markup=False)
+        else:
+            self.status.update(escape(message))
+
+
+def _configuration(config: str) -> Configuration:
+    """A file, or the starter configuration of a packaged data set, whose runs go below the working folder."""
+    from calibrate import datasets as packaged
+    from calibrate.operations.config import load
+
+    path = Path(config)
+    if path.is_file() or path.suffix:
+        return load(path)
+    if config in packaged.names():
+        return load(packaged.folder(config) / f"{config}.toml", runs_home=Path.cwd())
+    raise ConfigurationError(
+        f"there is no configuration file {config!r}, nor a packaged data set of that name "
+        f"({', '.join(packaged.names())})"
+    )
+
+
+def _copy(folder: Path, target: Path) -> None:
+    if target.exists():
+        raise ConfigurationError(f"{target} exists; name a new folder for --copy")
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _summarise(run: Run) -> None:
+    """The numbers to read first, and who pays most."""
+    from calibrate.reporting import tables
+
+    calibration = run.calibration
+    paid = tables.contributions(calibration)
+    columns = ["contribution", "weight", "exposure", "expected_loss", "loading"]
+    shown = paid[[column for column in columns if paid[column].notna().any()]]
+    unit = calibration.currency
+    typer.echo(f"In {unit}; the interval is 95 % of the Monte Carlo error\n{_aligned(tables.headline(calibration))}")
+    typer.echo(f"\nReserves\n{_aligned(calibration.reserves.to_frame())}")
+    title = "Who pays what" if len(shown) <= TOP else f"Who pays most ({TOP} of {len(shown)} members)"
+    typer.echo(f"\n{title}\n{_aligned(shown.head(TOP))}")
+    typer.echo(f"\nFairness\n{_aligned(calibration.fairness)}")
+
+
+def _aligned(table: pd.DataFrame) -> str:
+    """A frame as text: money in full, shares in percent."""
+    from calibrate.reporting import words
+
+    shares = {"weight", "change_share"}
+    shown = table.copy()
+    for column in shown.columns:
+        if shown[column].dtype.kind == "f":
+            write = words.percent if column in shares else words.money
+            shown[column] = [write(float(number)) for number in shown[column]]
+    shown.index = [words.shorten(name, 44) for name in shown.index]
+    return shown.rename(columns=lambda name: str(name).replace("_", " ")).to_string()
+
+
+def _say_where(run: Run) -> None:
+    typer.echo(f"\nRun:         {run.path}\nCalibration: {run.path / 'calibration'}\nReport:      {run.report}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""One calibration from a configuration to a finished run in the store."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from calibrate.calibration import Calibration
+from calibrate.errors import ConfigurationError
+from calibrate.history import LossHistory
+from calibrate.operations import construction
+from calibrate.operations.config import Configuration
+from calibrate.operations.sources import read_history
+from calibrate.operations.store import Run, RunStore, code_version, run_name
+
+__all__ = ["Outcome", "carry_out", "fit"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run, and whether it was computed now or found in the store."""
+
+    run: Run
+    computed: bool
+
+
+def fit(configuration: Configuration, now: datetime) -> Outcome:
+    """Calibrate without a look at earlier runs; the run is found again if nothing that decides it has changed."""
+    logger.info("reading the losses")
+    history = read_history(configuration)
+    store = RunStore(configuration.runs)
+    with store.locked():
+        return carry_out(configuration, history, store, None, now)
+
+
+def carry_out(
+    configuration: Configuration, history: LossHistory, store: RunStore, previous: Run | None, now: datetime
+) -> Outcome:
+    """Find the run or compute it. `previous` is the reference of the tie rule and the base of `Turnover`."""
+    calibrator = construction.calibrator(configuration, None if previous is None else _base(previous, history))
+    name = run_name(history, configuration, previous)
+    found = store.find(name)
+    if found is not None:
+        return Outcome(found, computed=False)
+    before = None if previous is None else previous.calibration
+    calibrator.fit(history, previous=before)
+    calibration = calibrator.calibration_.with_provenance(
+        {
+            "run": name,
+            "created": now.astimezone(UTC).isoformat(timespec="microseconds"),
+            "code": code_version(),
+            "configuration": {"name": configuration.name, **configuration.settings},
+        }
+    )
+    logger.info("writing the run and its report")
+    return Outcome(store.write(name, calibration, lambda path: _write_report(calibration, path, before)), computed=True)
+
+
+def _base(previous: Run, history: LossHistory) -> object:
+    """Previous contributions of those who are still members: who has left binds nobody, who is new has no base."""
+    contributions = previous.calibration.contributions.groupby(level=0, sort=False).sum()
+    stayed = contributions[contributions.index.isin(history.members)]
+    if stayed.empty:
+        raise ConfigurationError(
+            f"no member of the run {previous.path} is in the data; for another pool name another folder: [run] folder"
+        )
+    return stayed
+
+
+def _write_report(calibration: Calibration, path: object, previous: Calibration | None) -> None:
+    from calibrate.reporting import write_html
+
+    write_html(calibration, str(path), previous)

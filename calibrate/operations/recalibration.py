@@ -1,0 +1,99 @@
+"""Again next month: whether a recalibration is due, and what moved by it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import pandas as pd
+
+from calibrate.operations.config import Configuration, Schedule
+from calibrate.operations.job import carry_out
+from calibrate.operations.sources import read_history
+from calibrate.operations.store import Run, RunStore, run_name
+from calibrate.reporting import tables
+
+__all__ = ["Recalibration", "moves", "next_due", "recalibrate"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """The run that holds now, the one before it, whether work was done, and why (in one sentence)."""
+
+    run: Run
+    previous: Run | None
+    computed: bool
+    reason: str
+
+
+def recalibrate(configuration: Configuration, now: datetime) -> Recalibration:
+    """Calibrate again if it is due, with the newest run as reference. Safe to run twice, at once, or to kill.
+
+    Due is a pool without a run, or whose newest run is of an earlier `[schedule] every`; without a schedule, one whose
+    data, configuration or code have changed.
+    """
+    store = RunStore(configuration.runs)
+    with store.locked():
+        newest = store.newest()
+        if newest is not None and configuration.schedule is not None:
+            due = next_due(configuration.schedule, newest.created)
+            if now < due:
+                return Recalibration(newest, _before(store, newest), False, f"not due before {due:%Y-%m-%d %H:%M} UTC")
+        logger.info("reading the losses")
+        history = read_history(configuration)
+        if newest is not None and configuration.schedule is None:
+            before = _before(store, newest)
+            if run_name(history, configuration, before) == newest.name:
+                return Recalibration(
+                    newest, before, False, "nothing has changed: data, configuration and code are the same"
+                )
+        outcome = carry_out(configuration, history, store, newest, now)
+    reason = "first run" if newest is None else f"recalibrated from run {newest.name} of {newest.created:%Y-%m-%d}"
+    return Recalibration(outcome.run, newest, outcome.computed, reason)
+
+
+def next_due(schedule: Schedule, last: datetime) -> datetime:
+    """The start of the calendar period (UTC) after the one in which the last run was made.
+
+    >>> next_due(Schedule(every="quarter"), datetime(2026, 11, 22, 8, tzinfo=UTC)).date()
+    datetime.date(2027, 1, 1)
+    """
+    day = last.astimezone(UTC).date()
+    months = {"month": 1, "quarter": 3, "year": 12}.get(schedule.every)
+    if months is None:
+        start = day if schedule.every == "day" else day - timedelta(days=day.weekday())
+        first = start + timedelta(days=1 if schedule.every == "day" else 7)
+    else:
+        ordinal = (day.year * 12 + day.month - 1) // months * months + months
+        first = date(ordinal // 12, ordinal % 12 + 1, 1)
+    return datetime(first.year, first.month, first.day, tzinfo=UTC)
+
+
+def moves(recalibration: Recalibration) -> pd.DataFrame:
+    """What moved, by member, largest move first, and `why` it may; the columns of `reporting.tables.moves`."""
+    if recalibration.previous is None:
+        return pd.DataFrame(columns=["previous", "contribution", "status", "change", "change_share", "why"])
+    now, before = recalibration.run.calibration, recalibration.previous.calibration
+    table = tables.moves(now, before)
+    limits = [str(rule) for rule in now.fairness.index if str(rule).startswith("Turnover")]
+    losses = now.members["expected_loss"] / before.members["expected_loss"] - 1
+    table["why"] = [_why(str(status), losses.get(member), limits) for member, status in table["status"].items()]
+    return table
+
+
+def _why(status: str, loss_moved: float | None, limits: list[str]) -> str:
+    if status == "new":
+        return "new member: no previous contribution"
+    if status == "left":
+        return "left the pool"
+    moved = "" if loss_moved is None or pd.isna(loss_moved) else f"expected loss {loss_moved:+.1%}; "
+    return moved + (f"within {', '.join(limits)}" if limits else "no Turnover rule limits it")
+
+
+def _before(store: RunStore, run: Run) -> Run | None:
+    """The run that a run was recalibrated from."""
+    name = run.calibration.provenance.get("previous")
+    return None if name is None else store.find(str(name))

@@ -1,0 +1,157 @@
+"""The store of runs: a folder a run, named by what decides its result, complete or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+import calibrate
+from calibrate.calibration import Calibration
+from calibrate.errors import IntegrityError
+from calibrate.history import LossHistory
+from calibrate.operations.config import Configuration
+from calibrate.operations.construction import referenced_files
+from calibrate.records import SEAL
+
+__all__ = ["CALIBRATION", "REPORT", "Run", "RunStore", "code_version", "locate", "run_name"]
+
+CALIBRATION, REPORT = "calibration", "report.html"
+NAME_LENGTH = 16  # hexadecimal digits of a SHA-256: 64 bits
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: a folder with the saved calibration and its report."""
+
+    path: Path
+    calibration: Calibration
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Read a run. Raises IntegrityError if a file of its calibration is missing, truncated or altered."""
+        run = cls(path, Calibration.load(path / CALIBRATION))
+        if "created" not in run.calibration.provenance:
+            raise IntegrityError(f"{path} was not written by a run: its provenance does not say when it was created")
+        return run
+
+    @property
+    def name(self) -> str:
+        """Name of the run: the hash of what decides its result."""
+        return self.path.name
+
+    @property
+    def created(self) -> datetime:
+        """When it was computed, UTC."""
+        return datetime.fromisoformat(self.calibration.provenance["created"]).astimezone(UTC)
+
+    @property
+    def report(self) -> Path:
+        """The HTML page."""
+        return self.path / REPORT
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """Runs of one pool in one folder. Whatever starts with a dot is unfinished work and is ignored."""
+
+    folder: Path
+
+    def runs(self) -> list[Run]:
+        """All finished runs, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if (path / CALIBRATION).is_dir() and path.name[0] != "."]
+        return sorted((Run.open(path) for path in found), key=lambda run: (run.created, run.name))
+
+    def newest(self) -> Run | None:
+        """The run that was computed last; None if there is none."""
+        return next(reversed(self.runs()), None)
+
+    def find(self, name: str) -> Run | None:
+        """The run of that name; None if it was never finished."""
+        path = self.folder / name
+        return Run.open(path) if path.is_dir() else None
+
+    def write(self, name: str, calibration: Calibration, write_report: Callable[[Path], object]) -> Run:
+        """Save a run to the side, then give it its name: a reader, and a killed job, see all of it or nothing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        side = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.folder))
+        try:
+            calibration.save(side / CALIBRATION)
+            write_report(side / REPORT)
+            side.chmod(0o755)
+            side.replace(self.folder / name)
+        finally:
+            shutil.rmtree(side, ignore_errors=True)
+        return Run.open(self.folder / name)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store alone: a second job waits, a killed one lets go. Sweeps up what a killed one left behind."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logging.getLogger(__name__).warning("another job works in %s; waiting for it", self.folder)
+            lock.acquire()
+        try:
+            for left in self.folder.glob(f".{'[0-9a-f]' * NAME_LENGTH}.*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+        finally:
+            lock.release()
+
+
+def locate(path: Path) -> tuple[Calibration, Path]:
+    """The calibration at a path (a run, a folder of runs, or a saved calibration), and where its page belongs.
+
+    Raises IntegrityError if there is none, or one of its files was altered.
+    """
+    if (path / CALIBRATION).is_dir():
+        run: Run | None = Run.open(path)
+    elif (path / SEAL).is_file():
+        return Calibration.load(path), path.with_name(f"{path.name}.html")
+    else:
+        run = RunStore(path).newest()
+    if run is None:
+        raise IntegrityError(
+            f"{path} is not a run, a folder of runs, or a saved calibration; make one: calibrate fit CONFIG"
+        )
+    return run.calibration, run.report
+
+
+def run_name(history: LossHistory, configuration: Configuration, previous: Run | None) -> str:
+    """The name of a run: hash of data, configuration (and the files it names), code, and the run before."""
+    decisive = {
+        "history": history.digest,
+        "settings": configuration.settings,
+        "files": {text: _digest(path) for text, path in referenced_files(configuration).items()},
+        "code": code_version(),
+        "previous": None if previous is None else previous.name,
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:NAME_LENGTH]
+
+
+def code_version() -> str:
+    """Version of the package, and a hash of its source: two checkouts of one version are told apart."""
+    sha = hashlib.sha256()
+    home = Path(calibrate.__file__).parent
+    for path in sorted(home.rglob("*.py"), key=lambda file: file.relative_to(home).as_posix()):
+        if "_datasets" not in path.parts:
+            sha.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{calibrate.__version__}+{sha.hexdigest()[:NAME_LENGTH]}"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
