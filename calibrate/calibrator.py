@@ -16,6 +16,7 @@ from calibrate.fairness import ActuarialFairness, Rule
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, RiskLimit, Term, Waterfall
+from calibrate.program.risk import Kind
 from calibrate.scenarios import Scenarios
 
 __all__ = ["PoolCalibrator"]
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 IN_SAMPLE, OUT_OF_SAMPLE = 1, 2  # stage keys of the random streams; never reuse a number for another stage
 
 
-class PoolCalibrator(BaseEstimator):
+class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Fits the loss model, simulates, and solves the program: history in, `calibration_` out.
 
     Parameters
@@ -141,7 +142,7 @@ class PoolCalibrator(BaseEstimator):
 
 def _default_terms(waterfall: Waterfall) -> list[Term]:
     """Money bound, and the tail that it leaves, each at what it costs a year."""
-    of = "mutualised" if waterfall.defaulter_pays else "shortfall"
+    of: Kind = "mutualised" if waterfall.defaulter_pays else "shortfall"
     return [CostOfCapital(contributions=0.04, reserves=0.06), 0.1 * CVaR(0.99, of=of)]
 
 

@@ -212,10 +212,12 @@ def _summarise(run: Run) -> None:
     typer.echo(f"\nReserves\n{_aligned(calibration.reserves.to_frame())}")
     title = "Who pays what" if len(shown) <= TOP else f"Who pays most ({TOP} of {len(shown)} members)"
     typer.echo(f"\n{title}\n{_aligned(shown.head(TOP))}")
-    typer.echo(f"\nFairness\n{_aligned(calibration.fairness)}")
+    rules = tables.fairness(calibration).set_index("in_words")[["gap", "binding", "price_in_words"]]
+    if not rules.empty:
+        typer.echo(f"\nFairness (fair when the gap is not above 0)\n{_aligned(rules, width=90)}")
 
 
-def _aligned(table: pd.DataFrame) -> str:
+def _aligned(table: pd.DataFrame, width: int = 44) -> str:
     """A frame as text: money in full, shares in percent."""
     from calibrate.reporting import words
 
@@ -225,7 +227,7 @@ def _aligned(table: pd.DataFrame) -> str:
         if shown[column].dtype.kind == "f":
             write = words.percent if column in shares else words.money
             shown[column] = [write(float(number)) for number in shown[column]]
-    shown.index = [words.shorten(name, 44) for name in shown.index]
+    shown.index = [words.shorten(name, width) for name in shown.index]
     return shown.rename(columns=lambda name: str(name).replace("_", " ")).to_string()
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ConfigurationError
@@ -59,7 +62,7 @@ def carry_out(
     return Outcome(store.write(name, calibration, lambda path: _write_report(calibration, path, before)), computed=True)
 
 
-def _base(previous: Run, history: LossHistory) -> object:
+def _base(previous: Run, history: LossHistory) -> pd.Series[float]:
     """Previous contributions of those who are still members: who has left binds nobody, who is new has no base."""
     contributions = previous.calibration.contributions.groupby(level=0, sort=False).sum()
     stayed = contributions[contributions.index.isin(history.members)]
@@ -70,7 +73,7 @@ def _base(previous: Run, history: LossHistory) -> object:
     return stayed
 
 
-def _write_report(calibration: Calibration, path: object, previous: Calibration | None) -> None:
+def _write_report(calibration: Calibration, path: Path, previous: Calibration | None) -> None:
     from calibrate.reporting import write_html
 
-    write_html(calibration, str(path), previous)
+    write_html(calibration, path, previous)
