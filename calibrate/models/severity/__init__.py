@@ -8,21 +8,28 @@ from calibrate.models.severity.generalized_pareto import GeneralizedPareto
 from calibrate.models.severity.lognormal import LogNormal
 from calibrate.models.severity.observation import Observation
 from calibrate.models.severity.pareto import Pareto
+from calibrate.models.severity.selection import AIC, BIC, BestOf, LogScore
 from calibrate.models.severity.spliced import Spliced
-from calibrate.models.severity.threshold import QuantileThreshold, ThresholdRule
+from calibrate.models.severity.threshold import QuantileThreshold, SequentialThreshold, ThresholdRule, threshold_table
 from calibrate.models.severity.weibull import Weibull
 
 __all__ = [
+    "AIC",
+    "BIC",
+    "BestOf",
     "Burr",
     "Empirical",
     "Gamma",
     "GeneralizedPareto",
     "LogNormal",
+    "LogScore",
     "Observation",
     "Pareto",
     "QuantileThreshold",
+    "SequentialThreshold",
     "Severity",
     "Spliced",
     "ThresholdRule",
     "Weibull",
+    "threshold_table",
 ]

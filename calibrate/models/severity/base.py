@@ -26,7 +26,7 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
     """Distribution of one loss, in the unit of the data. A family says `_fit`, `_sf`, `_isf`, `_layer`, `_log_density`.
 
     Fitted: `log_likelihood_` (of the losses, truncation and censoring included), `n_parameters_`, `n_observations_`
-    (rows of positive weight), `has_mean_`, `endpoint_` (largest possible loss).
+    (rows of positive weight), `has_mean_`, `has_density_` (of all losses), `endpoint_` (largest possible).
     """
 
     log_likelihood_: float
@@ -35,6 +35,7 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
     n_features_in_: int
     weight_: float
     has_mean_: bool
+    has_density_: bool
     endpoint_: float
 
     def fit(
@@ -46,7 +47,9 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
         observation: Observation | None = None,
     ) -> Self:
         """Fit to losses `X` (n,) or (n, 1), all > 0; `y` is ignored. Errors say in words what is wrong."""
-        sample = Sample.of(X, sample_weight, observation)
+        return self._fitted(Sample.of(X, sample_weight, observation))
+
+    def _fitted(self, sample: Sample) -> Self:
         self._fit(sample)
         self.n_observations_, self.weight_, self.n_features_in_ = sample.losses.size, sample.weight, 1
         return self
@@ -131,9 +134,20 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
         return np.asarray(self._isf(1.0 - uniform), dtype=np.float64)
 
     def score(self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None) -> float:
-        """Mean log density of fresh losses (log score, larger is better)."""
+        """Mean log density of fresh, complete losses (log score, larger is better)."""
+        check_is_fitted(self)
         fresh = Sample.of(X, sample_weight, None)
-        return float(np.average(self.log_density(fresh.losses), weights=fresh.weights))
+        return float(np.average(self.log_terms(fresh), weights=fresh.weights))
+
+    def log_terms(self, sample: Sample) -> Floats:
+        """Log-likelihood of each loss as seen: `log f(x)`, or `log S(x)` if censored, less `log S(deductible)`."""
+        terms = np.empty(sample.losses.size)
+        terms[~sample.censored] = self._log_density(sample.losses[~sample.censored])
+        late = sample.entry > 0
+        with np.errstate(divide="ignore"):
+            terms[sample.censored] = np.log(self._sf(sample.losses[sample.censored]))
+            terms[late] -= np.log(self._sf(sample.entry[late]))
+        return terms
 
     @property
     def aic_(self) -> float:
@@ -200,7 +214,8 @@ class ScaleFamily(Severity):
         for name, value in zip(self.shapes, found, strict=True):
             setattr(self, name, float(value))
         self.scale_ = float(scale * unit)
-        self.endpoint_, self.has_mean_, self.n_parameters_ = math.inf, self._z_has_mean(*found), theta.size
+        self.endpoint_, self.has_density_, self.n_parameters_ = math.inf, True, theta.size
+        self.has_mean_ = self._z_has_mean(*found)
         seen = float(scaled.weights[~scaled.censored].sum())
         self.log_likelihood_ = mean_log_likelihood(theta) * scaled.weight - seen * math.log(unit)
         self.standard_errors_ = self._standard_errors(information)

@@ -40,8 +40,9 @@ class Empirical(Severity):
         self.values_, self._above = points, above
         self.probabilities_ = -np.diff(above, prepend=1.0)
         self.has_mean_, self.endpoint_, self.n_parameters_ = True, float(points[-1]), points.size - 1
-        seen = sample.losses[~sample.censored]
-        self.log_likelihood_ = float(sample.weights[~sample.censored] @ self._log_density(seen))
+        self.has_density_ = False
+        seen = sample.where(~sample.censored)
+        self.log_likelihood_ = float(seen.weights @ self._log_density(seen.losses))
 
     def _sf(self, x: Floats) -> Floats:
         return np.concatenate([[1.0], self._above])[np.searchsorted(self.values_, x, side="right")]

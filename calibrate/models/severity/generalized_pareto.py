@@ -12,7 +12,7 @@ from calibrate.errors import ModelError
 from calibrate.models.severity.base import Floats, Severity
 from calibrate.models.severity.intervals import Interval, TailProfile
 from calibrate.models.severity.observation import Sample, product_limit
-from calibrate.models.severity.pareto_tail import information, layer, log_growth, profile_fit
+from calibrate.models.severity.pareto_tail import exceedances, information, layer, log_growth, profile_fit
 from calibrate.models.severity.threshold import ThresholdRule
 
 __all__ = ["GeneralizedPareto"]
@@ -63,6 +63,7 @@ class GeneralizedPareto(Severity):
         self.excesses_ = excesses
         self.exceedance_probability_ = _share_above(sample, self.threshold_)
         self.has_mean_, self.n_parameters_ = self.shape_ < 1, 2
+        self.has_density_ = self.exceedance_probability_ == 1
         self.endpoint_ = self.threshold_ - self.scale_ / self.shape_ if self.shape_ < 0 else math.inf
 
     @property
@@ -131,12 +132,6 @@ class GeneralizedPareto(Severity):
             f"({self.exceedance_probability_:.4g} of the losses) and cannot answer for {what}; "
             "use Spliced(body=..., tail=GeneralizedPareto(...)) for the whole law"
         )
-
-
-def exceedances(sample: Sample, threshold: float) -> Sample:
-    """Excesses over the threshold; a loss entered (deductible) above it keeps its entry."""
-    above = sample.where(sample.losses > threshold)
-    return Sample(above.losses - threshold, above.weights, np.maximum(above.entry - threshold, 0.0), above.censored)
 
 
 def _checked(threshold: float) -> float:

@@ -51,9 +51,8 @@ class Pareto(Severity):
         self.alpha_ = seen / growth
         self.shape_, self.endpoint_ = 1.0 / self.alpha_, math.inf
         self.has_mean_, self.n_parameters_ = self.alpha_ > 1, 1 if self.threshold is not None else 2
-        density = self._log_density(sample.losses)
-        terms = np.where(sample.censored, np.log(self._sf(sample.losses)), density) - np.log(self._sf(sample.entry))
-        self.log_likelihood_ = float(sample.weights @ terms)
+        self.has_density_ = True
+        self.log_likelihood_ = float(sample.weights @ self.log_terms(sample))
         self.standard_errors_ = pd.Series({"alpha": self.alpha_ / math.sqrt(seen)}, name="standard error")
 
     def _sf(self, x: Floats) -> Floats:

@@ -10,11 +10,17 @@ from scipy.optimize import brentq
 
 from calibrate.models.severity.observation import Sample
 
-__all__ = ["information", "layer", "log_growth", "log_likelihood", "profile_fit"]
+__all__ = ["exceedances", "information", "layer", "log_growth", "log_likelihood", "profile_fit"]
 
 Floats = npt.NDArray[np.float64]
 GRID, LOCATED_ON = 40, 256
 NEAR_ZERO = 1e-5  # below this |shape|, derivatives in the shape are taken here: an error of the same relative size
+
+
+def exceedances(sample: Sample, threshold: float) -> Sample:
+    """Excesses over the threshold; a loss entered (deductible) above it keeps its entry."""
+    above = sample.where(sample.losses > threshold)
+    return Sample(above.losses - threshold, above.weights, np.maximum(above.entry - threshold, 0.0), above.censored)
 
 
 def log_growth(z: Floats, shape: float) -> Floats:

@@ -59,7 +59,8 @@ class Spliced(Severity):
         self._tail_share = self.exceedance_probability_ / self.tail_.exceedance_probability_
         self.has_mean_, self.endpoint_ = self.tail_.has_mean_, self.tail_.endpoint_
         self.n_parameters_ = self.body_.n_parameters_ + self.tail_.n_parameters_ + 1
-        self.log_likelihood_ = self._log_likelihood(sample)
+        self.has_density_ = self.body_.has_density_
+        self.log_likelihood_ = float(sample.weights @ self.log_terms(sample))
 
     def _fit_body(self, sample: Sample) -> None:
         below = sample.losses <= self.threshold_
@@ -81,12 +82,6 @@ class Spliced(Severity):
         k = self.tail_.exceedance_probability_
         b = float(1.0 - self.body_._sf(np.asarray(sample.entry.min()))) / self._body_share
         return k * (1 - b) / (1 - k * b)
-
-    def _log_likelihood(self, sample: Sample) -> float:
-        terms = np.where(sample.censored, np.log(self._sf(sample.losses)), 0.0)
-        seen = ~sample.censored
-        terms[seen] = self._log_density(sample.losses[seen])
-        return float(sample.weights @ (terms - np.log(self._sf(sample.entry))))
 
     def _sf(self, x: Floats) -> Floats:
         low, high = np.minimum(x, self.threshold_), np.maximum(x, self.threshold_)
