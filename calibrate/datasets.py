@@ -53,8 +53,8 @@ def load_crypto_venue() -> LossHistory:
     Invented, and says so: `crypto_venue_truth()` holds the parameters of the process that made it. Exposure is the
     month's average open interest.
 
-    >>> load_crypto_venue().segments
-    ('exploit', 'liquidation cascade', 'oracle failure')
+    >>> sorted(load_crypto_venue().segments)
+    ['exploit', 'liquidation cascade', 'oracle failure']
     """
     home = folder("crypto-venue")
     exposures = pd.read_csv(home / "exposures.csv", index_col="month")

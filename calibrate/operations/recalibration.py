@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
 
+from calibrate.calibration import Calibration
 from calibrate.operations.config import Configuration, Schedule
 from calibrate.operations.job import carry_out
 from calibrate.operations.sources import read_history
@@ -17,6 +18,8 @@ from calibrate.reporting import tables
 __all__ = ["Recalibration", "moves", "next_due", "recalibrate"]
 
 logger = logging.getLogger(__name__)
+
+UNMOVED = 1e-4  # change of a contribution that is not worth a word
 
 
 @dataclass(frozen=True)
@@ -78,19 +81,34 @@ def moves(recalibration: Recalibration) -> pd.DataFrame:
         return pd.DataFrame(columns=["previous", "contribution", "status", "change", "change_share", "why"])
     now, before = recalibration.run.calibration, recalibration.previous.calibration
     table = tables.moves(now, before)
-    limits = [str(rule) for rule in now.fairness.index if str(rule).startswith("Turnover")]
     losses = now.members["expected_loss"] / before.members["expected_loss"] - 1
-    table["why"] = [_why(str(status), losses.get(member), limits) for member, status in table["status"].items()]
+    limits = _turnover_limits(now)
+    table["why"] = [
+        _why(str(row["status"]), row["change_share"], losses.get(member), limits) for member, row in table.iterrows()
+    ]
     return table
 
 
-def _why(status: str, loss_moved: float | None, limits: list[str]) -> str:
+def _turnover_limits(calibration: Calibration) -> list[str]:
+    """The rules of the configuration that limit moves, in words."""
+    rules = calibration.provenance["configuration"]["rules"] or []
+    words = {"member": "{:.4g} % a member", "total": "{:.4g} % in all"}
+    return [
+        f"Turnover allows {' and '.join(text.format(100 * rule[key]) for key, text in words.items() if key in rule)}"
+        for rule in rules
+        if rule.get("rule") == "Turnover"
+    ]
+
+
+def _why(status: str, change: float, loss_moved: float | None, limits: list[str]) -> str:
     if status == "new":
         return "new member: no previous contribution"
     if status == "left":
         return "left the pool"
+    if abs(change) < UNMOVED:
+        return "unmoved"
     moved = "" if loss_moved is None or pd.isna(loss_moved) else f"expected loss {loss_moved:+.1%}; "
-    return moved + (f"within {', '.join(limits)}" if limits else "no Turnover rule limits it")
+    return moved + (" and ".join(limits) if limits else "no Turnover rule limits it")
 
 
 def _before(store: RunStore, run: Run) -> Run | None:

@@ -1,0 +1,70 @@
+"""What a configuration may say, and what is said when it is wrong."""
+
+import pytest
+
+from calibrate.errors import ConfigurationError
+from calibrate.operations.config import load
+
+GOOD = '[data]\nevents = "losses.csv"\n'
+
+
+def write(tmp_path, text):
+    path = tmp_path / "pool.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_and_paths_start_from_the_folder_of_the_file(tmp_path):
+    configuration = load(write(tmp_path, GOOD))
+    assert configuration.path("losses.csv") == (tmp_path / "losses.csv").resolve()
+    assert configuration.runs == (tmp_path / "runs/pool").resolve()
+    assert configuration.schedule is None
+    assert configuration.data.period == "M"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "[run]\nsed = 3\n", "[run] has no key 'sed'; did you mean 'seed'?"),
+        (GOOD + "[rum]\nseed = 3\n", "the file has no key 'rum'; did you mean 'run'?"),
+        (GOOD + '[run]\nseed = "three"\n', "[run] seed = 'three', expected a valid integer"),
+        (GOOD + "[run]\nn_scenarios = 0\n", "[run] n_scenarios = 0, expected greater than or equal to 1"),
+        (GOOD + '[schedule]\nevery = "fortnight"\n', "[schedule] every = 'fortnight', expected 'day', 'week', 'month'"),
+        (GOOD + "[schedule]\n", "[schedule] needs the key 'every'"),
+        ("[run]\nseed = 1\n", "[data] is missing"),
+        ("[data]\n", "[data] needs exactly one of 'dataset', 'events' and 'panel', found none"),
+        ('[data]\nevents = "a.csv"\npanel = "b.csv"\n', "found events and panel"),
+        ('[data]\ndataset = "crypto-venue"\nmember = "who"\n', "[data] member has no meaning together with 'dataset'"),
+        (
+            '[data]\npanel = "a.csv"\nmember = "who"\n',
+            "a long panel needs the columns of date, member and loss; missing: date, loss",
+        ),
+        (GOOD + "[program]\nminimize = []\n", "[program] has no key 'minimize'; did you mean 'minimise'?"),
+        ("[data\n", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(tmp_path, text, words):
+    with pytest.raises(ConfigurationError) as caught:
+        load(write(tmp_path, text))
+    assert words in str(caught.value)
+    assert "pool.toml" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        load(write(tmp_path, GOOD + "[run]\nsed = 3\nn_scenarios = 0\n"))
+    assert "'sed'" in str(caught.value)
+    assert "n_scenarios = 0" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"there is no configuration file .*nowhere\.toml"):
+        load(tmp_path / "nowhere.toml")
+
+
+def test_settings_leave_out_schedule_and_folder(tmp_path):
+    plain = load(write(tmp_path, GOOD)).settings
+    more = load(write(tmp_path, GOOD + '[run]\nfolder = "elsewhere"\n[schedule]\nevery = "month"\n')).settings
+    assert plain == more
+    assert load(write(tmp_path, GOOD + "[run]\nseed = 1\n")).settings != plain
