@@ -44,9 +44,12 @@ def drawable(name: object) -> str:
     return "".join(c if font.get_char_index(ord(c)) else "□" for c in words.shorten(name))
 
 
-def axes_of(figure: Figure, rows: int = 1) -> list[Axes]:
-    """Axes below each other with nothing drawn that carries no number."""
-    made = [figure.add_subplot(rows, 1, k + 1) for k in range(rows)]
+def axes_of(figure: Figure, rows: int = 1, widths: tuple[float, ...] = (1.0,)) -> list[Axes]:
+    """Axes in rows and in columns of relative `widths`, with nothing drawn that carries no number."""
+    if rows == 0:
+        return []
+    grid = figure.add_gridspec(rows, len(widths), width_ratios=widths)
+    made = [figure.add_subplot(grid[row, column]) for row in range(rows) for column in range(len(widths))]
     for axes in made:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(MUTED)

@@ -40,7 +40,6 @@ def html(calibration: Calibration, previous: Calibration | None = None) -> str:
             fairness=tables.fairness(calibration).reset_index(names="rule").to_dict("records"),
             moves=[] if previous is None else tables.moves(calibration, previous).reset_index().to_dict("records"),
             counts=[_count(calibration.provenance.get(name)) for name in ("scenarios", "out_of_sample")],
-            tolerance=1e-6 * max(calibration.total, float(calibration.members["expected_loss"].sum())),  # of rounding
             provenance=list(_flat(calibration.provenance)),
         )
     )

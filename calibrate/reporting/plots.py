@@ -43,38 +43,25 @@ _HATCHES = ("", "////", "....", "xxxx", "||||", "----")
 def contributions(calibration: Calibration, *, label: Label = drawable) -> Figure:
     """Share of the contributions by member (bars, by segment) against shares of exposure and of expected loss (marks).
 
-    The 50 largest payers where there are more.
+    Beside it the loading, contribution over expected loss, with that of the whole pool. The 50 largest payers.
     """
     table = tables.contributions(calibration).head(SHOWN)
-    rows, left = np.arange(len(table)), np.zeros(len(table))
-    figure, axes = _rows_figure([label(name) for name in table.index])
-    total = float(calibration.contributions.sum()) or 1.0
-    for k, (segment, part) in enumerate(_parts(calibration, table).items()):
-        name = "share of contributions" + (f": {label(segment)}" if segment else "")
-        hatch = _HATCHES[(k + k // len(_SEGMENTS)) % len(_HATCHES)]
-        axes.barh(
-            rows,
-            part / total,
-            left=left,
-            height=0.66,
-            label=name,
-            color=_SEGMENTS[k % 6],
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0,
-        )
-        left = left + part / total
+    figure, (shares, loadings) = _rows_figure([label(name) for name in table.index], widths=(3.2, 1.0))
+    _bars(shares, calibration, table, label)
     for column, name, colour, marker in (
         ("exposure_share", "share of exposure", ORANGE, "D"),
         ("expected_loss_share", "share of expected loss", INK, "|"),
     ):
         if table[column].notna().any():
             size = 4.5 if marker == "D" else 10
-            axes.plot(table[column], rows, marker, color=colour, markersize=size, markeredgewidth=2, label=name)
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
-    axes.xaxis.set_major_locator(MaxNLocator(8))
-    legend(figure, axes)
+            (line,) = shares.plot(table[column], np.arange(len(table)), marker, color=colour, label=name)
+            line.set(markersize=size, markeredgewidth=2)
+    shares.set_xlim(left=0)
+    shares.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    shares.xaxis.set_major_locator(MaxNLocator(7))
+    shares.set_xlabel("shares of the totals", color=INK, fontsize=9)
+    _loadings(loadings, calibration, table)
+    legend(figure, shares)
     return finish(figure)
 
 
@@ -142,7 +129,7 @@ def moves(calibration: Calibration, previous: Calibration, *, label: Label = dra
     """What moved between two calibrations: old (hollow) and new (filled) contributions, largest moves first."""
     table = tables.moves(calibration, previous).head(SHOWN)
     rows = np.arange(len(table))
-    figure, axes = _rows_figure([label(name) for name in table.index])
+    figure, (axes,) = _rows_figure([label(name) for name in table.index])
     largest = float(table[["previous", "contribution"]].to_numpy().max(initial=0.0))
     factor, unit = scale(largest, calibration.currency, label)
     old, new = table["previous"] / factor, table["contribution"] / factor
@@ -155,14 +142,41 @@ def moves(calibration: Calibration, previous: Calibration, *, label: Label = dra
     return finish(figure)
 
 
-def _rows_figure(names: list[str]) -> tuple[Figure, Axes]:
-    """One row for each name, first on top."""
-    figure = Figure(figsize=(8.4, 0.21 * len(names) + 1.4), layout="constrained")
-    (axes,) = axes_of(figure)
-    axes.set_yticks(np.arange(len(names)), labels=names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="x", color=GRID, linewidth=0.7)
-    return figure, axes
+def _rows_figure(names: list[str], widths: tuple[float, ...] = (1.0,)) -> tuple[Figure, list[Axes]]:
+    """One row for each name, first on top; names left of the first column of axes."""
+    figure = Figure(figsize=(8.4, 0.21 * len(names) + 1.5), layout="constrained")
+    made = axes_of(figure, widths=widths)
+    for axes in made:
+        axes.set_yticks(np.arange(len(names)), labels=names if axes is made[0] else [""] * len(names))
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(axis="x", color=GRID, linewidth=0.7)
+    return figure, made
+
+
+def _bars(axes: Axes, calibration: Calibration, table: pd.DataFrame, label: Label) -> None:
+    """Contributions as shares of the total, stacked by segment; hatched as well as coloured."""
+    total = float(calibration.contributions.sum()) or 1.0
+    left = np.zeros(len(table))
+    for k, (segment, part) in enumerate(_parts(calibration, table).items()):
+        share = part / total
+        bars = axes.barh(np.arange(len(table)), share, left=left, height=0.66, color=_SEGMENTS[k % 6], linewidth=0)
+        bars.set_label("share of contributions" + (f": {label(segment)}" if segment else ""))
+        for bar in bars:
+            bar.set(hatch=_HATCHES[(k + k // len(_SEGMENTS)) % len(_HATCHES)], edgecolor="white", linewidth=0)
+        left = left + share
+
+
+def _loadings(axes: Axes, calibration: Calibration, table: pd.DataFrame) -> None:
+    """Loading by member, and the pool's as a line."""
+    axes.plot(table["loading"], np.arange(len(table)), "o", color=BLUE, markersize=5)
+    expected = float(calibration.members["expected_loss"].sum())
+    if expected > 0:
+        axes.axvline(float(calibration.contributions.sum()) / expected, color=INK, linewidth=1.2)
+    largest = table["loading"].max()
+    axes.set_xlim(0, 1.1 * largest if largest > 0 else 1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda loading, _: words.money(loading)))
+    axes.set_xlabel("loading (line: the pool)", color=INK, fontsize=9)
 
 
 def _parts(calibration: Calibration, table: pd.DataFrame) -> dict[str, np.ndarray]:

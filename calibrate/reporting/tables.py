@@ -79,8 +79,11 @@ def risk(calibration: Calibration) -> pd.DataFrame:
 
 
 def fairness(calibration: Calibration) -> pd.DataFrame:
-    """The fairness table with `in_words` (the rule) and `price_in_words` (its shadow price)."""
+    """The fairness table with `in_words` (the rule), `holds`, `room` (money left) and `price_in_words`."""
     table = calibration.fairness.copy()
+    rounding = 1e-6 * max(calibration.total, float(calibration.members["expected_loss"].sum()))
+    table["room"] = (-table["gap"]).where(table["gap"].abs() > rounding, 0.0)
+    table["holds"] = np.select([table["room"] < 0, table["binding"]], ["no", "binding"], "yes")
     table.insert(0, "in_words", [words.rule(str(text), calibration.currency) for text in table.index])
     table["price_in_words"] = [
         words.shadow_price(float(price), bool(binding), calibration.currency)
@@ -116,7 +119,7 @@ def terminal(calibration: Calibration) -> str:
         name for name in ("contribution", "weight", "exposure", "expected_loss", "loading") if paid[name].notna().any()
     ]
     ratio = {"weight": words.percent, "loading": words.money}
-    rules = fairness(calibration)[["in_words", "gap", "price_in_words"]].rename(columns=_title)
+    rules = fairness(calibration)[["in_words", "holds", "room", "price_in_words"]].rename(columns=_title)
     parts = [
         ("", _text(headline(calibration), {})),
         ("Who pays what", _text(paid[columns].rename(columns=_title), {_title(k): v for k, v in ratio.items()})),

@@ -271,12 +271,16 @@ def test_loss_curve_marks_contributions_and_reserves(calibration_of):
 
 def test_bars_and_marks_are_the_shares(calibration_of):
     calibration = calibration_of(["A", "B", "C"])
-    (axes,) = reporting.plots.contributions(calibration).axes
+    axes, loadings = reporting.plots.contributions(calibration).axes
     order = calibration.weights.sort_values(ascending=False)
     assert [text.get_text() for text in axes.get_yticklabels()] == list(order.index)
     assert [bar.get_width() for bar in axes.patches] == pytest.approx(list(order))
     exposure = calibration.members.exposure[order.index]
     assert list(axes.lines[0].get_xdata()) == pytest.approx(list(exposure / exposure.sum()))
+    loading = calibration.contributions[order.index] / calibration.members.expected_loss[order.index]
+    assert list(loadings.lines[0].get_xdata()) == pytest.approx(list(loading))
+    pooled = calibration.contributions.sum() / calibration.members.expected_loss.sum()
+    assert loadings.lines[1].get_xdata()[0] == pytest.approx(pooled)
 
 
 def test_one_unknown_exposure_makes_no_shares(calibration_of):
