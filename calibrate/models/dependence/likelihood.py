@@ -34,17 +34,17 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
     losing = weights @ ~ranks.at_mass
     most = np.argsort(-(losing[i] * losing[j]), kind="stable")[:PAIRS]
     i, j = i[most], j[most]
-    with np.errstate(divide="ignore"):
-        cut = np.where(ranks.mass > 0, stdtrit(v, ranks.mass), -np.inf)
+    with np.errstate(all="ignore"):
+        cut = np.where(ranks.mass > 0, stdtrit(v, ranks.mass), -1e8)
     x = stdtrit(v, ranks.uniform)
     rho = correlation[i, j]
     a, b = ranks.at_mass[:, i], ranks.at_mass[:, j]
     both, first, second = ~a & ~b, ~a & b, a & ~b
-    value = np.zeros(a.shape)
-    value += np.where(both, _log_pair(x[:, i], x[:, j], rho, v), 0.0)
-    value += np.where(first, _log(_given(cut[j], x[:, i], rho, v)), 0.0)
-    value += np.where(second, _log(_given(cut[i], x[:, j], rho, v)), 0.0)
-    value += np.where(a & b, _log(_corner(ranks.mass[i], cut[j], rho, v)), 0.0)
+    value = np.where(both, _log_pair(x[:, i], x[:, j], rho, v), 0.0)
+    if ranks.mass.any():
+        value += np.where(first, _log(_given(cut[j], x[:, i], rho, v)), 0.0)
+        value += np.where(second, _log(_given(cut[i], x[:, j], rho, v)), 0.0)
+        value += np.where(a & b, _log(_corner(np.maximum(ranks.mass[i], 1e-300), cut[j], rho, v)), 0.0)
     return float((weights @ value).sum() * 2 / max(ranks.mass.size, 2))
 
 

@@ -17,6 +17,7 @@ from calibrate.models.dependence.likelihood import copula_log_likelihood, pairwi
 
 __all__ = ["StudentT"]
 
+ENOUGH = 50  # periods; with 10 periods of 46 columns the likelihood of the whole table said 4 whatever the truth (measured)
 GRID = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
 
@@ -24,7 +25,7 @@ class StudentT(Dependence):
     """Student t copula `C(u) = t_R,v(t_v^-1(u_1), ..., t_v^-1(u_d))`: large losses come together.
 
     `R` as in `Gaussian`; the degrees of freedom `v` by profile likelihood on a grid from 3 to 100, for the whole
-    table, or by pairs where losses have a point mass. Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_`,
+    table, or by pairs where losses have a point mass or there are fewer than 50 periods. Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_`,
     `profile_` (Series: log-likelihood by degrees of freedom, less its maximum), `tail_dependence_` (matrix).
     Source: Demarta and McNeil 2005; McNeil, Frey, Embrechts, Quantitative Risk Management, 7.3.
 
@@ -51,7 +52,8 @@ class StudentT(Dependence):
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
         self._factor = np.linalg.cholesky(self.correlation_)
         grid = GRID if fixed is None else (float(fixed),)
-        likelihood = pairwise_log_likelihood if ranks.mass.any() else copula_log_likelihood
+        by_pairs = ranks.mass.any() or len(weights) < ENOUGH
+        likelihood = pairwise_log_likelihood if by_pairs else copula_log_likelihood
         profile = pd.Series({v: likelihood(ranks, weights, self.correlation_, v) for v in grid}, name="log-likelihood")
         self.degrees_of_freedom_ = float(profile.idxmax())
         self.profile_ = (profile - profile.max()).rename_axis("degrees of freedom")

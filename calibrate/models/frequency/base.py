@@ -109,7 +109,9 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
     def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
         """Counts given at least one, at the levels `uniform`, for the mean `mean`: by table, exact."""
         law = self._law(np.asarray(mean))
-        top = int(law.isf(1e-17)) + 1
+        top = 16
+        while law.sf(top) > 1e-17:
+            top *= 2
         beyond = law.sf(np.arange(top + 1))  # P(N > k), falling
         return np.searchsorted(-beyond, -beyond[0] * (1 - uniform), side="left").clip(1)
 

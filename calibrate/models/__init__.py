@@ -1,0 +1,19 @@
+"""Loss models: from a history to joint loss scenarios. The module says the kind, the class the member: `severity.LogNormal`."""
+
+from calibrate.models import coverage, dependence, frequency, ratio, severity
+from calibrate.models.coverage import Coverage
+from calibrate.models.joint import JointLossModel
+from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
+
+__all__ = [
+    "Coverage",
+    "EmpiricalRatio",
+    "GammaRatio",
+    "JointLossModel",
+    "LogNormalRatio",
+    "coverage",
+    "dependence",
+    "frequency",
+    "ratio",
+    "severity",
+]

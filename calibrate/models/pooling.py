@@ -1,0 +1,87 @@
+"""How columns borrow means and variances from each other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
+
+from calibrate.models.arrays import Floats
+
+__all__ = ["inverse_trigamma", "pooled_means", "pooled_shares", "pooled_variances"]
+
+
+def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Floats]:
+    """Credibility means `Z m + (1 - Z) collective`, the collective mean and `Z = tau^2 / (tau^2 + v)`.
+
+    `v` is the variance of a column's mean (infinite where it has no data, `m` is then ignored); `tau^2`, the variance
+    between columns, by moments (Buehlmann and Straub 1970; DerSimonian and Laird 1986). A single column stands alone.
+    """
+    seen = np.isfinite(variances)
+    m, v = means[seen], variances[seen]
+    if not seen.any():
+        return np.zeros_like(means), 0.0, np.zeros_like(means)
+    if (v <= 0).any() or m.size == 1:
+        collective, credibility = float(m.mean()), np.where(seen, 1.0, 0.0)
+    else:
+        w = 1 / v
+        distance = float(w @ (m - w @ m / w.sum()) ** 2)
+        between = max(0.0, (distance - (m.size - 1)) / float(w.sum() - w @ w / w.sum()))
+        collective = float(np.average(m, weights=1 / (v + between)))
+        credibility = np.where(seen, between / (between + np.where(seen, variances, 1.0)), 0.0)
+    own = np.where(seen, means, collective)
+    return collective + credibility * (own - collective), collective, credibility
+
+
+def pooled_variances(variances: Floats, freedom: Floats) -> tuple[Floats, float]:
+    """Variances `(d0 s0^2 + d s^2) / (d0 + d)` and the common one, `s0^2`; `d` the degrees of freedom of `s^2`.
+
+    `d0, s0^2` by moments of `log s^2` (Smyth 2004, the scaled inverse chi-square prior). Constant columns do not speak.
+    """
+    seen = (freedom > 0) & (variances > 0)
+    if not seen.any():
+        return np.zeros_like(variances), 0.0
+    s2, d = variances[seen], freedom[seen]
+    if s2.size == 1:
+        common, prior = float(s2[0]), 0.0
+    else:
+        logs = np.log(s2) - digamma(d / 2) + np.log(d / 2)
+        excess = float(logs.var(ddof=1) - polygamma(1, d / 2).mean())
+        if excess > 1e-3:
+            prior = 2 * inverse_trigamma(excess)
+            common = math.exp(float(logs.mean()) + float(digamma(prior / 2)) - math.log(prior / 2))
+        else:
+            prior, common = math.inf, float(np.average(s2, weights=d))
+    if math.isinf(prior):
+        return np.full_like(variances, common), common
+    d = np.maximum(freedom, 0.0)
+    total = prior + d
+    pooled = np.where(total > 0, (prior * common + d * variances) / np.where(total > 0, total, 1.0), common)
+    return np.where(pooled > 0, pooled, common), common
+
+
+def pooled_shares(hits: Floats, trials: Floats) -> Floats:
+    """Shares of each column, drawn towards the common share as far as chance explains their differences (moments)."""
+    common = float(hits.sum() / trials.sum())
+    if common in (0.0, 1.0) or hits.size == 1:
+        return np.full_like(hits, common)
+    share = np.where(trials > 0, hits / np.where(trials > 0, trials, 1.0), common)
+    chance = common * (1 - common)
+    spread = trials.sum() - (trials**2).sum() / trials.sum()
+    between = (float(trials @ (share - common) ** 2) - (hits.size - 1) * chance) / spread
+    between = min(max(between, 0.0), chance * 0.999)
+    # a Beta(s common, s (1 - common)) prior has the variance chance / (s + 1)
+    return share if chance == 0 else np.asarray(_posterior(hits, trials, common, chance / between - 1 if between > 0 else math.inf))
+
+
+def _posterior(hits: Floats, trials: Floats, common: float, strength: float) -> Floats:
+    if math.isinf(strength):
+        return np.full_like(hits, common)
+    return (hits + strength * common) / (trials + strength)
+
+
+def inverse_trigamma(value: float) -> float:
+    """The `x > 0` with `trigamma(x) = value`."""
+    return math.exp(brentq(lambda log_x: math.log(polygamma(1, math.exp(log_x)) / value), -40.0, 40.0, xtol=1e-15, rtol=1e-15))
