@@ -27,7 +27,8 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 FREQUENCIES = {"Y": "Y", "A": "Y", "Q": "Q", "M": "M", "W": "W", "D": "D"}
 SHOWN = 20  # faults of one kind that are listed one by one
-JUMP = 1000.0
+JUMP = 1000.0  # times that a median may change
+APART = 0.95  # share of pairs (before, after) in the same order that makes two clouds of one
 SLASHED = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{4}")
 
 
@@ -108,13 +109,18 @@ def _instant(value: Any, day_first: bool, frequency: str) -> Any:
         elif isinstance(value, str):
             if not re.search(r"\d{4}", value):
                 return pd.NaT
-            moment = pd.to_datetime(value.strip(), dayfirst=day_first and bool(SLASHED.match(value)))
+            moment = pd.to_datetime(value.strip(), dayfirst=day_first and _slashed_day_first(value))
         else:
             moment = pd.Timestamp(value)
         utc = moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
         return utc.as_unit("ns")
     except (TypeError, ValueError, OverflowError):
         return pd.NaT
+
+
+def _slashed_day_first(value: str) -> bool:
+    match = SLASHED.match(value)
+    return match is not None and int(match[2]) <= 12
 
 
 def _from_number(value: float, frequency: str) -> Any:
@@ -232,16 +238,23 @@ def unit_jumps(losses: Mapping[str, Floats], confirmed: Sequence[str]) -> list[s
     found = []
     for member, series in losses.items():
         values = series[series > 0]
-        if member in confirmed or len(values) < 5:
-            continue
-        for cut in range(2, len(values) - 1):
-            before, after = values[:cut], values[cut:]
-            low, high = float(np.median(before)), float(np.median(after))
-            ordered = np.searchsorted(np.sort(before), after).mean() / cut  # share of pairs in rising order
-            if max(high / low, low / high) > JUMP and max(ordered, 1 - ordered) >= 0.95:
-                found.append(
-                    f"member {member!r}: the median loss changes {max(high / low, low / high):,.0f} times, from {low:g} (first {cut} losses) "
-                    f"to {high:g}; a change of unit? Mend it, or confirm it by confirm_unit_jumps=[{member!r}]"
-                )
-                break
+        side = min(5, max(2, len(values) // 5))  # losses on each side that make a median
+        cuts = range(side, len(values) - side + 1) if len(values) >= 5 and member not in confirmed else ()
+        jumps = [_jump(values[:cut], values[cut:]) for cut in cuts]
+        apart, factor, cut = max(jumps, default=(0.0, 0.0, 0))
+        if apart >= APART and factor > JUMP:
+            low, high = float(np.median(values[:cut])), float(np.median(values[cut:]))
+            found.append(
+                f"member {member!r}: the median loss changes {factor:,.0f} times, from {low:g} (first {cut} losses) to "
+                f"{high:g}; a change of unit? Mend it, or confirm it by confirm_unit_jumps=[{member!r}]"
+            )
     return found
+
+
+def _jump(before: Floats, after: Floats) -> tuple[float, float, int]:
+    """Share of pairs in the same order, factor between the medians, place."""
+    low, high = float(np.median(before)), float(np.median(after))
+    rising = float(np.searchsorted(np.sort(before), after).mean()) / len(before)
+    factor = max(high / low, low / high)
+    apart = max(rising, 1 - rising)
+    return (apart if factor > JUMP else 0.0), factor, len(before)

@@ -1,0 +1,372 @@
+"""The door: what enters, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from calibrate.errors import DataError
+from calibrate.history import LossHistory
+
+DATA = Path(__file__).resolve().parents[1] / "../shared/data"
+
+
+def events(**columns):
+    base = {
+        "when": ["2024-01-05", "2024-03-09", "2024-03-10"],
+        "who": ["A", "B", "A"],
+        "usd": [10.0, 4.0, 2.0],
+    }
+    return pd.DataFrame(base | columns)
+
+
+def read(frame, **options):
+    return LossHistory.from_events(frame, **({"date": "when", "member": "who", "loss": "usd"} | options))
+
+
+def refusal(frame, **options):
+    with pytest.raises(DataError) as caught:
+        read(frame, **options)
+    return str(caught.value)
+
+
+def panel_refusal(losses, **options):
+    with pytest.raises(DataError) as caught:
+        LossHistory.from_panel(losses, **options)
+    return str(caught.value)
+
+
+def test_events_are_added_up_by_period_and_member():
+    history = read(events())
+    expected = events().assign(month=pd.PeriodIndex(["2024-01", "2024-03", "2024-03"], freq="M"))
+    brute = expected.pivot_table(index="month", columns="who", values="usd", aggfunc="sum").reindex(
+        pd.period_range("2024-01", "2024-03", freq="M")
+    )
+    np.testing.assert_array_equal(history.losses.to_numpy(), brute.fillna(0).to_numpy())
+    assert history.members == ("A", "B")
+    assert history.segments == ("all",)
+    assert [str(period) for period in history.periods] == ["2024-01", "2024-02", "2024-03"]
+
+
+def test_a_period_without_losses_survives_inside_and_at_both_ends():
+    history = read(events(), start="2023-11", end="2024-05-17")
+    assert [str(history.periods[0]), str(history.periods[-1])] == ["2023-11", "2024-05"]
+    assert history.losses.loc["2024-02"].to_numpy().sum() == 0
+    assert len(history.losses) == 7
+
+
+def test_events_outside_the_window_are_left_out():
+    assert read(events(), start="2024-02").losses.to_numpy().sum() == 6.0
+    assert len(read(events(), start="2024-02").events) == 2
+
+
+def test_a_window_without_events_is_refused():
+    assert "no event lies between start 2025-01 and end 2025-06" in refusal(events(), start="2025-01", end="2025-06")
+
+
+@pytest.mark.parametrize(("period", "first", "count"), [("Y", "2024", 1), ("Q", "2024Q1", 1), ("M", "2024-01", 3), ("D", "2024-01-05", 66)])
+def test_periods_of_every_length(period, first, count):
+    history = read(events(), period=period)
+    assert (str(history.periods[0]), len(history.periods)) == (first, count)
+    assert history.losses.to_numpy().sum() == 16.0
+
+
+def test_weeks():
+    assert len(read(events(), period="W").periods) == 10
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2024-01-31T23:30:00-05:00",
+        "2024-02-01 04:30Z",
+        "Feb 1, 2024 04:30",
+        "20240201",
+        "1/2/2024",
+        dt.datetime(2024, 2, 1, 4, 30),
+        dt.date(2024, 2, 1),
+        pd.Timestamp("2024-02-01"),
+        np.datetime64("2024-02-01"),
+        pd.Period("2024-02", "M"),
+        1706760000,
+        1706760000000,
+    ],
+)
+def test_any_sensible_date_is_read_in_utc(value):
+    others = ["2024-01-05", "15/03/2024" if value == "1/2/2024" else "2024-03-09"]
+    frame = events(when=pd.Series([*others, value], dtype=object))
+    assert str(read(frame).events["date"].dt.tz_localize(None).dt.to_period("M").sort_values().iloc[1]) == "2024-02"
+
+
+def test_day_and_month_that_may_be_exchanged_are_refused():
+    text = refusal(events(when=["03/04/2024", "05/06/2024", "07/08/2024"]))
+    assert "day/month or month/day" in text
+    assert "03/04/2024" in text
+    assert "others month/day" in refusal(events(when=["13/04/2024", "05/26/2024", "07/08/2024"]))
+    day_first = read(events(when=["13/04/2024", "05/06/2024", "07/08/2024"]))
+    assert [str(period) for period in day_first.periods] == ["2024-04", "2024-05", "2024-06", "2024-07", "2024-08"]
+
+
+@pytest.mark.parametrize("value", ["soon", "", None, "10:30", "now", 3.5, float("nan"), True, "2024-13-45"])
+def test_what_is_no_date_is_named_by_row_and_column(value):
+    text = refusal(events(when=pd.Series(["2024-01-05", value, "2024-03-10"], dtype=object)))
+    assert "row 1, column 'when': date is" in text
+    assert "expected a date such as 2024-01-31" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "loss is missing (NaN)"),
+        (None, "loss is missing (NaN)"),
+        (float("inf"), "loss is infinite (inf)"),
+        (-2.0, "loss is negative (-2)"),
+        ("1,000", "loss is '1,000', expected a number"),
+    ],
+)
+def test_what_is_no_loss_is_named_by_row_and_column(value, words):
+    text = refusal(events(usd=pd.Series([10.0, value, 2.0], dtype=object)))
+    assert f"row 1, column 'usd': {words}" in text
+
+
+def test_numbers_of_any_kind_are_read():
+    frame = events(usd=pd.Series([10**24, Decimal("4.5"), "2.5"], dtype=object))
+    assert read(frame).losses.to_numpy().sum() == 1e24 + 7.0
+
+
+def test_one_error_lists_everything_that_is_wrong():
+    frame = pd.DataFrame(
+        {
+            "when": ["2024-01-05", "never", "2024-03-10", "2024-03-11", "2024-03-11"],
+            "who": ["A", "B", None, "Z", "Z"],
+            "usd": [-1.0, 4.0, np.inf, 3.0, 3.0],
+        },
+        index=["r1", "r2", "r3", "r4", "r5"],
+    )
+    with pytest.raises(DataError) as caught:
+        read(frame, exposures={"A": 1.0, "B": -5.0})
+    text = str(caught.value)
+    for words in (
+        "row r1, column 'usd': loss is negative",
+        "row r2, column 'when': date is 'never'",
+        "row r3, column 'who': member is missing",
+        "row r3, column 'usd': loss is infinite",
+        "row r5 repeats row r4",
+        "row r4, column 'who': member 'Z' is unknown",
+        "member 'B': exposure is negative (-5)",
+    ):
+        assert words in text
+    assert len(caught.value.problems) == 8
+
+
+def test_duplicates_are_refused_unless_another_column_tells_them_apart():
+    frame = pd.concat([events(), events().iloc[[1]]], ignore_index=True)
+    text = refusal(frame)
+    assert "row 3 repeats row 1 (2024-03-09, B, 4)" in text
+    assert "add a column that tells the two events apart" in text
+    assert len(read(frame.assign(id=range(4))).events) == 4
+
+
+def test_many_faults_of_one_kind_are_counted():
+    frame = pd.DataFrame({"when": "2024-01-05", "who": "A", "usd": -np.arange(1.0, 101.0)})
+    assert "... and 80 more" in refusal(frame)
+
+
+def test_empty_and_absent_columns():
+    assert "there are no events" in refusal(events().iloc[:0])
+    text = refusal(events(), loss="amount")
+    assert "column 'amount' (loss) is not in the frame, which has ['when', 'who', 'usd']" in text
+    assert "period is 'fortnight', expected one of Y, Q, M, W, D" in refusal(events(), period="fortnight")
+
+
+def test_exposures_say_who_the_members_are():
+    history = read(events(), exposures={"B": 2.0, "A": 1.0, "C": 5.0})
+    assert history.members == ("B", "A", "C")
+    assert (history.losses["C"] == 0).all()
+    assert (history.exposures["C"] == 5.0).all()
+    text = refusal(events(), exposures={"A": 1.0})
+    assert "row 1, column 'who': member 'B' is unknown, the exposures name A" in text
+
+
+def test_exposures_by_period_and_by_segment():
+    months = pd.period_range("2023-12", "2024-06", freq="M")
+    by_period = pd.DataFrame({"A": np.arange(7.0) + 1, "B": 1.0}, index=months)
+    assert read(events(), exposures=by_period).exposures["A"].to_list() == [2.0, 3.0, 4.0]
+    by_text = by_period.set_axis([str(month) for month in months])
+    pd.testing.assert_frame_equal(read(events(), exposures=by_text).exposures, read(events(), exposures=by_period).exposures)
+    frame = events(what=["x", "y", "y"])
+    shared = read(frame, segment="what", exposures=by_period)
+    assert shared.exposures[("A", "y")].to_list() == [2.0, 3.0, 4.0]
+    cells = pd.Series({("A", "x"): 1.0, ("A", "y"): 2.0, ("B", "x"): 3.0, ("B", "y"): 4.0, ("A", "z"): 5.0, ("B", "z"): 6.0})
+    history = read(frame, segment="what", exposures=cells)
+    assert history.segments == ("x", "y", "z")
+    assert history.exposures[("B", "z")].to_list() == [6.0] * 3
+
+
+def test_exposures_that_are_wrong():
+    months = pd.period_range("2024-01", "2024-02", freq="M")
+    assert "no row for period 2024-03" in refusal(events(), exposures=pd.DataFrame({"A": 1.0, "B": 1.0}, index=months))
+    assert "member 'B': exposure is missing (NaN)" in refusal(events(), exposures={"A": 1.0, "B": np.nan})
+    assert "member 'B' has zero exposure in every period" in refusal(events(), exposures={"A": 1.0, "B": 0.0})
+    months = pd.period_range("2024-01", "2024-03", freq="M")
+    table = pd.DataFrame({"A": 1.0, "B": [1.0, 1.0, 0.0]}, index=months)
+    assert "row 2024-03, member 'B': zero exposure but a loss of 4" in refusal(events(), exposures=table)
+    table = pd.DataFrame({"A": 1.0, "B": [0.0, 1.0, 1.0]}, index=months)
+    assert read(events(), exposures=table).exposures["B"].to_list() == [0.0, 1.0, 1.0]  # joined later
+    cells = pd.Series({("A", "x"): 1.0, ("B", "y"): 4.0})
+    assert "member ('A', 'y') has no exposure" in refusal(events(what=["x", "y", "y"]), segment="what", exposures=cells)
+
+
+def test_a_unit_jump_is_refused_unless_confirmed():
+    losses = np.array([5.0, 8.0, 6.0, 7.0, 9.0, 5e6, 8e6, 7e6])
+    frame = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=8, freq="MS"), "who": "A", "usd": losses})
+    text = refusal(frame)
+    assert "member 'A': the median loss changes 1,000,000 times" in text
+    assert "confirm_unit_jumps=['A']" in text
+    assert read(frame, confirm_unit_jumps=["A"]).losses["A"].sum() == losses.sum()
+    assert "confirm_unit_jumps names 'Q', which is no member" in refusal(frame, confirm_unit_jumps=["A", "Q"])
+    panel = pd.DataFrame({"A": losses, "B": losses[::-1], "C": 1.0}, index=range(2010, 2018))
+    both = panel_refusal(panel)
+    assert "member 'A'" in both
+    assert "member 'B'" in both
+    assert "member 'C'" not in both
+
+
+def test_heavy_tails_are_no_unit_jump():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        read(pd.DataFrame({"when": pd.date_range("2024-01-01", periods=30), "who": "A", "usd": np.exp(rng.normal(0, 2.5, 30))}))
+
+
+def test_panel_indices():
+    values = {"A": [1.0, 2.0, 0.0], "B": [0.0, 5.0, 0.0]}
+    for index, first, last in [
+        ([1988, 1989, 1990], "1988", "1990"),
+        (["1988", "1989", "1990"], "1988", "1990"),
+        ([1, 2, 3], "0001", "0003"),
+        (["2020Q1", "2020Q2", "2020Q3"], "2020Q1", "2020Q3"),
+        (pd.date_range("2020-01-31", periods=3, freq="ME"), "2020-01", "2020-03"),
+        (["2020-01-31", "2020-02-29", "2020-03-31"], "2020-01", "2020-03"),
+        (pd.date_range("2020-12-31", periods=3, freq="YE", tz="UTC"), "2020", "2022"),
+        (pd.date_range("2020-03-31", periods=3, freq="QE"), "2020Q1", "2020Q3"),
+        (pd.period_range("2020-05", periods=3, freq="M"), "2020-05", "2020-07"),
+        (pd.date_range("2020-12-31", periods=3), "2020-12-31", "2021-01-02"),
+    ]:
+        history = LossHistory.from_panel(pd.DataFrame(values, index=index))
+        assert (str(history.periods[0]), str(history.periods[-1])) == (first, last)
+        np.testing.assert_array_equal(history.losses, np.column_stack(list(values.values())))
+
+
+def test_a_panel_is_put_in_order():
+    history = LossHistory.from_panel(pd.DataFrame({"A": [3.0, 1.0, 2.0]}, index=[2003, 2001, 2002]))
+    assert history.losses["A"].to_list() == [1.0, 2.0, 3.0]
+
+
+def test_a_panel_with_segments():
+    columns = pd.MultiIndex.from_tuples([("A", "x"), ("B", "y"), ("A", "y"), ("B", "x")])
+    history = LossHistory.from_panel(pd.DataFrame([[1.0, 2.0, 3.0, 4.0]] * 2, index=[2020, 2021], columns=columns))
+    assert list(history.losses.columns) == [("A", "x"), ("A", "y"), ("B", "x"), ("B", "y")]
+    assert history.losses.iloc[0].to_list() == [1.0, 3.0, 4.0, 2.0]
+    text = panel_refusal(pd.DataFrame([[1.0, 2.0]], index=[2020], columns=columns[:2]))
+    assert "member 'A', segment 'y' has no column" in text
+
+
+def test_panels_that_are_wrong():
+    frame = pd.DataFrame({"A": [1.0, -2.0, np.nan], "B": [np.inf, 1.0, 1.0]}, index=[2020, 2021, 2023])
+    text = panel_refusal(frame)
+    assert "row 2021, member 'A': loss is negative (-2)" in text
+    assert "row 2023, member 'A': loss is missing (NaN)" in text
+    assert "row 2020, member 'B': loss is infinite" in text
+    assert "row 2022 is missing between 2020 and 2023" in text
+    assert "row 2020 occurs more than once" in panel_refusal(pd.DataFrame({"A": [1.0, 2.0]}, index=[2020, 2020]))
+    assert "the rows are labelled 0, 1" in panel_refusal(pd.DataFrame({"A": [1.0, 2.0]}))
+    assert "member 'A' has more than one column" in panel_refusal(pd.DataFrame([[1.0, 2.0]], index=[2020], columns=["A", "A"]))
+    assert "the panel is empty" in panel_refusal(pd.DataFrame())
+    assert "member 'B' has no exposure" in panel_refusal(pd.DataFrame({"A": [1.0], "B": [2.0]}, index=[2020]), exposures={"A": 1})
+
+
+def test_what_is_handed_out_is_a_copy():
+    history = read(events(), exposures={"A": 1.0, "B": 2.0})
+    before = history.digest
+    losses, exposures, found = history.losses, history.exposures, history.events
+    losses.iloc[0, 0] = 99.0
+    exposures.iloc[0, 0] = 99.0
+    found.loc[0, "loss"] = 99.0
+    assert history.digest == before
+    assert history.losses.iloc[0, 0] == 10.0
+    with pytest.raises(AttributeError):
+        history.currency = "EUR"
+
+
+def test_the_caller_keeps_his_data():
+    frame, exposures = events(), pd.Series({"A": 1.0, "B": 2.0})
+    kept = frame.copy()
+    history = read(frame, exposures=exposures)
+    pd.testing.assert_frame_equal(frame, kept)
+    frame.loc[0, "usd"] = 77.0
+    exposures["A"] = 77.0
+    assert history.losses.iloc[0, 0] == 10.0
+    assert history.exposures.iloc[0, 0] == 1.0
+
+
+def test_the_digest_knows_every_part():
+    base = read(events(), exposures={"A": 1.0, "B": 2.0})
+    again = read(events(), exposures={"A": 1.0, "B": 2.0})
+    assert base.digest == again.digest
+    others = [
+        read(events(), exposures={"A": 1.0, "B": 3.0}),
+        read(events()),
+        read(events(usd=[10.0, 4.0, 2.5]), exposures={"A": 1.0, "B": 2.0}),
+        read(events(who=["A", "C", "A"])),
+        read(events(), currency="EUR"),
+        read(events(), end="2024-04"),
+        read(events(when=["2024-01-06", "2024-03-09", "2024-03-10"])),
+        read(events(), period="Q"),
+    ]
+    assert len({other.digest for other in [base, *others]}) == 9
+
+
+@pytest.mark.parametrize(
+    ("date", "last", "count"),
+    [("2024-01", "2024-01", 1), ("2024-02-28", "2024-01", 1), ("2024-02-29", "2024-02", 1), (pd.Timestamp("2024-03-31 10:00"), "2024-03", 3), (2024, "2024-03", 3)],
+)
+def test_until_keeps_whole_periods(date, last, count):
+    cut = read(events(), exposures={"A": 1.0, "B": 2.0}).until(date)
+    assert str(cut.periods[-1]) == last
+    assert len(cut.events) == count
+    assert cut.members == ("A", "B")
+    assert len(cut.exposures) == len(cut.periods) == len(cut.losses)
+
+
+def test_until_before_the_beginning_is_refused():
+    with pytest.raises(DataError, match="no period ended by 2023-12: the history runs from 2024-01 to 2024-03"):
+        read(events()).until("2023-12")
+    with pytest.raises(DataError, match="date is 'yesterday'"):
+        read(events()).until("yesterday")
+
+
+def test_member_names_may_hold_anything():
+    names = ["<script>", "=cmd", "🦊"]
+    assert read(events(who=names)).members == ("<script>", "=cmd", "🦊")
+
+
+@pytest.mark.parametrize("power", [-18, 24])
+def test_units(power):
+    unit = 10.0**power
+    history = read(events(usd=np.array([10.0, 4.0, 2.0]) * unit))
+    np.testing.assert_allclose(history.losses.to_numpy().sum(), 16 * unit)
+
+
+def test_real_events():
+    path = DATA / "defi/events.csv"
+    if not path.exists():
+        pytest.skip("shared data are not here")
+    frame = pd.read_csv(path)
+    history = LossHistory.from_events(frame, date="date", member="sector", loss="loss_usd", start="2020-01", end="2024-12")
+    assert history.losses.shape == (60, 7)
+    np.testing.assert_allclose(history.losses.to_numpy().sum(), frame["loss_usd"].sum())
