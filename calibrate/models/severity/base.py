@@ -49,6 +49,12 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
         """Fit to losses `X` (n,) or (n, 1), all > 0; `y` is ignored. Errors say in words what is wrong."""
         return self._fitted(Sample.of(X, sample_weight, observation))
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array = True, False  # one column of losses
+        tags.input_tags.positive_only = True
+        return tags
+
     def _fitted(self, sample: Sample) -> Self:
         self._fit(sample)
         self.n_observations_, self.weight_, self.n_features_in_ = sample.losses.size, sample.weight, 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils.validation import check_array
 
 from calibrate.errors import DataError
 
@@ -125,16 +126,14 @@ def _weight_below(values: Floats, weights: Floats, points: Floats) -> Floats:
 
 def _column(X: npt.ArrayLike) -> Floats:
     try:
-        values = np.array(X, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"losses must be numbers: {error}") from None
+        values = check_array(np.asarray(X), dtype=np.float64, ensure_2d=False, ensure_all_finite=False, copy=True)
+    except ValueError as error:
+        raise DataError(f"losses must be real numbers, at least one: {error}") from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
         raise DataError(f"losses must have shape (n,) or (n, 1), got {values.shape}")
-    if not values.size:
-        raise DataError("there is no loss at all (0 samples); expected at least one")
-    return values
+    return np.asarray(values)
 
 
 def _spread(values: npt.ArrayLike, n: int, what: str) -> Floats:
