@@ -85,6 +85,8 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         self._check(history, previous)
         logger.info("fitting the loss model to %d members, %d periods", len(history.members), len(history.periods))
         self.model_ = (JointLossModel() if self.model is None else clone(self.model)).fit(history)
+        for flag in getattr(self.model_, "flags_", ()):
+            logger.warning("%s", flag)
         logger.info("simulating %s + %s scenarios", f"{self.n_scenarios:,}", f"{self.n_out_of_sample:,}")
         self.scenarios_ = self._sample(self.n_scenarios, IN_SAMPLE)
         fresh = self._sample(self.n_out_of_sample, OUT_OF_SAMPLE)
@@ -134,6 +136,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
                 "description": repr(history),
             },
             "model": " ".join(repr(self.model_).split()),
+            "model_flags": list(getattr(self.model_, "flags_", ())),
             "periods_ahead": self.periods,
             "seed": self.random_state,
             "previous": None if previous is None else previous.provenance.get("run", "given"),

@@ -45,9 +45,10 @@ def test_the_cas_pool_agrees_with_an_independent_extract():
 
 @needs_chainladder
 def test_the_cas_loader_does_not_import_chainladder():
-    code = "import sys; from calibrate import datasets as d; d.load_cas_commercial_auto(); print('chainladder' in sys.modules)"
+    code = "import sys; from calibrate.datasets import load; load('cas-commercial-auto'); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert "'calibrate.datasets'" in done.stdout
+    assert "'chainladder" not in done.stdout
 
 
 def test_a_missing_chainladder_says_what_to_install(monkeypatch):

@@ -69,8 +69,10 @@ class _Builder:
         }
 
 
-def construct(kind: type, arguments: Mapping[str, Any], where: str) -> Any:
+def construct(kind: type, arguments: Any, where: str) -> Any:
     """`kind(**arguments)`, refusing unknown and missing arguments in words."""
+    if not isinstance(arguments, Mapping):
+        raise ConfigurationError(f"{where} is {arguments!r}, expected a table of the arguments of {kind.__name__}")
     parameters = inspect.signature(kind).parameters
     for key in arguments:
         if key not in parameters:
@@ -137,10 +139,14 @@ def _model(configuration: Configuration) -> Any:
     arguments = {}
     for part, table in configuration.model.items():
         room = getattr(models, part, None)
-        modules = (room, models) if isinstance(room, ModuleType) else (models,)
-        builder = _Builder(modules, "family", configuration)
-        is_name = isinstance(table, str) and isinstance(room, ModuleType)
-        arguments[part] = (builder.build if is_name else builder.value)(table, f"[model] {part}")
+        where = f"[model] {part}"
+        if not isinstance(room, ModuleType):
+            arguments[part] = table
+        elif part == "coverage":
+            arguments[part] = construct(models.Coverage, table, where)
+        else:
+            builder = _Builder((room,), "family", configuration)
+            arguments[part] = (builder.build if isinstance(table, str) else builder.value)(table, where)
     return construct(models.JointLossModel, arguments, "[model]")
 
 

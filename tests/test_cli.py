@@ -1,0 +1,194 @@
+"""The command line as a newcomer meets it: the main job, and every mistake with its exit code and its sentence."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from calibrate import Calibration, __version__
+from calibrate.cli import app
+
+RUN = re.compile(r"^Run: +(\S+)$", re.MULTILINE)
+
+
+def calibrate(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result, code):
+    """What a refusal says: one message on stderr, no traceback, nothing on stdout."""
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.stderr
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, write_pool):
+    """A finished run: its configuration and what was printed."""
+    config = write_pool(tmp_path_factory.mktemp("pool"))
+    result = calibrate("fit", config)
+    assert result.exit_code == 0, result.output
+    return config, result.stdout
+
+
+def test_fit_ends_with_a_table_a_calibration_and_a_report(fitted):
+    config, text = fitted
+    run = RUN.search(text).group(1)
+    for words in ("CVaR 95% of shortfall, out-of-sample", "contributions", "Reserves", "Who pays what", "Fairness"):
+        assert words in text
+    calibration = Calibration.load(f"{run}/calibration")
+    assert set(calibration.weights.index) == {"A", "B", "C"}
+    assert calibration.provenance["configuration"]["run"]["seed"] == 7
+    assert len(calibration.provenance["history"]["sha256"]) == 64
+    assert Path(run).parent == config.parent / "runs/pool"
+    assert "<html" in Path(run, "report.html").read_text(encoding="utf-8")
+
+
+def test_a_second_fit_finds_the_run_again(fitted):
+    config, text = fitted
+    before = {path: path.stat().st_mtime_ns for path in (config.parent / "runs").rglob("*.json")}
+    again = calibrate("fit", config)
+    assert "found again, not computed again" in again.stdout
+    assert RUN.search(again.stdout).group(1) == RUN.search(text).group(1)
+    assert {path: path.stat().st_mtime_ns for path in (config.parent / "runs").rglob("*.json")} == before
+
+
+def test_report_reads_a_run_a_folder_of_runs_and_a_calibration(fitted, tmp_path):
+    run = RUN.search(fitted[1]).group(1)
+    for place in (run, Path(run).parent, f"{run}/calibration"):
+        page = tmp_path / "page.html"
+        result = calibrate("report", place, "--html", page)
+        assert result.exit_code == 0, result.output
+        assert "Who pays what" in result.stdout
+        assert page.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html")
+
+
+def test_an_altered_file_is_refused(fitted, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(RUN.search(fitted[1]).group(1), copy)
+    table = copy / "calibration/contributions.csv"
+    table.write_text(table.read_text().replace("A,", "A,9", 1))
+    words = refused(calibrate("report", copy), 2)
+    assert "contributions.csv was altered or truncated" in words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ("losses.csv", "loses.csv", 2, "there is no file"),
+        ('member = "who"', 'member = "whom"', 2, "has no column 'whom'; did you mean 'who'?"),
+        ("seed = 7", "sede = 7", 2, "[run] has no key 'sede'; did you mean 'seed'?"),
+        (
+            "ActuarialFairness",
+            "ActuarialFairnes",
+            2,
+            "there is no rule 'ActuarialFairnes'; did you mean 'ActuarialFairness'?",
+        ),
+        ("band = 0.5", "bend = 0.5", 2, "has no key 'bend'; did you mean 'band'?"),
+        ("band = 0.5", "", 2, "[[rules]] 1 ActuarialFairness needs the key(s) band"),
+        ("band = 0.5", "band = -1", 2, "band"),
+        ('"LogNormal"', '"LogNormall"', 2, "there is no family 'LogNormall'; did you mean 'LogNormal'?"),
+        ("[model]", "[model]\nseverities = 1", 2, "[model] has no key 'severities'; did you mean 'severity'?"),
+        ('"PoolReserve"', '"PoolReserves"', 2, "there is no layer 'PoolReserves'; did you mean 'PoolReserve'?"),
+        ("level = 0.95", "level = 95", 2, "level"),
+        ("price = 0.2", 'price = "high"', 2, "[[program.minimise]] 2"),
+        (
+            "band = 0.5",
+            'band = 0.5\n[[rules]]\nrule = "ContributionFloor"\namount = 1e6\n[[rules]]\nrule = "Budget"\namount = 1e5',
+            3,
+            "Budget",
+        ),
+        ("band = 0.5", 'band = 0.5\n[[rules]]\nterm = "CVaR"\nlevel = 0.9', 2, "needs the key 'at_most'"),
+    ],
+)
+def test_mistakes(tmp_path, write_pool, pool_config, old, new, code, words):
+    assert old in pool_config
+    config = write_pool(tmp_path, pool_config.replace(old, new, 1))
+    assert words in refused(calibrate("fit", config), code)
+    assert not list(tmp_path.glob("runs/pool/[0-9a-f]*"))
+
+
+def test_conflicting_rules_are_named_with_amounts(tmp_path, write_pool, pool_config):
+    clash = '\n[[rules]]\nrule = "ContributionFloor"\namount = 1e6\n[[rules]]\nrule = "Budget"\namount = 1e5\n'
+    words = refused(calibrate("fit", write_pool(tmp_path, pool_config + clash)), 3)
+    assert "ContributionFloor" in words
+    assert "Budget" in words
+    assert "ActuarialFairness" not in words.split("conflict", 1)[0]
+
+
+def test_bad_rows_are_named(tmp_path, write_pool):
+    config = write_pool(tmp_path)
+    table = (tmp_path / "losses.csv").read_text().splitlines()
+    table[3] = table[3].rsplit(",", 1)[0] + ",-5"
+    table[5] = "someday," + table[5].split(",", 1)[1]
+    (tmp_path / "losses.csv").write_text("\n".join(table) + "\n")
+    words = refused(calibrate("fit", config), 2)
+    assert "row 2, column 'usd': loss is negative (-5)" in words
+    assert "row 4, column 'when': date is 'someday'" in words
+
+
+def test_an_unknown_configuration_names_the_packaged_ones():
+    words = refused(calibrate("fit", "no-such-pool"), 2)
+    assert "no configuration file 'no-such-pool'" in words
+    assert "cas-commercial-auto" in words
+
+
+def test_no_run_to_report(tmp_path):
+    assert "is not a run, a folder of runs, or a saved calibration" in refused(calibrate("report", tmp_path), 2)
+
+
+def test_datasets_are_listed_shown_and_copied(tmp_path):
+    listed = calibrate("datasets").stdout
+    assert "cas-commercial-auto" in listed
+    assert "synthetic" in listed
+    assert '[data]\nevents = "events.csv"' in calibrate("datasets", "crypto-venue").stdout
+    target = tmp_path / "mine"
+    assert calibrate("datasets", "crypto-venue", "--copy", target).exit_code == 0
+    assert {path.name for path in target.iterdir()} >= {"crypto-venue.toml", "events.csv", "exposures.csv", "README.md"}
+    assert "exists; name a new folder" in refused(calibrate("datasets", "crypto-venue", "--copy", target), 2)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_answer_without_the_optimiser(option):
+    code = (
+        "import sys, json\nfrom calibrate.cli import main\nsys.argv = ['calibrate', sys.argv[1]]\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    code = stop.code\n"
+        "heavy = [m for m in ('cvxpy', 'pandas', 'scipy', 'sklearn', 'matplotlib') if m in sys.modules]\n"
+        "print(json.dumps([code or 0, heavy]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+    text, last = done.stdout.rstrip().rsplit("\n", 1)
+    assert json.loads(last) == [0, []]
+    assert (__version__ if option == "--version" else "recalibrate") in text
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path, write_pool, pool_config):
+    """SIGINT while the job simulates: exit code 130, no traceback, no run; and the next call works."""
+    config = write_pool(tmp_path, pool_config.replace("n_out_of_sample = 2500", "n_out_of_sample = 20_000_000"))
+    job = subprocess.Popen(
+        [sys.executable, "-m", "calibrate.cli", "fit", str(config)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in job.stderr:
+        if "simulating" in line:
+            break
+    time.sleep(0.5)
+    job.send_signal(signal.SIGINT)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 130, err
+    assert "interrupted, no run was written" in err
+    assert "Traceback" not in err + out
+    assert not [path for path in (tmp_path / "runs/pool").iterdir() if path.name != ".lock"]
+    config.write_text(pool_config)
+    assert calibrate("fit", config).exit_code == 0
