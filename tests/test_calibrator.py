@@ -57,7 +57,7 @@ def test_the_seed_decides_and_the_caller_s_model_is_left_alone(history, fitted):
 
 
 def test_out_of_sample_is_a_fresh_stream(history):
-    """No fresh scenario is one of those that the plan was optimised on, and the in-sample ones do not depend on their number."""
+    """No fresh scenario was optimised on, and how many there are does not change what was."""
     drawn = []
 
     class Recorder(models.JointLossModel):
