@@ -138,7 +138,7 @@ def shadow_price(price: float, binding: bool, currency: str) -> str:
 def _parameters(text: str) -> dict[str, float]:
     """Numbers among the keywords of a call written as text; none where it is not one."""
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        call = ast.parse(re.sub(r"np\.\w+\(([^()]*)\)", r"\1", text.strip()), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     keywords = call.keywords if isinstance(call, ast.Call) else []

@@ -137,6 +137,7 @@ def test_rules_in_words_fall_back_to_their_text():
     assert (
         words.rule("ActuarialFairness(band=0.5)", "USD") == "Shares follow expected losses, within 50\xa0% either way"
     )
+    assert words.rule("ShareCap(cap=np.float64(0.2))", "USD") == "Nobody pays more than 20\xa0% of all contributions"
     assert words.rule("ContributionFloor(amount=1500)", "EUR") == "Everybody pays at least 1,500\xa0EUR"
     for text in (
         "ActuarialFairness(band=my_band)",

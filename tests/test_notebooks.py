@@ -1,0 +1,107 @@
+"""The notebooks: executed from the first cell to the last, the public face only, no outputs kept."""
+
+import ast
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import calibrate
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+PUBLIC = {*calibrate.__all__, "datasets", "reporting"}
+SECONDS = 240  # of a loaded machine; a quiet one needs a fraction of it
+
+
+def code(path):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    lines = "\n".join(cells).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("%"))
+
+
+def foreign(source):
+    """Imports of this package that go past its public face, and uses of private names."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.startswith("calibrate.")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "calibrate":
+            found += [
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if node.module != "calibrate" or alias.name not in PUBLIC
+            ]
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            found.append(node.attr)
+    return found
+
+
+def run(path, environment=None):
+    """The text that the notebook's cells print or show."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
+    )
+    client.execute(env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})})
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+    return "\n".join(texts)
+
+
+def test_the_notebooks_are_there():
+    assert {"quickstart.ipynb", "crypto_venue.ipynb"} <= {path.name for path in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_outputs_are_kept(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_only_the_public_face(path):
+    assert foreign(code(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from calibrate.program.extensive import solve", ["calibrate.program.extensive.solve"]),
+        ("import calibrate.records", ["calibrate.records"]),
+        ("from calibrate import intake", ["calibrate.intake"]),
+        ("history._losses", ["_losses"]),
+        ("from calibrate import LossHistory, reporting", []),
+    ],
+)
+def test_the_check_finds_what_is_not_public(source, found):
+    assert foreign(source) == found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_says_what_the_data_cannot_support(path):
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert "cannot support" in "\n".join(texts)
+
+
+def test_crypto_venue():
+    text = run(FOLDER / "crypto_venue.ipynb")  # its assertions hold the fits against the truth
+    assert "20 members x 3 segments" in text
+    assert "scenarios of the true process" in text
+
+
+@pytest.mark.skipif(
+    find_spec("chainladder") is None, reason="chainladder is not installed: pip install 'calibrate[cas]'"
+)
+def test_quickstart():
+    path = FOLDER / "quickstart.ipynb"
+    assert len(nbformat.read(path, as_version=4).cells) == 10
+    text = run(path)
+    assert "46 members" in text
+    assert "ShareCap" in text  # the conflict is named
+    assert "True SHA256SUMS" in text  # saved and loaded again
