@@ -18,7 +18,7 @@ RandomState = int | np.random.SeedSequence | np.random.Generator | None
 
 def table(estimator: Any, X: Any, minimum: int = 1) -> Floats:
     """`X` as (rows, columns) of finite numbers; a vector is one column. Sets `n_features_in_`. DataError says what is wrong."""
-    vector = np.ndim(X) == 1
+    vector = getattr(X, "ndim", 0) == 1 or (isinstance(X, list | tuple) and np.ndim(X) == 1)
     try:
         found = validate_data(
             estimator, np.asarray(X)[:, None] if vector else X, dtype=np.float64, ensure_min_samples=minimum
@@ -45,8 +45,10 @@ def row_weights(sample_weight: Any, rows: int) -> Floats:
     weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.shape != (rows,):
         raise DataError(f"sample_weight has shape {weights.shape}, expected ({rows},), one for each row")
-    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
-        raise DataError("sample_weight must hold finite numbers >= 0, at least one of them positive")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise DataError("sample_weight must hold finite numbers >= 0")
+    if not weights.any():
+        raise DataError("sample_weight: all weights are zero, at least one must be positive")
     return weights
 
 

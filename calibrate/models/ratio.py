@@ -31,6 +31,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     credibility_: Floats
     collective_log_mean_: float
     residuals_: Floats
+    residual_levels_: Floats
     n_features_in_: int
 
     @abstractmethod
@@ -76,7 +77,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         pooled, collective, self.credibility_ = pooled_means(means, of_mean)
         self.log_mean_, self.collective_log_mean_ = pooled + centre, collective + centre
         self.log_deviation_ = np.sqrt(variances)
-        self.residuals_ = _standard((logs - self.log_mean_), self.log_deviation_, weights)
+        self.residuals_, self.residual_levels_ = _standard(logs - self.log_mean_, self.log_deviation_, weights)
 
     def mean(self, exposure: Any = 1.0) -> Floats:
         """Expected loss of each column at `exposure` (one number or one for each column)."""
@@ -162,17 +163,16 @@ class EmpiricalRatio(Ratio):
     """
 
     def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
-        places = (np.arange(self.residuals_.size) + 0.5) / self.residuals_.size
-        return np.exp(log_mean + log_deviation * np.interp(q, places, self.residuals_))
+        return np.exp(log_mean + log_deviation * np.interp(q, self.residual_levels_, self.residuals_))
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
-        z, b = self.residuals_, np.atleast_1d(log_deviation)
+        z, p, b = self.residuals_, self.residual_levels_, np.atleast_1d(log_deviation)
         low, high = np.exp(np.outer(b, z[:-1])), np.exp(np.outer(b, z[1:]))
         step = np.outer(b, np.diff(z))
         with np.errstate(divide="ignore", invalid="ignore"):
             between = np.where(step > 1e-9, (high - low) / np.where(step > 1e-9, step, 1.0), (low + high) / 2)
-        ends = (np.exp(b * z[0]) + np.exp(b * z[-1])) / 2
-        return np.exp(log_mean) * ((between.sum(axis=1) + ends) / z.size)
+        ends = p[0] * np.exp(b * z[0]) + (1 - p[-1]) * np.exp(b * z[-1])
+        return np.exp(log_mean) * (between @ np.diff(p) + ends)
 
 
 def _gamma_shape(log_deviation: Floats) -> Floats:
@@ -181,9 +181,12 @@ def _gamma_shape(log_deviation: Floats) -> Floats:
     return shapes if np.ndim(log_deviation) else shapes[0]
 
 
-def _standard(distance: Floats, deviation: Floats, weights: Floats) -> Floats:
-    """Pooled residuals in rising order, mean 0 and deviation 1 (all 0 where nothing scatters)."""
+def _standard(distance: Floats, deviation: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Pooled residuals in rising order, mean 0 and deviation 1 (all 0 where nothing scatters), and their levels."""
     scaled = np.where(deviation > 0, distance / np.where(deviation > 0, deviation, 1.0), 0.0)[weights > 0]
-    scaled = np.sort(scaled - scaled.mean())
-    spread = scaled.std()
-    return scaled / spread if spread > 0 else np.zeros_like(scaled)
+    w = weights[weights > 0]
+    order = np.argsort(scaled, kind="stable")
+    scaled, w = scaled[order] - np.average(scaled, weights=w), w[order]
+    spread = np.sqrt(np.average(scaled**2, weights=w))
+    levels = (np.cumsum(w) - w / 2) / w.sum()
+    return (scaled / spread if spread > 0 else np.zeros_like(scaled)), levels

@@ -57,7 +57,7 @@ def shrunk_correlation(ranks: Ranks, weights: Floats, groups: np.ndarray) -> tup
     standard = np.where(informative & (spread > 0), centred / np.where(spread > 0, spread, 1.0), 0.0)
     series = np.where(spread > 0, series, 0.0)
     seen = (standard * weights[:, None]).T @ standard / weights.sum()
-    count = max(weights.sum() ** 2 / (weights**2).sum() - 1, 1.0)
+    count = max(float(weights.sum()) - 1, 1.0)
     result, kept = np.eye(seen.shape[0]), 0.0
     names = np.unique(groups)
     for position, first in enumerate(names):

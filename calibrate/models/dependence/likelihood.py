@@ -44,7 +44,7 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
     if ranks.mass.any():
         value += np.where(first, _log(_given(cut[j], x[:, i], rho, v)), 0.0)
         value += np.where(second, _log(_given(cut[i], x[:, j], rho, v)), 0.0)
-        value += np.where(a & b, _log(_corner(np.maximum(ranks.mass[i], 1e-300), cut[j], rho, v)), 0.0)
+        value += np.where(a & b, _log(_corner(np.maximum(ranks.mass[i], 1e-12), cut[j], rho, v)), 0.0)
     return float((weights @ value).sum() * 2 / max(ranks.mass.size, 2))
 
 
@@ -64,7 +64,7 @@ def _log_pair(x: Floats, y: Floats, rho: Floats, v: float) -> Floats:
 
 def _given(cut: Floats, x: Floats, rho: Floats, v: float) -> Floats:
     """`P(Y < cut | X = x)`."""
-    return np.asarray(stdtr(v + 1, (cut - rho * x) / np.sqrt((v + x**2) * (1 - rho**2) / (v + 1))))
+    return np.asarray(stdtr(v + 1, (cut - rho * x) / np.sqrt((v + x**2) * np.maximum(1 - rho**2, 1e-12) / (v + 1))))
 
 
 def _corner(mass: Floats, cut: Floats, rho: Floats, v: float) -> Floats:

@@ -1,0 +1,139 @@
+"""Copulas against scipy, known truths, and the point mass at zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from calibrate.errors import DataError, ModelError
+from calibrate.models.dependence import Gaussian, Independent, StudentT
+
+
+def equal(d, rho):
+    return np.full((d, d), rho) + (1 - rho) * np.eye(d)
+
+
+def draw(rng, n, correlation, v=np.inf):
+    z = rng.multivariate_normal(np.zeros(len(correlation)), correlation, size=n)
+    return z if np.isinf(v) else z * np.sqrt(v / rng.chisquare(v, n))[:, None]
+
+
+def off_diagonal(matrix):
+    return matrix[np.triu_indices(len(matrix), 1)]
+
+
+def test_large_samples_give_the_correlation_of_normal_scores():
+    truth = np.array([[1, 0.7, -0.2], [0.7, 1, 0.1], [-0.2, 0.1, 1]])
+    z = draw(np.random.default_rng(0), 20_000, truth)
+    model = Gaussian().fit(np.exp(z))
+    scores = stats.norm.ppf((stats.rankdata(z, axis=0) - 0.5) / 20_000)
+    np.testing.assert_allclose(model.correlation_, np.corrcoef(scores.T), atol=2e-3)
+    assert model.shrinkage_ < 0.01
+
+
+@pytest.mark.parametrize("mass", [0.5, 0.9, 0.96])
+@pytest.mark.parametrize("rho", [0.0, 0.3, 0.7])
+def test_point_masses_do_not_water_the_correlation_down(rho, mass):
+    found = []
+    rng = np.random.default_rng(1)
+    for _ in range(6):
+        z = draw(rng, 240, equal(20, rho))
+        losses = np.where(z > stats.norm.ppf(mass), np.exp(z), 0.0)
+        found.append(off_diagonal(Gaussian().fit(losses).correlation_).mean())
+    error = 4 * np.std(found, ddof=1) / np.sqrt(len(found))
+    assert abs(np.mean(found) - rho) < error + 0.02
+
+
+def test_more_members_than_periods_stay_positive_definite():
+    rng = np.random.default_rng(2)
+    for rho in (0.0, 0.3, 0.9):
+        model = StudentT().fit(draw(rng, 10, equal(46, rho)))
+        assert np.linalg.eigvalsh(model.correlation_)[0] > 1e-5
+        np.testing.assert_allclose(np.diag(model.correlation_), 1.0, rtol=0, atol=1e-12)
+        assert model.shrinkage_ > 0.5
+
+
+def test_shrinking_is_nearer_to_the_truth_than_not_shrinking():
+    rng = np.random.default_rng(3)
+    ours, raw = [], []
+    for _ in range(20):
+        z = draw(rng, 10, equal(46, 0.3))
+        ours.append(((Gaussian().fit(z).correlation_ - equal(46, 0.3)) ** 2).mean())
+        raw.append(((np.corrcoef(z.T) - equal(46, 0.3)) ** 2).mean())
+    assert np.mean(ours) < 0.5 * np.mean(raw)
+
+
+def test_groups_share_their_own_correlation():
+    truth = np.block([[equal(8, 0.6), np.zeros((8, 8))], [np.zeros((8, 8)), equal(8, 0.1)]])
+    groups = ["a"] * 8 + ["b"] * 8
+    found = Gaussian().fit(draw(np.random.default_rng(4), 60, truth), groups=groups).correlation_
+    assert off_diagonal(found[:8, :8]).mean() == pytest.approx(0.6, abs=0.15)
+    assert off_diagonal(found[8:, 8:]).mean() == pytest.approx(0.1, abs=0.15)
+    assert abs(found[:8, 8:].mean()) < 0.1
+
+
+@pytest.mark.parametrize(("truth", "low", "high"), [(4.0, 3, 8), (np.inf, 30, 100)])
+@pytest.mark.parametrize("mass", [0.0, 0.7])
+def test_degrees_of_freedom(truth, low, high, mass):
+    z = draw(np.random.default_rng(5), 300, equal(20, 0.4), truth)
+    losses = np.where(z > np.quantile(z, mass), np.exp(z), 0.0) if mass else np.exp(z)
+    model = StudentT().fit(losses)
+    assert low <= model.degrees_of_freedom_ <= high
+    assert model.profile_.max() == 0.0
+    assert model.profile_.idxmax() == model.degrees_of_freedom_
+
+
+def test_ten_periods_do_not_invent_a_heavy_tail():
+    rng = np.random.default_rng(6)
+    found = [StudentT().fit(draw(rng, 10, equal(46, 0.0))).degrees_of_freedom_ for _ in range(10)]
+    assert np.median(found) >= 10
+
+
+def test_samples_are_uniform_and_dependent_as_fitted():
+    model = StudentT(degrees_of_freedom=4.0).fit(draw(np.random.default_rng(7), 500, equal(3, 0.5), 4.0))
+    drawn = model.sample(20_000, 1)
+    for column in drawn.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-3
+    rho = model.correlation_[0, 1]
+    assert stats.kendalltau(drawn[:, 0], drawn[:, 1])[0] == pytest.approx(2 / np.pi * np.arcsin(rho), abs=0.02)
+    u = 0.995
+    joint = ((drawn[:, 0] > u) & (drawn[:, 1] > u)).mean() / (1 - u)
+    assert joint == pytest.approx(model.tail_dependence_[0, 1], abs=0.12)
+
+
+def test_gaussian_samples_have_the_fitted_correlation():
+    model = Gaussian().fit(draw(np.random.default_rng(8), 500, equal(3, 0.5)))
+    np.testing.assert_allclose(np.corrcoef(model.scores(50_000, 1).T), model.correlation_, atol=0.02)
+
+
+def test_independent_samples_are():
+    drawn = Independent().fit(np.ones((5, 3))).sample(50_000, 1)
+    np.testing.assert_allclose(np.corrcoef(drawn.T), np.eye(3), atol=0.02)
+
+
+def test_tail_dependence_by_the_formula():
+    """McNeil, Frey, Embrechts 2015, table 7.1: rho = .5 gives .25 for v = 4 and .08 for v = 10."""
+    model = StudentT(degrees_of_freedom=4.0).fit(np.arange(20.0)[:, None] * [1.0, 1.0])
+    model.correlation_ = equal(2, 0.5)
+    assert round(float(model.tail_dependence_[0, 1]), 2) == 0.25
+    model.degrees_of_freedom_ = 10.0
+    assert round(float(model.tail_dependence_[0, 1]), 2) == 0.08
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.inf])
+def test_degrees_of_freedom_that_are_none(wrong):
+    with pytest.raises(ModelError, match="degrees_of_freedom is .*, expected a finite number > 0"):
+        StudentT(degrees_of_freedom=wrong).fit([[1.0, 2.0], [2.0, 1.0]])
+
+
+def test_groups_of_the_wrong_length():
+    with pytest.raises(DataError, match="groups names 3 columns, but the losses have 2"):
+        Gaussian().fit([[1.0, 2.0], [2.0, 1.0]], groups=[1, 2, 3])
+
+
+def test_twin_members_are_as_dependent_as_can_be():
+    z = np.random.default_rng(9).normal(size=(200, 2))
+    found = Gaussian().fit(np.column_stack([z[:, 0], z[:, 0], z[:, 1]])).correlation_
+    assert found[0, 1] > 0.9
+    assert abs(found[0, 2]) < 0.2

@@ -1,0 +1,113 @@
+"""Frequency models against closed forms and brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from calibrate.errors import ModelError
+from calibrate.models.frequency import NegativeBinomial, Poisson
+
+
+def clustered(rng, size, mean, shape):
+    return rng.poisson(mean * rng.gamma(size, 1 / size, shape)).astype(float)
+
+
+def test_poisson_rate_is_events_over_exposure():
+    counts, exposure = np.array([3.0, 0.0, 5.0]), np.array([10.0, 20.0, 50.0])
+    assert Poisson().fit(counts, exposure=exposure).rate_[0] == pytest.approx(8 / 80, rel=1e-14)
+
+
+def test_quantiles_and_moments_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    model = NegativeBinomial().fit(clustered(rng, 0.8, 3.0, (200, 1)))
+    k, m = model.size_, float(model.mean(2.0)[0])
+    law = stats.nbinom(k, k / (k + m))
+    for q in (0.1, 0.5, 0.99, 0.9999):
+        assert model.ppf(q, 2.0)[0] == law.ppf(q)
+    assert model.variance(2.0)[0] == pytest.approx(law.var(), rel=1e-12)
+    assert model.zero_probability(2.0)[0] == pytest.approx(law.pmf(0), rel=1e-12)
+
+
+@pytest.mark.parametrize("family", [Poisson, NegativeBinomial])
+def test_samples_follow_the_law(family):
+    rng = np.random.default_rng(1)
+    model = family().fit(clustered(rng, 0.8, 3.0, (100, 2)))
+    drawn = model.sample(1.5, 5, 40_000)
+    error = 4 * np.sqrt(model.variance(1.5) / 40_000)
+    assert np.all(np.abs(drawn.mean(axis=0) - model.mean(1.5)) < error)
+    np.testing.assert_allclose(drawn.var(axis=0), model.variance(1.5), rtol=0.06)
+
+
+@pytest.mark.parametrize("mean", [1e-9, 0.03, 2.0, 400.0])
+@pytest.mark.parametrize("size", [0.2, 5.0, np.inf])
+def test_counts_given_one_are_the_truncated_law(mean, size):
+    model = NegativeBinomial().fit([0.0, 1.0])
+    model.size_ = size
+    law = stats.poisson(mean) if np.isinf(size) else stats.nbinom(size, size / (size + mean))
+    uniform = (np.arange(20_000) + 0.5) / 20_000
+    got = model.positive_quantiles(uniform, mean)
+    assert got.min() >= 1
+    for k in (1, 2, 3, int(mean), int(2 * mean) + 1):
+        if k >= 1:
+            expected = (law.cdf(k) - law.pmf(0)) / law.sf(0)
+            assert (got <= k).mean() == pytest.approx(expected, abs=1e-4)
+
+
+def test_members_borrow_from_each_other_by_exposure():
+    """Against the posterior mean of the gamma-Poisson model by numerical integration."""
+    rng = np.random.default_rng(3)
+    exposure = np.exp(rng.normal(1, 1, 30))
+    truth = 0.4 * rng.gamma(2.0, 0.5, 30)
+    counts = rng.poisson(truth * exposure, (12, 30)).astype(float)
+    model = Poisson().fit(counts, exposure=exposure)
+    totals, exposed = counts.sum(axis=0), 12 * exposure
+    a = model.credibility_[0]
+    a = exposed[0] * model.collective_rate_ * (1 - a) / a  # heterogeneity implied by the first member
+    theta = np.linspace(1e-6, 12, 40_001)
+    for j in range(30):
+        log_posterior = stats.gamma(a, scale=1 / a).logpdf(theta) + stats.poisson(theta * model.collective_rate_ * exposed[j]).logpmf(totals[j])
+        weight = np.exp(log_posterior - log_posterior.max())
+        assert model.rate_[j] == pytest.approx(model.collective_rate_ * (weight @ theta) / weight.sum(), rel=1e-4)
+    raw = totals / exposed
+    assert np.mean((model.rate_ - truth) ** 2) < np.mean((raw - truth) ** 2)
+
+
+def test_heterogeneity_is_the_maximum_of_its_likelihood():
+    rng = np.random.default_rng(4)
+    exposure = np.exp(rng.normal(1, 1, 40))
+    counts = rng.poisson(exposure * rng.gamma(1.5, 1 / 1.5, 40)).astype(float)[None, :]
+    model = Poisson().fit(counts, exposure=exposure)
+    z = model.credibility_[0]
+    a, rate = exposure[0] * model.collective_rate_ * (1 - z) / z, model.collective_rate_
+
+    def likelihood(size, level):
+        return stats.nbinom(size, size / (size + level * exposure)).logpmf(counts[0]).sum()
+
+    best = likelihood(a, rate)
+    for factor in (0.97, 1.03):
+        assert likelihood(a * factor, rate) < best
+        assert likelihood(a, rate * factor) < best
+
+
+def test_a_member_without_events_has_a_rate_by_its_exposure():
+    model = Poisson().fit([[0.0, 2.0, 3.0, 1.0]] * 10, exposure=[5.0, 10.0, 10.0, 1.0])
+    assert 0 < model.rate_[0] < model.collective_rate_
+    assert model.credibility_[0] < model.credibility_[1]
+
+
+def test_equal_members_share_one_rate():
+    model = Poisson().fit(np.random.default_rng(0).poisson(0.2, (50, 20)).astype(float))
+    np.testing.assert_allclose(model.rate_, model.collective_rate_, rtol=0.25)
+
+
+def test_counts_without_clusters_are_poisson():
+    model = NegativeBinomial().fit([1.0, 2.0, 1.0, 2.0])
+    assert model.size_ == np.inf
+    assert model.log_likelihood_ == pytest.approx(stats.poisson(1.5).logpmf([1, 2, 1, 2]).sum(), rel=1e-12)
+
+
+def test_no_events_are_refused_in_words():
+    with pytest.raises(ModelError, match=r"Poisson: no loss was counted in 12 periods .*, so no rate can be told; join"):
+        Poisson().fit(np.zeros(12))

@@ -1,0 +1,115 @@
+"""Ratio models against closed forms, scipy, and known truths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.integrate import quad
+
+from calibrate.errors import ModelError
+from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
+
+FAMILIES = [LogNormalRatio, GammaRatio, EmpiricalRatio]
+
+
+def pool(rng, periods=10, members=46, between=0.15, within=0.2):
+    level = rng.normal(-0.35, between, members)
+    deviation = within * np.exp(rng.normal(0, 0.4, members))
+    exposure = np.exp(rng.normal(9, 1.3, (1, members))) * np.ones((periods, 1))
+    return exposure * np.exp(level + deviation * rng.normal(size=(periods, members))), exposure, level, deviation
+
+
+def test_one_member_is_fitted_as_by_scipy():
+    x = np.exp(np.random.default_rng(0).normal(1, 0.5, 30))
+    model = LogNormalRatio().fit(x)
+    shape, _, scale = stats.lognorm.fit(x, floc=0)
+    assert model.log_mean_[0] == pytest.approx(np.log(scale), rel=1e-6)
+    assert model.log_deviation_[0] == pytest.approx(shape * np.sqrt(30 / 29), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_mean_is_the_integral_of_the_quantiles(family):
+    losses, exposure, *_ = pool(np.random.default_rng(1), members=4)
+    losses[0, 0] = 0.0
+    model = family().fit(losses, exposure=exposure)
+    for j in range(4):
+        integral = quad(lambda q: model.ppf(q)[j], 0, 1, limit=2000, epsabs=1e-9, points=[0.001, 0.02, 0.5, 0.98, 0.999])[0]  # noqa: B023
+        assert model.mean()[j] == pytest.approx(integral, rel=2e-4)
+
+
+def test_gamma_quantiles_are_those_of_scipy():
+    losses, exposure, *_ = pool(np.random.default_rng(2), members=3)
+    model = GammaRatio().fit(losses, exposure=exposure)
+    for j in range(3):
+        z = stats.loggamma.var(1.0)  # trigamma(1), to be found again below
+        assert z == pytest.approx(np.pi**2 / 6)
+        k = next(iter(_shape_by_bisection(model.log_deviation_[j] ** 2)))
+        scale = np.exp(model.log_mean_[j] - stats.loggamma.mean(k))
+        assert model.ppf(0.99)[j] == pytest.approx(stats.gamma(k, scale=scale).ppf(0.99), rel=1e-6)
+
+
+def _shape_by_bisection(variance):
+    low, high = 1e-3, 1e5
+    for _ in range(200):
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if stats.loggamma.var(middle) > variance else (low, middle)
+    yield low
+
+
+def test_borrowing_comes_nearer_to_the_truth():
+    rng = np.random.default_rng(3)
+    ours, own, ours_b, own_b = [], [], [], []
+    for _ in range(20):
+        losses, exposure, level, deviation = pool(rng)
+        model = LogNormalRatio().fit(losses, exposure=exposure)
+        logs = np.log(losses / exposure)
+        ours.append(((model.log_mean_ - level) ** 2).mean())
+        own.append(((logs.mean(axis=0) - level) ** 2).mean())
+        ours_b.append((np.log(model.log_deviation_ / deviation) ** 2).mean())
+        own_b.append((np.log(logs.std(axis=0, ddof=1) / deviation) ** 2).mean())
+    assert np.mean(ours) < np.mean(own)
+    assert np.mean(ours_b) < np.mean(own_b)
+
+
+def test_zeros_are_a_point_mass():
+    rng = np.random.default_rng(4)
+    losses, exposure, *_ = pool(rng, periods=60, members=12)
+    losses[rng.random(losses.shape) < 0.3] = 0.0
+    model = LogNormalRatio().fit(losses, exposure=exposure)
+    np.testing.assert_allclose(model.zero_share_, 0.3, atol=0.15)
+    drawn = model.sample(1.0, 1, 20_000)
+    np.testing.assert_allclose((drawn == 0).mean(axis=0), model.zero_share_, atol=0.015)
+    assert model.ppf(model.zero_share_ * 0.99).max() == 0.0
+
+
+def test_a_member_that_never_lost_borrows_all():
+    losses, exposure, *_ = pool(np.random.default_rng(5), members=8)
+    losses[:, 2] = 0.0
+    model = LogNormalRatio().fit(losses, exposure=exposure)
+    assert model.credibility_[2] == 0.0
+    assert model.log_mean_[2] == pytest.approx(model.collective_log_mean_)
+    assert 0 < model.zero_share_[2] < 1
+    assert model.mean()[2] > 0
+
+
+def test_periods_without_exposure_do_not_count():
+    losses, exposure, *_ = pool(np.random.default_rng(6), members=5)
+    late, gone = exposure.copy(), losses.copy()
+    late[:4, 1], gone[:4, 1] = 0.0, 0.0
+    model = LogNormalRatio().fit(gone, exposure=late)
+    assert model.zero_share_[1] == 0.0
+    alone = LogNormalRatio().fit(losses[4:, 1], exposure=exposure[4:, 1])
+    whole = LogNormalRatio().fit(losses[:, 1], exposure=exposure[:, 1])
+    assert abs(model.log_mean_[1] - alone.log_mean_[0]) < abs(model.log_mean_[1] - whole.log_mean_[0]) + 0.05
+
+
+def test_the_empirical_ratio_never_exceeds_what_was_seen():
+    losses, exposure, *_ = pool(np.random.default_rng(7))
+    model = EmpiricalRatio().fit(losses, exposure=exposure)
+    assert model.ppf(1.0).max() == pytest.approx(np.exp(model.log_mean_ + model.log_deviation_ * model.residuals_[-1]).max())
+
+
+def test_one_observation_is_refused_in_words():
+    with pytest.raises(ModelError, match="LogNormalRatio: no member has two positive losses .*lengthen the history"):
+        LogNormalRatio().fit([[5.0, 7.0]])
