@@ -233,7 +233,3 @@ def _aligned(table: pd.DataFrame, width: int = 44) -> str:
 
 def _say_where(run: Run) -> None:
     typer.echo(f"\nRun:         {run.path}\nCalibration: {run.path / 'calibration'}\nReport:      {run.report}")
-
-
-if __name__ == "__main__":
-    main()

@@ -175,7 +175,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, write_pool, pool_config):
     """SIGINT while the job simulates: exit code 130, no traceback, no run; and the next call works."""
     config = write_pool(tmp_path, pool_config.replace("n_out_of_sample = 2500", "n_out_of_sample = 20_000_000"))
     job = subprocess.Popen(
-        [sys.executable, "-m", "calibrate.cli", "fit", str(config)],
+        [sys.executable, "-m", "calibrate", "fit", str(config)],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""The import contract of pyproject.toml holds, and what it cannot say: no distribution in the program, no optimiser for a model."""
+"""The import contract holds, and what it cannot say: no distribution in the program, no optimiser for a model."""
 
 import ast
 import subprocess

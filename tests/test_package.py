@@ -1,0 +1,72 @@
+"""The wheel: it builds, holds the data sets, and does the main job from an empty folder."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_code_data_and_licence(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"calibrate/py.typed", "calibrate/_datasets/crypto_venue/events.csv"} <= names
+    assert "calibrate/_datasets/cas_commercial_auto/cas-commercial-auto.toml" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if name.startswith(("tests", "notebooks", "datasets/"))]
+
+
+@pytest.mark.slow
+def test_the_wheel_does_the_main_job_from_an_empty_folder(wheel, tmp_path):
+    """Unpacked alone, in front of everything else on the path, with the checkout out of reach."""
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    zipfile.ZipFile(wheel).extractall(site)
+    empty.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, *arguments], cwd=empty, env=environment, capture_output=True, text=True)
+
+    assert run("-c", "import calibrate; print(calibrate.__file__)").stdout.strip() == str(
+        site / "calibrate/__init__.py"
+    )
+    done = run("-m", "calibrate", "fit", "crypto-venue")
+    assert done.returncode == 0, done.stderr
+    assert len(list(empty.glob("runs/crypto-venue/*/calibration/SHA256SUMS"))) == 1
+    assert len(list(empty.glob("runs/crypto-venue/*/report.html"))) == 1
+
+
+def test_the_readme_shows_what_the_loader_reads(tmp_path):
+    """The configuration in the README is one that is understood, every class and key of it."""
+    from calibrate.operations import construction
+    from calibrate.operations.config import load
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    (tmp_path / "pool.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "capital.csv").write_text("member,capital\nA,1000\n")
+    calibrator = construction.calibrator(load(tmp_path / "pool.toml"), None)
+    assert [type(rule).__name__ for rule in calibrator.subject_to] == ["ActuarialFairness", "AbilityToPay", "RiskLimit"]
+    assert type(calibrator.model.severity).__name__ == "Spliced"
+
+
+@pytest.mark.parametrize("name", ["cas-commercial-auto", "crypto-venue"])
+def test_the_starter_configurations_are_understood(name):
+    from calibrate import datasets
+    from calibrate.operations import construction
+    from calibrate.operations.config import load
+
+    configuration = load(datasets.folder(name) / f"{name}.toml")
+    assert construction.calibrator(configuration, None).get_params()["n_scenarios"] == 2000
