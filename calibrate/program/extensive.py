@@ -6,6 +6,7 @@ The reference for everything faster, and the way for tiny pools. Variables stand
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,16 @@ __all__ = ["Extensive", "Infeasible", "solve_extensive"]
 
 logger = logging.getLogger(__name__)
 
-SOLVERS: tuple[tuple[str, dict[str, Any]], ...] = (
-    (
-        cp.CLARABEL,
-        {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10, "max_iter": 500, "time_limit": 900.0},
-    ),
-    (cp.HIGHS, {"time_limit": 900.0}),
-)
+Ladder = tuple[tuple[str, dict[str, Any]], ...]
+
+
+def _clarabel(tolerance: float) -> tuple[str, dict[str, Any]]:
+    tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
+    return cp.CLARABEL, {**tolerances, "max_iter": 500, "time_limit": 900.0}
+
+
+SOLVERS: Ladder = (_clarabel(1e-10), (cp.HIGHS, {"time_limit": 900.0}))
+TIE_SOLVERS: Ladder = tuple(_clarabel(tolerance) for tolerance in (1e-10, 1e-9, 1e-8))
 
 
 class Infeasible(Exception):  # noqa: N818 (not an error yet: the rules are asked which of them conflict)
@@ -76,7 +80,7 @@ class _Writer:
         return total
 
     def _cvar(self, term: RiskTerm, left: cp.Expression) -> cp.Expression:
-        """`min_t t + E[(Y - t)+] / (1 - level)`; `t >= 0` as `Y >= 0`, hence `Y` may be taken without its last `(.)+`."""
+        """`min_t t + E[(Y - t)+] / (1 - level)`; `t >= 0` as `Y >= 0`, hence `Y` may lack its last `(.)+`."""
         t, z = cp.Variable(nonneg=True), cp.Variable(left.shape, nonneg=True)
         self.constraints.append(z >= left - t)
         return t + (self.program.pool.scenarios.probabilities / (1 - term.level)) @ z
@@ -131,7 +135,7 @@ class _Writer:
 
 
 def solve_extensive(program: Program, tolerance: float) -> Solution:
-    """Optimum, shadow prices, and among the optimal plans (within a tenth of `tolerance`) the one closest to the reference.
+    """Optimum, shadow prices, and of the optimal plans (within a tenth of `tolerance`) the closest to the reference.
 
     Raises `Infeasible` for the caller to explain, ProblemError when unbounded, SolverError when nothing was proven.
     """
@@ -146,7 +150,7 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
         cp.Minimize(distance(program, parts.x)), [*parts.constraints, *rows, parts.objective <= best + slack]
     )
     try:
-        attempts += run(closest, "tie")
+        attempts += run(closest, "tie", TIE_SOLVERS)
         x = np.array(parts.x.value)
     except (SolverError, Infeasible) as error:  # the tie stays with the solver, and the provenance says so
         attempts += (Attempt("tie", f"left to the solver ({error})"),)
@@ -164,22 +168,27 @@ def reference_point(program: Program) -> Floats:
 
 
 def reference_weights(program: Program) -> Floats:
-    """`1 / reference`, floored at a millionth of its mean; reserves weigh like the whole of the contributions."""
+    """`1 / reference`, floored at a hundredth of its mean; reserves weigh like the whole of the contributions.
+
+    The weights enter as squares: with a floor of a millionth every fifth tie was too ill-conditioned to be solved.
+    """
     target = program.reference / program.unit
     mean = target.mean() if target.any() else 1.0
     return np.append(
-        1 / np.maximum(target, 1e-6 * mean), np.full(len(program.reserve_names), 1 / max(target.sum(), mean))
+        1 / np.maximum(target, 1e-2 * mean), np.full(len(program.reserve_names), 1 / max(target.sum(), mean))
     )
 
 
-def run(problem: cp.Problem, what: str) -> tuple[Attempt, ...]:
+def run(problem: cp.Problem, what: str, ladder: Ladder = SOLVERS) -> tuple[Attempt, ...]:
     """Solve by the ladder of solvers; only `optimal` counts. This is the one place where a status is read."""
     attempts: list[Attempt] = []
-    for solver, options in SOLVERS:
+    for solver, options in ladder:
         if solver == cp.HIGHS and not problem.is_lp():
             continue
         try:
-            problem.solve(solver=solver, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the status below says it
+                problem.solve(solver=solver, **options)
             status = str(problem.status)
         except (cp.SolverError, ValueError, ArithmeticError) as error:
             status = f"failed ({error})"

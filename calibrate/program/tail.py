@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from calibrate.errors import ProblemError
 
-__all__ = ["check_level", "cvar", "tail_weights", "value_at_risk"]
+__all__ = ["TIED", "check_level", "cvar", "tail_weights", "value_at_risk"]
 
 Floats = npt.NDArray[np.float64]
+TIED = 1e-12  # relative: sums of the same losses in another unit or order differ by rounding, and are tied all the same
 
 
 def tail_weights(values: Floats, probabilities: Floats, level: float) -> Floats:
@@ -22,8 +23,9 @@ def tail_weights(values: Floats, probabilities: Floats, level: float) -> Floats:
     cap = 1.0 - level
     positive = np.flatnonzero(probabilities > 0)
     edge = value_at_risk(values, probabilities, level)
-    above = positive[values[positive] > edge]
-    tied = positive[values[positive] == edge]
+    hair = TIED * abs(edge)
+    above = positive[values[positive] > edge + hair]
+    tied = positive[np.abs(values[positive] - edge) <= hair]
     weights = np.zeros_like(probabilities)
     weights[above] = probabilities[above] / cap
     left = max(1.0 - float(weights[above].sum()), 0.0)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from calibrate.program.fairness.base import GeneratedRule, Mask, Rule, check_number
 from calibrate.program.fairness.coalitions import all_coalitions, most_aggrieved
 from calibrate.program.plan import Plan
-from calibrate.program.tail import check_level
+from calibrate.program.tail import TIED, check_level
 
 __all__ = ["CoalitionStability", "IndividualRationality", "RiskMonotonicity"]
 
@@ -48,7 +48,7 @@ class RiskMonotonicity(Rule):
         low, high = order[:-1], order[1:]
         if not low.size:
             return 0.0 * cp.reshape(plan.total, (1,), order="C")
-        tied = rho[low] == rho[high]
+        tied = rho[high] - rho[low] <= TIED * rho[high]
         below, above = np.concatenate([low, high[tied]]), np.concatenate([high, low[tied]])
         return plan.contributions[below] - plan.contributions[above]
 
