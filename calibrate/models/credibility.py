@@ -46,7 +46,7 @@ class Experience:
             raise DataError(
                 [
                     f"member {frame.index[i]!r}, period {frame.columns[j]!r}: value {matrix[i, j]} with weight "
-                    f"{given[i, j]}, expected finite numbers and a weight >= 0 (0 or NaN for a period that was not observed)"
+                    f"{given[i, j]}, expected finite numbers and a weight >= 0 (0 or NaN for a period not observed)"
                     for i, j in np.argwhere(wrong)[:20]
                 ]
             )
@@ -68,8 +68,8 @@ class Experience:
         freedom = int(np.maximum((self.weights > 0).sum(axis=1) - 1, 0).sum())
         if not freedom:
             raise ModelError(
-                "no member was observed in two periods or more, so that the variance within members cannot be told from "
-                "the variance between them; more periods are needed"
+                "no member was observed in two periods or more, so that the variance within members cannot be told "
+                "from the variance between them; more periods are needed"
             )
         return float((self.weights * (self.values - self.means[:, None]) ** 2).sum() / freedom)
 
