@@ -101,8 +101,10 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _panel(self, losses: Floats, exposures: Floats) -> Margins:
-        if self.coverage is not None:
-            raise ModelError("coverage terms apply to each event, and a panel has none; use from_events, or leave coverage out")
+        for name in ("coverage", "exposure_cap"):
+            if getattr(self, name) is not None:
+                words = "coverage terms apply" if name == "coverage" else "exposure_cap applies"
+                raise ModelError(f"{words} to each event, and a panel has none; use from_events, or leave {name} out")
         ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
         return RatioMargins(ratio.fit(losses, exposure=exposures), losses.sum(axis=0) / exposures.sum(axis=0))
 
@@ -110,6 +112,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         events = history.events
         positive = events[events["loss"] > 0]
         width = len(self.segments_)
+        if isinstance(self.severity, Mapping) and (strangers := [name for name in self.severity if name not in self.segments_]):
+            raise ModelError(f"severity names {strangers[0]!r}, which is no segment; the segments are {', '.join(self.segments_)}")
         row = history.periods.get_indexer(positive["date"].dt.tz_localize(None).dt.to_period(history.periods.freqstr))
         owner = pd.Index(self.members_).get_indexer(positive["member"])
         fitted = []

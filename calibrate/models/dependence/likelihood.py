@@ -39,13 +39,16 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
     x = stdtrit(v, ranks.uniform)
     rho = correlation[i, j]
     a, b = ranks.at_mass[:, i], ranks.at_mass[:, j]
-    both, first, second = ~a & ~b, ~a & b, a & ~b
-    value = np.where(both, _log_pair(x[:, i], x[:, j], rho, v), 0.0)
-    if ranks.mass.any():
-        value += np.where(first, _log(_given(cut[j], x[:, i], rho, v)), 0.0)
-        value += np.where(second, _log(_given(cut[i], x[:, j], rho, v)), 0.0)
-        value += np.where(a & b, _log(_corner(np.maximum(ranks.mass[i], 1e-12), cut[j], rho, v)), 0.0)
-    return float((weights @ value).sum() * 2 / max(ranks.mass.size, 2))
+    value = 0.0
+    t, p = np.nonzero(~a & ~b)
+    value += float(weights[t] @ _log_pair(x[t, i[p]], x[t, j[p]], rho[p], v))
+    for at, loses, column, other in ((a, b, j, i), (b, a, i, j)):
+        t, p = np.nonzero(at & ~loses)
+        value += float(weights[t] @ _log(_given(cut[other[p]], x[t, column[p]], rho[p], v)))
+    none = weights @ (a & b)
+    if none.any():
+        value += float(none @ _log(_corner(np.maximum(ranks.mass[i], 1e-12), cut[j], rho, v)))
+    return value * 2 / max(ranks.mass.size, 2)
 
 
 def _log(probability: Floats) -> Floats:

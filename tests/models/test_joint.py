@@ -1,0 +1,302 @@
+"""The joint model against brute force, closed forms and known truths, on panels and on events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.base import clone
+
+from calibrate.errors import DataError, ModelError
+from calibrate.history import LossHistory
+from calibrate.models import Coverage, EmpiricalRatio, GammaRatio, JointLossModel, dependence, frequency, joint, severity
+
+DATA = Path(__file__).resolve().parents[2] / "../shared/data"
+
+
+def make_panel(rng, members=46, periods=10):
+    exposure = pd.Series(np.exp(rng.normal(9, 1.3, members)), [f"M{i}" for i in range(members)])
+    shock = rng.normal(size=(periods, 1))
+    logs = -0.35 + 0.1 * rng.normal(size=members) + 0.2 * (0.6 * shock + 0.8 * rng.normal(size=(periods, members)))
+    losses = pd.DataFrame(np.exp(logs) * exposure.to_numpy(), index=range(1988, 1988 + periods), columns=exposure.index)
+    return LossHistory.from_panel(losses, exposures=exposure)
+
+
+def make_events(rng, months=72, members=10, rates=(0.03, 0.15), tail=0.4):
+    """Common gamma shocks by segment and month; lognormal bodies with Pareto tails; the last member is small and silent."""
+    exposure = pd.Series(np.exp(rng.normal(0, 0.8, members)), [f"D{i}" for i in range(members)])
+    exposure.iloc[-1] = 1e-4
+    rows = []
+    for g, rate in enumerate(rates):
+        shock = rng.gamma(0.8, 1 / 0.8, months)
+        counts = rng.poisson(rate * exposure.to_numpy() * shock[:, None])
+        for t, i in zip(*np.nonzero(counts), strict=True):
+            for k in range(counts[t, i]):
+                loss = 1e5 * stats.genpareto(tail, scale=1 + g).rvs(random_state=rng)
+                rows.append((pd.Timestamp("2019-01-01") + pd.DateOffset(months=int(t)), exposure.index[i], f"S{g}", loss, len(rows) + k))
+    frame = pd.DataFrame(rows, columns=["date", "member", "segment", "loss", "id"])
+    names = {"date": "date", "member": "member", "segment": "segment", "loss": "loss"}
+    return LossHistory.from_events(frame, **names, exposures=exposure, start="2019-01", end="2024-12")
+
+
+EVENTS = make_events(np.random.default_rng(0))
+PANEL = make_panel(np.random.default_rng(1))
+
+
+def test_a_panel_gives_scenarios_of_all_members():
+    model = JointLossModel().fit(PANEL)
+    pool = model.sample(20_000, 1)
+    assert pool.members == PANEL.members
+    assert pool.segments == ("all",)
+    error = 4 * pool.losses.std(axis=0) / np.sqrt(20_000)
+    assert np.all(np.abs(pool.losses.mean(axis=0) - model.summary_["expected_loss"]) < error)
+    ratio = pool.losses.sum(axis=1) / PANEL.exposures.iloc[-1].sum()
+    seen = PANEL.losses.sum(axis=1) / PANEL.exposures.sum(axis=1)
+    assert ratio.mean() == pytest.approx(seen.mean(), abs=3 * seen.std() / np.sqrt(10))
+    assert 0.5 < ratio.std() / seen.std() < 2
+
+
+@pytest.mark.parametrize("ratio", [GammaRatio(), EmpiricalRatio()])
+def test_other_ratio_models(ratio):
+    model = JointLossModel(ratio=ratio).fit(PANEL)
+    drawn = model.sample(20_000, 1).losses
+    error = 4.5 * drawn.std(axis=0) / np.sqrt(20_000)
+    assert np.all(np.abs(drawn.mean(axis=0) - model.summary_["expected_loss"]) < error)
+
+
+def test_margins_of_a_panel_are_those_of_the_ratio_model():
+    model = JointLossModel().fit(PANEL)
+    drawn = model.sample(40_000, 3).losses[:, 5]
+    row = model.summary_.iloc[5]
+    law = stats.lognorm(row["log_deviation"], scale=row["exposure"] * np.exp(row["log_mean"]))
+    assert stats.kstest(drawn, law.cdf).pvalue > 1e-3
+
+
+def test_sampled_ranks_have_the_fitted_correlation():
+    model = JointLossModel(dependence=dependence.Gaussian()).fit(PANEL)
+    drawn = stats.norm.ppf(stats.rankdata(model.sample(30_000, 4).losses, axis=0) / 30_001)
+    np.testing.assert_allclose(np.corrcoef(drawn.T), model.correlation_, atol=0.03)
+    assert model.correlation_.to_numpy()[np.triu_indices(46, 1)].mean() > 0.1
+
+
+def test_events_give_the_compound_law():
+    """Probability of no loss, mean and distribution of one column against a loop of plain numpy."""
+    model = JointLossModel(severity=severity.LogNormal(), frequency=frequency.NegativeBinomial()).fit(EVENTS)
+    pool = model.sample(60_000, 1)
+    column = EVENTS.members.index("D3") * 2 + 1
+    row = model.summary_.iloc[column]
+    drawn = pool.losses[:, column]
+    law = model.margins_.segments[1]
+    assert (drawn == 0).mean() == pytest.approx(row["zero_probability"], abs=4 * np.sqrt(0.25 / 60_000))
+    rng = np.random.default_rng(5)
+    k = row["frequency_size"]
+    counts = rng.poisson(row["frequency"] * (rng.gamma(k, 1 / k, 60_000) if np.isfinite(k) else 1.0))
+    x = np.exp(rng.normal(np.log(law.severity.scale_), law.severity.shape_, counts.sum())) * row["severity_scale"]
+    brute = np.bincount(np.repeat(np.arange(60_000), counts), x, 60_000)
+    assert stats.ks_2samp(drawn[drawn > 0], brute[brute > 0]).pvalue > 1e-3
+    assert np.abs(drawn.mean() - row["expected_loss"]) < 5 * drawn.std() / np.sqrt(60_000)
+
+
+def test_coverage_applies_to_each_event():
+    terms = Coverage(retention=5e4, limit=2e5, coinsurance=0.8)
+    model = JointLossModel(severity=severity.LogNormal(), coverage=terms).fit(EVENTS)
+    assert model.summary_["mean_payment"].max() < 0.8 * 2e5
+    drawn = model.sample(60_000, 2).losses
+    error = 5 * drawn.std(axis=0) / np.sqrt(60_000)
+    assert np.all(np.abs(drawn.mean(axis=0) - model.summary_["expected_loss"]) <= error + 2.0)  # D9 hardly ever loses
+    one = drawn[:, 0]
+    assert one[one > 0].min() > 0
+    full = JointLossModel(severity=severity.LogNormal()).fit(EVENTS).summary_
+    assert (model.summary_["expected_loss"] < full["expected_loss"]).all()
+
+
+def test_coverage_by_member():
+    by_member = dict.fromkeys(EVENTS.members, 0.0) | {"D0": 1e12}
+    model = JointLossModel(severity=severity.LogNormal(), coverage=Coverage(retention=by_member)).fit(EVENTS)
+    drawn = model.sample(5_000, 2).to_frame()
+    assert (drawn["D0"] == 0).all().all()
+    assert drawn["D1"].to_numpy().max() > 0
+    with pytest.raises(DataError, match="no retention for member 'D0'"):
+        JointLossModel(coverage=Coverage(retention={"D1": 5.0})).fit(EVENTS)
+    with pytest.raises(DataError, match="retention names 'Q', which is no member"):
+        JointLossModel(coverage=Coverage(retention=by_member | {"Q": 1.0})).fit(EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"retention": -1.0}, "retention is -1.0, expected a number >= 0"),
+        ({"limit": 0.0}, "limit is 0.0, expected a number > 0"),
+        ({"coinsurance": 1.5}, r"coinsurance is 1.5, expected a number in \(0, 1\]"),
+        ({"limit": {"A": float("nan")}}, "coverage, A: limit is nan"),
+    ],
+)
+def test_coverage_that_is_none(terms, words):
+    with pytest.raises(DataError, match=words):
+        Coverage(**terms)
+
+
+def test_coverage_formula_by_hand():
+    np.testing.assert_allclose(Coverage(10, 50, 0.5).payment(np.array([0.0, 10.0, 30.0, 60.0, 1e9])), [0, 0, 10, 25, 25])
+
+
+def test_a_cell_without_events_borrows_from_its_segment():
+    model = JointLossModel(severity=severity.LogNormal()).fit(EVENTS)
+    row = model.summary_.loc[("D9", "S0")]
+    assert row["events"] == 0
+    assert row["expected_loss"] > 0
+    assert row["severity_scale"] == pytest.approx(1.0)
+    collective = model.margins_.segments[0].frequency.collective_rate_
+    assert row["frequency"] == pytest.approx(collective * row["exposure"], rel=0.2)
+
+
+def test_members_with_larger_losses_have_a_larger_scale():
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=400), "member": ["small", "large"] * 200})
+    frame["loss"] = np.exp(rng.normal(0, 1, 400)) * np.where(frame["member"] == "large", 20.0, 1.0)
+    few = pd.DataFrame({"date": ["2020-05-05"], "member": ["new"], "loss": [1.0]})
+    history = LossHistory.from_events(pd.concat([frame, few]), date="date", member="member", loss="loss")
+    table = JointLossModel(severity=severity.LogNormal()).fit(history).summary_
+    assert table.loc["large", "severity_scale"] / table.loc["small", "severity_scale"] == pytest.approx(20, rel=0.35)
+    assert table.loc["new", "severity_credibility"] < table.loc["small", "severity_credibility"]
+
+
+def heavy(shape, rng=None):
+    rng = np.random.default_rng(7) if rng is None else rng
+    loss = 1e4 * stats.genpareto(shape).rvs(600, random_state=rng)
+    frame = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=600), "member": list("AB") * 300, "loss": loss})
+    return LossHistory.from_events(frame.assign(segment="rug"), date="date", member="member", loss="loss", segment="segment", exposures={"A": 1e7, "B": 2e7})
+
+
+def test_a_tail_without_a_mean_is_refused_by_segment_shape_and_remedy():
+    with pytest.raises(ModelError, match=r"segment 'rug': the fitted tail has shape 1\.\d+, >= 1: .*exposure_cap.*limit of the coverage"):
+        JointLossModel().fit(heavy(1.6))
+
+
+@pytest.mark.parametrize("remedy", [{"exposure_cap": 1.0}, {"coverage": Coverage(limit=1e6)}])
+def test_a_cap_makes_the_mean_finite_and_is_flagged(remedy):
+    model = JointLossModel(**remedy).fit(heavy(1.6))
+    assert np.isfinite(model.summary_["expected_loss"]).all()
+    assert "rests on the cap" in model.flags_[0]
+    drawn = model.sample(20_000, 1).losses
+    error = 5 * drawn.std(axis=0) / np.sqrt(20_000)
+    assert np.all(np.abs(drawn.mean(axis=0) - model.summary_["expected_loss"]) < error)
+
+
+def test_a_tail_near_one_is_flagged():
+    shapes = JointLossModel().fit(heavy(0.9)).summary_["tail_shape"]
+    assert 0.8 < shapes.iloc[0] < 1
+    assert "near 1: sample means are too low" in JointLossModel().fit(heavy(0.9)).flags_[0]
+
+
+def test_a_thin_segment_is_flagged():
+    assert any("too few to fit a tail of its own" in flag for flag in JointLossModel().fit(EVENTS).flags_)
+
+
+def test_severity_by_segment():
+    model = JointLossModel(severity={"S0": severity.Gamma(), "S1": severity.LogNormal()}).fit(EVENTS)
+    assert model.summary_.xs("S0", level="segment")["severity"].unique().tolist() == ["Gamma"]
+    with pytest.raises(ModelError, match="severity names 'S9', which is no segment"):
+        JointLossModel(severity={"S9": severity.Gamma()}).fit(EVENTS)
+
+
+def test_the_same_seed_gives_the_same_bytes():
+    model = JointLossModel().fit(EVENTS)
+    first = model.sample(3000, 9)
+    assert model.sample(3000, 9).losses.tobytes() == first.losses.tobytes()
+    assert clone(model).fit(EVENTS).sample(3000, np.random.SeedSequence(9)).losses.tobytes() == first.losses.tobytes()
+    assert model.sample(3000, 10).losses.tobytes() != first.losses.tobytes()
+    kids = np.random.SeedSequence(9).spawn(2)
+    assert model.sample(3000, kids[0]).losses.tobytes() != model.sample(3000, kids[1]).losses.tobytes()
+    assert model.sample(50, np.random.default_rng(1)).losses.tobytes() == model.sample(50, np.random.default_rng(1)).losses.tobytes()
+
+
+def test_whole_blocks_do_not_depend_on_what_follows(monkeypatch):
+    monkeypatch.setattr(joint, "BLOCK", 1024)
+    model = JointLossModel().fit(PANEL)
+    np.testing.assert_array_equal(model.sample(3000, 9).losses[:2048], model.sample(2048, 9).losses)
+
+
+def test_periods_are_added_up():
+    model = JointLossModel(severity=severity.LogNormal()).fit(EVENTS)
+    one, year = model.sample(30_000, 1).losses.sum(axis=1), model.sample(30_000, 1, periods=12).losses.sum(axis=1)
+    assert year.mean() == pytest.approx(12 * one.mean(), abs=5 * year.std() / np.sqrt(30_000))
+    assert year.var() == pytest.approx(12 * one.var(), rel=0.35)
+
+
+def test_exposures_ahead():
+    model = JointLossModel().fit(PANEL)
+    double = model.sample(100, 1, exposures=PANEL.exposures.iloc[-1] * 2)
+    np.testing.assert_allclose(double.losses, 2 * model.sample(100, 1).losses)
+    with pytest.raises(DataError, match="missing for"):
+        model.sample(100, 1, exposures={"M0": 1.0})
+
+
+@pytest.mark.parametrize("power", [-18, -6, 9, 24])
+def test_units(power):
+    unit = 10.0**power
+    panel = LossHistory.from_panel(PANEL.losses * unit, exposures=PANEL.exposures * unit)
+    np.testing.assert_allclose(JointLossModel().fit(panel).sample(500, 1).losses / unit, JointLossModel().fit(PANEL).sample(500, 1).losses, rtol=1e-8)
+    frame = EVENTS.events.assign(loss=EVENTS.events["loss"] * unit, id=range(len(EVENTS.events)))
+    other = LossHistory.from_events(
+        frame, date="date", member="member", loss="loss", segment="segment", exposures=EVENTS.exposures.xs("S0", axis=1, level=1) * unit,
+        start="2019-01", end="2024-12",
+    )
+    base = JointLossModel(exposure_cap=1e6).fit(EVENTS)
+    scaled = JointLossModel(exposure_cap=1e6).fit(other)
+    np.testing.assert_allclose(scaled.summary_["expected_loss"] / unit, base.summary_["expected_loss"], rtol=1e-7)
+    np.testing.assert_allclose(scaled.sample(500, 1).losses / unit, base.sample(500, 1).losses, rtol=1e-6)
+
+
+def test_one_member_one_segment():
+    panel = pd.DataFrame({"only": np.exp(np.random.default_rng(0).normal(0, 0.3, 10))}, index=range(2000, 2010))
+    assert JointLossModel().fit(LossHistory.from_panel(panel)).sample(100, 1).losses.shape == (100, 1)
+
+
+def test_refusals():
+    with pytest.raises(DataError, match="fit needs a LossHistory, got ndarray"):
+        JointLossModel().fit(np.ones((3, 3)))
+    with pytest.raises(ModelError, match="coverage terms apply to each event, and a panel has none"):
+        JointLossModel(coverage=Coverage(limit=1.0)).fit(PANEL)
+    with pytest.raises(ModelError, match="exposure_cap applies to each event, and a panel has none"):
+        JointLossModel(exposure_cap=1.0).fit(PANEL)
+    frame = pd.DataFrame({"date": ["2024-01-01", "2024-02-01"], "member": ["A", "B"], "loss": [1.0, 2.0]})
+    bare = LossHistory.from_events(frame, date="date", member="member", loss="loss")
+    with pytest.raises(ModelError, match=r"exposure_cap is 1.0: it needs .* a history with exposures"):
+        JointLossModel(exposure_cap=1.0).fit(bare)
+    cells = pd.Series({("A", "x"): 1.0, ("A", "y"): 1.0, ("B", "x"): 1.0, ("B", "y"): 1.0})
+    silent = LossHistory.from_events(frame.assign(s="x"), date="date", member="member", loss="loss", segment="s", exposures=cells)
+    with pytest.raises(ModelError, match="segment 'y': no loss in any period"):
+        JointLossModel().fit(silent)
+    with pytest.raises(ModelError, match="n is 0 and periods is 1"):
+        JointLossModel().fit(PANEL).sample(0, 1)
+
+
+def test_events_of_zero_are_no_losses():
+    frame = EVENTS.events.assign(id=range(len(EVENTS.events)))
+    zeros = frame.head(5).assign(loss=0.0)
+    options = {"date": "date", "member": "member", "loss": "loss", "segment": "segment", "exposures": EVENTS.exposures.iloc[-1], "start": "2019-01", "end": "2024-12"}
+    with_zeros = LossHistory.from_events(pd.concat([frame, zeros], ignore_index=True), **options)
+    one, two = JointLossModel().fit(EVENTS).summary_, JointLossModel().fit(with_zeros).summary_
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_commercial_auto():
+    """46 insurers: the sampled pool has the mean and about the scatter of the ten years seen."""
+    path = DATA / "cas/comauto_company_year_panel.csv"
+    if not path.exists():
+        pytest.skip("shared data are not here")
+    table = pd.read_csv(path)
+    losses, premium = (table.pivot_table(index="AccidentYear", columns="GRNAME", values=name) for name in ("IncurLoss", "EarnedPremNet"))
+    model = JointLossModel().fit(LossHistory.from_panel(losses, exposures=premium))
+    pool = model.sample(20_000, 1)
+    seen = losses.sum(axis=1) / premium.sum(axis=1)
+    drawn = pool.losses.sum(axis=1) / premium.iloc[-1].sum()
+    assert drawn.mean() == pytest.approx(seen.mean(), abs=0.02)
+    assert 0.7 < drawn.std() / seen.std() < 2.5
+    own = (losses / premium).std(ddof=1)
+    sampled = pd.Series((pool.losses / premium.iloc[-1].to_numpy()).std(axis=0), own.index)
+    assert 0.7 < (sampled / own).median() < 1.4
