@@ -69,7 +69,9 @@ def test_a_window_without_events_is_refused():
     assert "no event lies between start 2025-01 and end 2025-06" in refusal(events(), start="2025-01", end="2025-06")
 
 
-@pytest.mark.parametrize(("period", "first", "count"), [("Y", "2024", 1), ("Q", "2024Q1", 1), ("M", "2024-01", 3), ("D", "2024-01-05", 66)])
+@pytest.mark.parametrize(
+    ("period", "first", "count"), [("Y", "2024", 1), ("Q", "2024Q1", 1), ("M", "2024-01", 3), ("D", "2024-01-05", 66)]
+)
 def test_periods_of_every_length(period, first, count):
     history = read(events(), period=period)
     assert (str(history.periods[0]), len(history.periods)) == (first, count)
@@ -198,11 +200,15 @@ def test_exposures_by_period_and_by_segment():
     by_period = pd.DataFrame({"A": np.arange(7.0) + 1, "B": 1.0}, index=months)
     assert read(events(), exposures=by_period).exposures["A"].to_list() == [2.0, 3.0, 4.0]
     by_text = by_period.set_axis([str(month) for month in months])
-    pd.testing.assert_frame_equal(read(events(), exposures=by_text).exposures, read(events(), exposures=by_period).exposures)
+    pd.testing.assert_frame_equal(
+        read(events(), exposures=by_text).exposures, read(events(), exposures=by_period).exposures
+    )
     frame = events(what=["x", "y", "y"])
     shared = read(frame, segment="what", exposures=by_period)
     assert shared.exposures[("A", "y")].to_list() == [2.0, 3.0, 4.0]
-    cells = pd.Series({("A", "x"): 1.0, ("A", "y"): 2.0, ("B", "x"): 3.0, ("B", "y"): 4.0, ("A", "z"): 5.0, ("B", "z"): 6.0})
+    cells = pd.Series(
+        {("A", "x"): 1.0, ("A", "y"): 2.0, ("B", "x"): 3.0, ("B", "y"): 4.0, ("A", "z"): 5.0, ("B", "z"): 6.0}
+    )
     history = read(frame, segment="what", exposures=cells)
     assert history.segments == ("x", "y", "z")
     assert history.exposures[("B", "z")].to_list() == [6.0] * 3
@@ -240,7 +246,11 @@ def test_a_unit_jump_is_refused_unless_confirmed():
 def test_heavy_tails_are_no_unit_jump():
     rng = np.random.default_rng(0)
     for _ in range(200):
-        read(pd.DataFrame({"when": pd.date_range("2024-01-01", periods=30), "who": "A", "usd": np.exp(rng.normal(0, 2.5, 30))}))
+        read(
+            pd.DataFrame(
+                {"when": pd.date_range("2024-01-01", periods=30), "who": "A", "usd": np.exp(rng.normal(0, 2.5, 30))}
+            )
+        )
 
 
 def test_panel_indices():
@@ -285,9 +295,13 @@ def test_panels_that_are_wrong():
     assert "row 2022 is missing between 2020 and 2023" in text
     assert "row 2020 occurs more than once" in panel_refusal(pd.DataFrame({"A": [1.0, 2.0]}, index=[2020, 2020]))
     assert "the rows are labelled 0, 1" in panel_refusal(pd.DataFrame({"A": [1.0, 2.0]}))
-    assert "member 'A' has more than one column" in panel_refusal(pd.DataFrame([[1.0, 2.0]], index=[2020], columns=["A", "A"]))
+    assert "member 'A' has more than one column" in panel_refusal(
+        pd.DataFrame([[1.0, 2.0]], index=[2020], columns=["A", "A"])
+    )
     assert "the panel is empty" in panel_refusal(pd.DataFrame())
-    assert "member 'B' has no exposure" in panel_refusal(pd.DataFrame({"A": [1.0], "B": [2.0]}, index=[2020]), exposures={"A": 1})
+    assert "member 'B' has no exposure" in panel_refusal(
+        pd.DataFrame({"A": [1.0], "B": [2.0]}, index=[2020]), exposures={"A": 1}
+    )
 
 
 def test_what_is_handed_out_is_a_copy():
@@ -333,7 +347,13 @@ def test_the_digest_knows_every_part():
 
 @pytest.mark.parametrize(
     ("date", "last", "count"),
-    [("2024-01", "2024-01", 1), ("2024-02-28", "2024-01", 1), ("2024-02-29", "2024-02", 1), (pd.Timestamp("2024-03-31 10:00"), "2024-03", 3), (2024, "2024-03", 3)],
+    [
+        ("2024-01", "2024-01", 1),
+        ("2024-02-28", "2024-01", 1),
+        ("2024-02-29", "2024-02", 1),
+        (pd.Timestamp("2024-03-31 10:00"), "2024-03", 3),
+        (2024, "2024-03", 3),
+    ],
 )
 def test_until_keeps_whole_periods(date, last, count):
     cut = read(events(), exposures={"A": 1.0, "B": 2.0}).until(date)
@@ -367,6 +387,8 @@ def test_real_events():
     if not path.exists():
         pytest.skip("shared data are not here")
     frame = pd.read_csv(path)
-    history = LossHistory.from_events(frame, date="date", member="sector", loss="loss_usd", start="2020-01", end="2024-12")
+    history = LossHistory.from_events(
+        frame, date="date", member="sector", loss="loss_usd", start="2020-01", end="2024-12"
+    )
     assert history.losses.shape == (60, 7)
     np.testing.assert_allclose(history.losses.to_numpy().sum(), frame["loss_usd"].sum())

@@ -60,7 +60,9 @@ def exposure_table(exposure: Any, shape: tuple[int, int]) -> Floats:
     try:
         spread = np.broadcast_to(values, shape)
     except ValueError:
-        raise DataError(f"exposure has shape {values.shape}, expected {shape} as the data or one for each column") from None
+        raise DataError(
+            f"exposure has shape {values.shape}, expected {shape} as the data or one for each column"
+        ) from None
     if not np.isfinite(spread).all() or (spread < 0).any():
         raise DataError("exposure must hold finite numbers >= 0")
     empty = np.flatnonzero((spread == 0).all(axis=0))
@@ -75,7 +77,9 @@ def broadcast(exposure: Any, columns: int) -> Floats:
     try:
         return np.array(np.broadcast_to(values, (columns,)))
     except ValueError:
-        raise DataError(f"exposure has shape {values.shape}, expected one number for each of {columns} columns") from None
+        raise DataError(
+            f"exposure has shape {values.shape}, expected one number for each of {columns} columns"
+        ) from None
 
 
 def generator(random_state: RandomState) -> np.random.Generator:

@@ -48,7 +48,13 @@ class Segment:
 
 
 def fit_segment(
-    name: str, counts: Floats, exposures: Floats, losses: Floats, owner: np.ndarray, frequency: Frequency, severity: Severity | None
+    name: str,
+    counts: Floats,
+    exposures: Floats,
+    losses: Floats,
+    owner: np.ndarray,
+    frequency: Frequency,
+    severity: Severity | None,
 ) -> Segment:
     """Fit counts (periods, members) and losses (with the member's position in `owner`) of one segment.
 
@@ -119,7 +125,9 @@ class CollectiveMargins(Margins):
         for g, part in enumerate(self.segments):
             columns = order[:, g].astype(int)
             numbers = [
-                part.frequency.positive_quantiles(rng.random(counts[j]), means[j]) if counts[j] else np.zeros(0, dtype=int)
+                part.frequency.positive_quantiles(rng.random(counts[j]), means[j])
+                if counts[j]
+                else np.zeros(0, dtype=int)
                 for j in columns
             ]
             events = np.array([number.sum() for number in numbers])

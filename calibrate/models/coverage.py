@@ -53,7 +53,11 @@ class Coverage:
         ):
             by_member = amount.items() if isinstance(amount, Mapping) else [("every member", amount)]
             for member, value in by_member:
-                good = 0 <= value <= top and (value > 0 or what == "retention") and (math.isfinite(value) or what == "limit")
+                good = (
+                    0 <= value <= top
+                    and (value > 0 or what == "retention")
+                    and (math.isfinite(value) or what == "limit")
+                )
                 if not good:
                     expected = "in (0, 1]" if what == "coinsurance" else ">= 0" if what == "retention" else "> 0"
                     raise DataError(f"coverage, {member}: {what} is {value}, expected a number {expected}")

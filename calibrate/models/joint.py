@@ -77,7 +77,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     def fit(self, history: LossHistory, y: object = None) -> Self:
         """Fit to a history; `y` is ignored."""
         if not isinstance(history, LossHistory):
-            raise DataError(f"fit needs a LossHistory, got {type(history).__name__}; build one by from_events or from_panel")
+            raise DataError(
+                f"fit needs a LossHistory, got {type(history).__name__}; build one by from_events or from_panel"
+            )
         cap = self.exposure_cap
         if cap is not None and (history.exposures is None or not 0 < cap < np.inf):
             raise ModelError(f"exposure_cap is {cap}: it needs a finite number > 0 and a history with exposures")
@@ -112,8 +114,12 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         events = history.events
         positive = events[events["loss"] > 0]
         width = len(self.segments_)
-        if isinstance(self.severity, Mapping) and (strangers := [name for name in self.severity if name not in self.segments_]):
-            raise ModelError(f"severity names {strangers[0]!r}, which is no segment; the segments are {', '.join(self.segments_)}")
+        if isinstance(self.severity, Mapping) and (
+            strangers := [name for name in self.severity if name not in self.segments_]
+        ):
+            raise ModelError(
+                f"severity names {strangers[0]!r}, which is no segment; the segments are {', '.join(self.segments_)}"
+            )
         row = history.periods.get_indexer(positive["date"].dt.tz_localize(None).dt.to_period(history.periods.freqstr))
         owner = pd.Index(self.members_).get_indexer(positive["member"])
         fitted = []
@@ -148,7 +154,10 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         for block, first in enumerate(range(0, n, size)):
             rows = losses[first : first + size]
             for period in range(periods):
-                keys = [np.random.SeedSequence(entropy, spawn_key=(*prefix, stage, block, period)) for stage in (SCORES, LOSSES)]
+                keys = [
+                    np.random.SeedSequence(entropy, spawn_key=(*prefix, stage, block, period))
+                    for stage in (SCORES, LOSSES)
+                ]
                 self._add_period(rows, level, keys)
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
 
@@ -172,7 +181,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         absent = [member for member in self.members_ if member not in given.index]
         wrong = [f"{member!r} ({value})" for member, value in given.items() if not 0 <= value < np.inf]
         if absent or wrong:
-            raise DataError(f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member")
+            raise DataError(
+                f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member"
+            )
         return np.repeat(given[list(self.members_)].to_numpy(), len(self.segments_))
 
 

@@ -73,7 +73,11 @@ def pooled_shares(hits: Floats, trials: Floats) -> Floats:
     between = (float(trials @ (share - common) ** 2) - (hits.size - 1) * chance) / spread
     between = min(max(between, 0.0), chance * 0.999)
     # a Beta(s common, s (1 - common)) prior has the variance chance / (s + 1)
-    return share if chance == 0 else np.asarray(_posterior(hits, trials, common, chance / between - 1 if between > 0 else math.inf))
+    return (
+        share
+        if chance == 0
+        else np.asarray(_posterior(hits, trials, common, chance / between - 1 if between > 0 else math.inf))
+    )
 
 
 def _posterior(hits: Floats, trials: Floats, common: float, strength: float) -> Floats:
@@ -84,4 +88,6 @@ def _posterior(hits: Floats, trials: Floats, common: float, strength: float) -> 
 
 def inverse_trigamma(value: float) -> float:
     """The `x > 0` with `trigamma(x) = value`."""
-    return math.exp(brentq(lambda log_x: math.log(polygamma(1, math.exp(log_x)) / value), -40.0, 40.0, xtol=1e-15, rtol=1e-15))
+    return math.exp(
+        brentq(lambda log_x: math.log(polygamma(1, math.exp(log_x)) / value), -40.0, 40.0, xtol=1e-15, rtol=1e-15)
+    )

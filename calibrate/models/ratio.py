@@ -11,7 +11,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import ModelError
-from calibrate.models.arrays import Floats, RandomState, broadcast, exposure_table, generator, nonnegative, row_weights, table
+from calibrate.models.arrays import (
+    Floats,
+    RandomState,
+    broadcast,
+    exposure_table,
+    generator,
+    nonnegative,
+    row_weights,
+    table,
+)
 from calibrate.models.pooling import inverse_trigamma, pooled_means, pooled_shares, pooled_variances
 
 __all__ = ["EmpiricalRatio", "GammaRatio", "LogNormalRatio", "Ratio"]

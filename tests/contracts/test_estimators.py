@@ -42,7 +42,11 @@ def fit(family, values, exposure):
 
 
 def fitted_numbers(model):
-    return {name: np.asarray(value) for name, value in vars(model).items() if name.endswith("_") and not name.startswith("_")}
+    return {
+        name: np.asarray(value)
+        for name, value in vars(model).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
 
 
 def test_all_families_are_examined():
@@ -108,7 +112,9 @@ def test_weight_two_is_the_row_twice(family):
     if family in EXPOSED:
         weighted = family().fit(values, sample_weight=weights, exposure=exposure)
         repeated = family().fit(values[twice], exposure=exposure[twice])
-        between_points = 5e-3 if family is ratio.EmpiricalRatio else 1e-8  # it interpolates, and two equal points have a step
+        between_points = (
+            5e-3 if family is ratio.EmpiricalRatio else 1e-8
+        )  # it interpolates, and two equal points have a step
         np.testing.assert_allclose(weighted.mean(), repeated.mean(), rtol=between_points)
     else:
         weighted, repeated = family().fit(values, sample_weight=weights), family().fit(values[twice])
@@ -166,7 +172,14 @@ def test_constants_stay_constant(family):
 @pytest.mark.parametrize("family", EVERY, ids=names)
 @pytest.mark.parametrize(
     "values",
-    [np.full((10, 46), 3.0), np.zeros((10, 4)), np.tile(np.arange(10.0)[:, None], (1, 4)), LOSSES[:10], LOSSES[:10, :1], LOSSES[:2]],
+    [
+        np.full((10, 46), 3.0),
+        np.zeros((10, 4)),
+        np.tile(np.arange(10.0)[:, None], (1, 4)),
+        LOSSES[:10],
+        LOSSES[:10, :1],
+        LOSSES[:2],
+    ],
     ids=["constant", "zero", "identical", "ten", "one column", "two rows"],
 )
 def test_hopeless_data_get_finite_numbers_or_words(family, values):
@@ -190,7 +203,11 @@ def test_hopeless_data_get_finite_numbers_or_words(family, values):
 @pytest.mark.parametrize("family", EVERY, ids=names)
 def test_the_same_seed_gives_the_same_bytes(family):
     model = fit(family, data(family), EXPOSURES)
-    draw = (lambda seed: model.sample(50, seed)) if isinstance(model, dependence.Dependence) else (lambda seed: model.sample(1.0, seed, 50))
+    draw = (
+        (lambda seed: model.sample(50, seed))
+        if isinstance(model, dependence.Dependence)
+        else (lambda seed: model.sample(1.0, seed, 50))
+    )
     assert draw(3).tobytes() == draw(3).tobytes()
     assert draw(3).tobytes() != draw(4).tobytes()
     assert draw(3).tobytes() == draw(np.random.SeedSequence(3)).tobytes()

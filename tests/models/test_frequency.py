@@ -67,7 +67,9 @@ def test_members_borrow_from_each_other_by_exposure():
     a = exposed[0] * model.collective_rate_ * (1 - a) / a  # heterogeneity implied by the first member
     theta = np.linspace(1e-6, 12, 40_001)
     for j in range(30):
-        log_posterior = stats.gamma(a, scale=1 / a).logpdf(theta) + stats.poisson(theta * model.collective_rate_ * exposed[j]).logpmf(totals[j])
+        log_posterior = stats.gamma(a, scale=1 / a).logpdf(theta) + stats.poisson(
+            theta * model.collective_rate_ * exposed[j]
+        ).logpmf(totals[j])
         weight = np.exp(log_posterior - log_posterior.max())
         assert model.rate_[j] == pytest.approx(model.collective_rate_ * (weight @ theta) / weight.sum(), rel=1e-4)
     raw = totals / exposed
@@ -109,5 +111,7 @@ def test_counts_without_clusters_are_poisson():
 
 
 def test_no_events_are_refused_in_words():
-    with pytest.raises(ModelError, match=r"Poisson: no loss was counted in 12 periods .*, so no rate can be told; join"):
+    with pytest.raises(
+        ModelError, match=r"Poisson: no loss was counted in 12 periods .*, so no rate can be told; join"
+    ):
         Poisson().fit(np.zeros(12))

@@ -12,7 +12,16 @@ from sklearn.base import clone
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
-from calibrate.models import Coverage, EmpiricalRatio, GammaRatio, JointLossModel, dependence, frequency, joint, severity
+from calibrate.models import (
+    Coverage,
+    EmpiricalRatio,
+    GammaRatio,
+    JointLossModel,
+    dependence,
+    frequency,
+    joint,
+    severity,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 
@@ -36,7 +45,15 @@ def make_events(rng, months=72, members=10, rates=(0.03, 0.15), tail=0.4):
         for t, i in zip(*np.nonzero(counts), strict=True):
             for k in range(counts[t, i]):
                 loss = 1e5 * stats.genpareto(tail, scale=1 + g).rvs(random_state=rng)
-                rows.append((pd.Timestamp("2019-01-01") + pd.DateOffset(months=int(t)), exposure.index[i], f"S{g}", loss, len(rows) + k))
+                rows.append(
+                    (
+                        pd.Timestamp("2019-01-01") + pd.DateOffset(months=int(t)),
+                        exposure.index[i],
+                        f"S{g}",
+                        loss,
+                        len(rows) + k,
+                    )
+                )
     frame = pd.DataFrame(rows, columns=["date", "member", "segment", "loss", "id"])
     names = {"date": "date", "member": "member", "segment": "segment", "loss": "loss"}
     return LossHistory.from_events(frame, **names, exposures=exposure, start="2019-01", end="2024-12")
@@ -140,7 +157,9 @@ def test_coverage_that_is_none(terms, words):
 
 
 def test_coverage_formula_by_hand():
-    np.testing.assert_allclose(Coverage(10, 50, 0.5).payment(np.array([0.0, 10.0, 30.0, 60.0, 1e9])), [0, 0, 10, 25, 25])
+    np.testing.assert_allclose(
+        Coverage(10, 50, 0.5).payment(np.array([0.0, 10.0, 30.0, 60.0, 1e9])), [0, 0, 10, 25, 25]
+    )
 
 
 def test_a_cell_without_events_borrows_from_its_segment():
@@ -168,11 +187,21 @@ def heavy(shape, rng=None):
     rng = np.random.default_rng(7) if rng is None else rng
     loss = 1e4 * stats.genpareto(shape).rvs(600, random_state=rng)
     frame = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=600), "member": list("AB") * 300, "loss": loss})
-    return LossHistory.from_events(frame.assign(segment="rug"), date="date", member="member", loss="loss", segment="segment", exposures={"A": 1e7, "B": 2e7})
+    return LossHistory.from_events(
+        frame.assign(segment="rug"),
+        date="date",
+        member="member",
+        loss="loss",
+        segment="segment",
+        exposures={"A": 1e7, "B": 2e7},
+    )
 
 
 def test_a_tail_without_a_mean_is_refused_by_segment_shape_and_remedy():
-    with pytest.raises(ModelError, match=r"segment 'rug': the fitted tail has shape 1\.\d+, >= 1: .*exposure_cap.*limit of the coverage"):
+    with pytest.raises(
+        ModelError,
+        match=r"segment 'rug': the fitted tail has shape 1\.\d+, >= 1: .*exposure_cap.*limit of the coverage",
+    ):
         JointLossModel().fit(heavy(1.6))
 
 
@@ -211,7 +240,10 @@ def test_the_same_seed_gives_the_same_bytes():
     assert model.sample(3000, 10).losses.tobytes() != first.losses.tobytes()
     kids = np.random.SeedSequence(9).spawn(2)
     assert model.sample(3000, kids[0]).losses.tobytes() != model.sample(3000, kids[1]).losses.tobytes()
-    assert model.sample(50, np.random.default_rng(1)).losses.tobytes() == model.sample(50, np.random.default_rng(1)).losses.tobytes()
+    assert (
+        model.sample(50, np.random.default_rng(1)).losses.tobytes()
+        == model.sample(50, np.random.default_rng(1)).losses.tobytes()
+    )
 
 
 def test_whole_blocks_do_not_depend_on_what_follows(monkeypatch):
@@ -239,11 +271,21 @@ def test_exposures_ahead():
 def test_units(power):
     unit = 10.0**power
     panel = LossHistory.from_panel(PANEL.losses * unit, exposures=PANEL.exposures * unit)
-    np.testing.assert_allclose(JointLossModel().fit(panel).sample(500, 1).losses / unit, JointLossModel().fit(PANEL).sample(500, 1).losses, rtol=1e-8)
+    np.testing.assert_allclose(
+        JointLossModel().fit(panel).sample(500, 1).losses / unit,
+        JointLossModel().fit(PANEL).sample(500, 1).losses,
+        rtol=1e-8,
+    )
     frame = EVENTS.events.assign(loss=EVENTS.events["loss"] * unit, id=range(len(EVENTS.events)))
     other = LossHistory.from_events(
-        frame, date="date", member="member", loss="loss", segment="segment", exposures=EVENTS.exposures.xs("S0", axis=1, level=1) * unit,
-        start="2019-01", end="2024-12",
+        frame,
+        date="date",
+        member="member",
+        loss="loss",
+        segment="segment",
+        exposures=EVENTS.exposures.xs("S0", axis=1, level=1) * unit,
+        start="2019-01",
+        end="2024-12",
     )
     base = JointLossModel(exposure_cap=1e6).fit(EVENTS)
     scaled = JointLossModel(exposure_cap=1e6).fit(other)
@@ -268,7 +310,9 @@ def test_refusals():
     with pytest.raises(ModelError, match=r"exposure_cap is 1.0: it needs .* a history with exposures"):
         JointLossModel(exposure_cap=1.0).fit(bare)
     cells = pd.Series({("A", "x"): 1.0, ("A", "y"): 1.0, ("B", "x"): 1.0, ("B", "y"): 1.0})
-    silent = LossHistory.from_events(frame.assign(s="x"), date="date", member="member", loss="loss", segment="s", exposures=cells)
+    silent = LossHistory.from_events(
+        frame.assign(s="x"), date="date", member="member", loss="loss", segment="s", exposures=cells
+    )
     with pytest.raises(ModelError, match="segment 'y': no loss in any period"):
         JointLossModel().fit(silent)
     with pytest.raises(ModelError, match="n is 0 and periods is 1"):
@@ -278,7 +322,15 @@ def test_refusals():
 def test_events_of_zero_are_no_losses():
     frame = EVENTS.events.assign(id=range(len(EVENTS.events)))
     zeros = frame.head(5).assign(loss=0.0)
-    options = {"date": "date", "member": "member", "loss": "loss", "segment": "segment", "exposures": EVENTS.exposures.iloc[-1], "start": "2019-01", "end": "2024-12"}
+    options = {
+        "date": "date",
+        "member": "member",
+        "loss": "loss",
+        "segment": "segment",
+        "exposures": EVENTS.exposures.iloc[-1],
+        "start": "2019-01",
+        "end": "2024-12",
+    }
     with_zeros = LossHistory.from_events(pd.concat([frame, zeros], ignore_index=True), **options)
     one, two = JointLossModel().fit(EVENTS).summary_, JointLossModel().fit(with_zeros).summary_
     pd.testing.assert_frame_equal(one, two)
@@ -290,7 +342,10 @@ def test_commercial_auto():
     if not path.exists():
         pytest.skip("shared data are not here")
     table = pd.read_csv(path)
-    losses, premium = (table.pivot_table(index="AccidentYear", columns="GRNAME", values=name) for name in ("IncurLoss", "EarnedPremNet"))
+    losses, premium = (
+        table.pivot_table(index="AccidentYear", columns="GRNAME", values=name)
+        for name in ("IncurLoss", "EarnedPremNet")
+    )
     model = JointLossModel().fit(LossHistory.from_panel(losses, exposures=premium))
     pool = model.sample(20_000, 1)
     seen = losses.sum(axis=1) / premium.sum(axis=1)

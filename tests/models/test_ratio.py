@@ -34,7 +34,9 @@ def test_the_mean_is_the_integral_of_the_quantiles(family):
     losses[0, 0] = 0.0
     model = family().fit(losses, exposure=exposure)
     for j in range(4):
-        integral = quad(lambda q: model.ppf(q)[j], 0, 1, limit=2000, epsabs=1e-9, points=[0.001, 0.02, 0.5, 0.98, 0.999])[0]  # noqa: B023
+        integral = quad(
+            lambda q: model.ppf(q)[j], 0, 1, limit=2000, epsabs=1e-9, points=[0.001, 0.02, 0.5, 0.98, 0.999]
+        )[0]  # noqa: B023
         assert model.mean()[j] == pytest.approx(integral, rel=2e-4)
 
 
@@ -107,7 +109,9 @@ def test_periods_without_exposure_do_not_count():
 def test_the_empirical_ratio_never_exceeds_what_was_seen():
     losses, exposure, *_ = pool(np.random.default_rng(7))
     model = EmpiricalRatio().fit(losses, exposure=exposure)
-    assert model.ppf(1.0).max() == pytest.approx(np.exp(model.log_mean_ + model.log_deviation_ * model.residuals_[-1]).max())
+    assert model.ppf(1.0).max() == pytest.approx(
+        np.exp(model.log_mean_ + model.log_deviation_ * model.residuals_[-1]).max()
+    )
 
 
 def test_one_observation_is_refused_in_words():

@@ -38,8 +38,6 @@ class Ranks:
         return cls(np.clip(uniform, 1e-12, 1 - 1e-12), (weights @ at_mass) / total, at_mass)
 
 
-
-
 def shrunk_correlation(ranks: Ranks, weights: Floats, groups: np.ndarray) -> tuple[Floats, float]:
     """Correlation matrix of the latent normal scores, positive definite, and the mean weight of the shared correlations.
 
@@ -62,7 +60,9 @@ def shrunk_correlation(ranks: Ranks, weights: Floats, groups: np.ndarray) -> tup
     names = np.unique(groups)
     for position, first in enumerate(names):
         for second in names[position:]:
-            kept += _fill_block(result, seen, series, np.flatnonzero(groups == first), np.flatnonzero(groups == second), count)
+            kept += _fill_block(
+                result, seen, series, np.flatnonzero(groups == first), np.flatnonzero(groups == second), count
+            )
     pairs = max(groups.size * (groups.size - 1) / 2, 1)
     return positive_definite(result), kept / pairs
 
@@ -81,7 +81,9 @@ def _scores(ranks: Ranks) -> tuple[Floats, Floats]:
     series = np.zeros((TERMS, cut.size))
     series[0] = density * (cut - below) + 1 - mass
     for k in range(2, TERMS + 1):
-        series[k - 1] = density * (hermite[k] + np.sqrt(k / (k - 1)) * hermite[k - 2] - below * hermite[k - 1] / np.sqrt(k))
+        series[k - 1] = density * (
+            hermite[k] + np.sqrt(k / (k - 1)) * hermite[k - 2] - below * hermite[k - 1] / np.sqrt(k)
+        )
     return np.where(ranks.at_mass, below, ndtri(ranks.uniform)), series
 
 

@@ -17,7 +17,9 @@ from calibrate.models.dependence.likelihood import copula_log_likelihood, pairwi
 
 __all__ = ["StudentT"]
 
-ENOUGH = 50  # periods; with 10 periods of 46 columns the likelihood of the whole table said 4 whatever the truth (measured)
+ENOUGH = (
+    50  # periods; with 10 periods of 46 columns the likelihood of the whole table said 4 whatever the truth (measured)
+)
 GRID = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
 
@@ -48,7 +50,9 @@ class StudentT(Dependence):
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
         fixed = self.degrees_of_freedom
         if fixed is not None and not 0 < fixed < np.inf:
-            raise ModelError(f"StudentT: degrees_of_freedom is {fixed!r}, expected a finite number > 0, or None to estimate it")
+            raise ModelError(
+                f"StudentT: degrees_of_freedom is {fixed!r}, expected a finite number > 0, or None to estimate it"
+            )
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
         self._factor = np.linalg.cholesky(self.correlation_)
         grid = GRID if fixed is None else (float(fixed),)

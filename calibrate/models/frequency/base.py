@@ -12,7 +12,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import ModelError
-from calibrate.models.arrays import Floats, RandomState, broadcast, exposure_table, generator, nonnegative, row_weights, table
+from calibrate.models.arrays import (
+    Floats,
+    RandomState,
+    broadcast,
+    exposure_table,
+    generator,
+    nonnegative,
+    row_weights,
+    table,
+)
 from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability
 
 __all__ = ["Frequency"]
@@ -116,7 +125,11 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
         return np.searchsorted(-beyond, -beyond[0] * (1 - uniform), side="left").clip(1)
 
     def _law(self, mean: Floats) -> Any:
-        return stats.poisson(mean) if math.isinf(self.size_) else stats.nbinom(self.size_, self.size_ / (self.size_ + mean))
+        return (
+            stats.poisson(mean)
+            if math.isinf(self.size_)
+            else stats.nbinom(self.size_, self.size_ / (self.size_ + mean))
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

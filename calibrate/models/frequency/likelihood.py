@@ -86,5 +86,7 @@ def log_probability(counts: Floats, means: Floats, k: float) -> Floats:
     if math.isinf(k):
         value = counts * np.log(m) - m - gammaln(counts + 1)
     else:
-        value = gammaln(k + counts) - gammaln(k) - gammaln(counts + 1) - k * np.log1p(m / k) + counts * np.log(m / (k + m))
+        value = (
+            gammaln(k + counts) - gammaln(k) - gammaln(counts + 1) - k * np.log1p(m / k) + counts * np.log(m / (k + m))
+        )
     return np.where(means > 0, value, np.where(counts > 0, -np.inf, 0.0))
