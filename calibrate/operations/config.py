@@ -66,7 +66,7 @@ class Program(_Section):
 class Run(_Section):
     """`[run]`: size, seed, and the folder of the runs (default `runs/<name of the configuration>`)."""
 
-    n_scenarios: Annotated[int, Field(ge=1)] = 5000
+    n_scenarios: Annotated[int, Field(ge=1)] = 2000
     n_out_of_sample: Annotated[int, Field(ge=1)] = 100_000
     periods: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
@@ -151,7 +151,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.5)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else ";"
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
     return f"{hint} (known: {', '.join(names)})"
 
 

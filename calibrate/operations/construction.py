@@ -83,7 +83,7 @@ def construct(kind: type, arguments: Any, where: str) -> Any:
     try:
         return kind(**arguments)
     except (CalibrateError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"{where}: {error}") from None
+        raise ConfigurationError(f"{where}: {str(error).removeprefix(f'{kind.__name__}: ')}") from None
 
 
 def calibrator(configuration: Configuration, previous: pd.Series[float] | None) -> PoolCalibrator:
