@@ -209,6 +209,7 @@ def _summarise(run: Run) -> None:
     shown = paid[[column for column in columns if paid[column].notna().any()]]
     unit = calibration.currency
     typer.echo(f"In {unit}; the interval is 95 % of the Monte Carlo error\n{_aligned(tables.headline(calibration))}")
+    typer.echo(f"\nRisk\n{_aligned(tables.risk(calibration))}")
     typer.echo(f"\nReserves\n{_aligned(calibration.reserves.to_frame())}")
     title = "Who pays what" if len(shown) <= TOP else f"Who pays most ({TOP} of {len(shown)} members)"
     typer.echo(f"\n{title}\n{_aligned(shown.head(TOP))}")
@@ -221,7 +222,7 @@ def _aligned(table: pd.DataFrame, width: int = 44) -> str:
     """A frame as text: money in full, shares in percent."""
     from calibrate.reporting import words
 
-    shares = {"weight", "change_share"}
+    shares = {"weight", "change_share", "optimism"}
     shown = table.copy()
     for column in shown.columns:
         if shown[column].dtype.kind == "f":
