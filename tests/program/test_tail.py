@@ -23,7 +23,7 @@ def sorted_cvar(values, weights, level):
 
 
 def minimised_cvar(values, weights, level):
-    """Rockafellar and Uryasev 2000: `min_t t + E[(Y - t)+] / (1 - level)`; piecewise linear, so some value is a minimiser."""
+    """Rockafellar and Uryasev 2000: `min_t t + E[(Y - t)+] / (1 - level)`; some value of Y is a minimiser."""
     return min(t + np.dot(weights, np.maximum(values - t, 0)) / (1 - level) for t in values)
 
 
@@ -132,5 +132,5 @@ def test_powers_of_two_are_exact(power):
 
 @pytest.mark.parametrize("level", [1.0, -0.01, 1.5, float("nan"), float("inf"), "0.99", None])
 def test_a_level_outside_its_range_is_refused_in_words(level):
-    with pytest.raises(ProblemError, match="expected a probability with 0 <= level < 1, such as 0.99"):
+    with pytest.raises(ProblemError, match=r"expected a probability with 0 <= level < 1, such as 0\.99"):
         check_level(level)

@@ -129,3 +129,42 @@ def test_everyone_pays_the_same_share_of_loss_at_band_zero(level):
     assert found.objective <= best * (1 + 1e-9)
     assert found.objective == pytest.approx(best, rel=1e-5)
     np.testing.assert_allclose(found.weights, share, rtol=1e-7)
+
+
+@pytest.mark.parametrize("given", [None, [0.5, 2.0, 4.0], [30.0, 1.0, 10.0], [1.0, 1.0, 1.0]])
+def test_the_tie_is_the_nearest_plan_to_the_reference(given):
+    """A mutual cares for the total only: `min sum ((c_i - f_i) / f_i)^2`, `sum c = F` has a closed form.
+
+    `c_i = f_i + f_i^2 (F - sum f) / sum f^2` where all are positive.
+    """
+    losses = gross_sums()
+    names = ["A", "B", "C"]
+    reference = None if given is None else dict(zip(names, given, strict=True))
+    problem = PoolProblem(
+        Scenarios(losses, names),
+        Waterfall((PoolReserve(),)),
+        CostOfCapital(0.31, DEAR) + CVaR(0.9),
+        reference=reference,
+    )
+    paid = problem.solve(tolerance=1e-8).contributions.to_numpy()
+    pooled = losses.sum(axis=1)
+    fund = np.sort(pooled)[int(np.ceil(997 * (1 - 0.31 * 0.1))) - 1]
+    if given is None:  # Euler: the mean of the worst 10 % = 99.7 scenarios
+        worst = np.argsort(-pooled)[:100]
+        share = np.append(np.ones(99), 0.7)[:, None]
+        given = (share * losses[worst]).sum(axis=0) / 99.7
+    f = np.array(given)
+    expected = f + f**2 * (fund - f.sum()) / (f**2).sum()
+    assert (expected > 0).all()
+    np.testing.assert_allclose(paid, expected, rtol=1e-4)
+
+
+def test_segments_keep_to_their_reference_too():
+    losses = gross_sums().repeat(2, axis=1)
+    pool = Scenarios(losses, ["A", "B", "C"], ["x", "y"])
+    by_member = {"A": 4.0, "B": 8.0, "C": 2.0}
+    problem = PoolProblem(pool, Waterfall((PoolReserve(),)), CostOfCapital(0.31, DEAR) + CVaR(0.9), reference=by_member)
+    paid = problem.solve(tolerance=1e-8).contributions
+    split = paid.unstack("segment")
+    np.testing.assert_allclose(split["x"], split["y"], rtol=1e-3)  # equal risk in both segments
+    assert list(problem.solve().members["reference"]) == pytest.approx([4.0, 8.0, 2.0])

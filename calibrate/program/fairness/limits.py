@@ -26,6 +26,16 @@ __all__ = [
 ]
 
 
+def _amounts(plan: Plan, values: Mapping[Any, float] | pd.Series[float], what: str) -> npt.NDArray[np.float64]:
+    """Amounts of money by member, >= 0."""
+    vector = plan.pool.vector(values, what)
+    wrong = np.flatnonzero(vector < 0)
+    if wrong.size:
+        member = plan.pool.members[wrong[0]]
+        raise ProblemError(f"{what}: member {member!r} has {vector[wrong[0]]}, expected an amount of money >= 0")
+    return vector
+
+
 @dataclass(frozen=True, eq=False)
 class AbilityToPay(Rule):
     """Within means: `c_i <= share * capital_i`. `capital` in money by member."""
@@ -38,7 +48,7 @@ class AbilityToPay(Rule):
 
     def gap(self, plan: Plan) -> cp.Expression:
         """A row a member."""
-        return plan.contributions - self.share * plan.pool.vector(self.capital, "AbilityToPay: capital")
+        return plan.contributions - self.share * _amounts(plan, self.capital, "AbilityToPay: capital")
 
     def __repr__(self) -> str:
         return f"AbilityToPay(share={self.share})"
@@ -132,7 +142,7 @@ class Turnover(Rule):
         before.index = before.index.map(str)
         known = [i for i, name in enumerate(plan.pool.members) if name in before.index]
         newcomers = {name: 0.0 for name in plan.pool.members if name not in before.index}
-        base = plan.pool.vector(pd.concat([before, pd.Series(newcomers, dtype=float)]), "Turnover: previous")[known]
+        base = _amounts(plan, pd.concat([before, pd.Series(newcomers, dtype=float)]), "Turnover: previous")[known]
         change = plan.contributions[known] - base
         rows = [] if self.member is None else [change - self.member * base, -change - self.member * base]
         if self.total is not None:

@@ -70,7 +70,9 @@ class CoalitionStability(GeneratedRule):
         check_number("CoalitionStability", "epsilon", self.epsilon)
 
     def gap(self, plan: Plan) -> cp.Expression:
-        """A row a coalition."""
+        """A row a coalition; a member alone has none to join."""
+        if len(plan.pool.members) == 1:
+            return 0.0 * cp.reshape(plan.total, (1,), order="C")
         coalitions = self._coalitions(len(plan.pool.members))
         risks = np.array([plan.pool.coalition_risk(mask, self.level) for mask in coalitions])
         return coalitions.astype(float) @ plan.contributions - risks - self.epsilon
