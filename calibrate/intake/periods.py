@@ -1,0 +1,82 @@
+"""Periods of a history: of a panel's rows, of a date, and without gaps."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from calibrate.errors import DataError
+from calibrate.intake.values import instants, listed
+
+__all__ = ["boundary", "check_gaps", "frequency_of", "panel_periods"]
+
+FREQUENCIES = {"Y": "Y", "A": "Y", "Q": "Q", "M": "M", "W": "W", "D": "D"}
+
+
+def frequency_of(period: str) -> str:
+    """The frequency of a period's name."""
+    if period not in FREQUENCIES:
+        raise DataError(f"period is {period!r}, expected one of Y, Q, M, W, D")
+    return FREQUENCIES[period]
+
+
+def boundary(value: Any, frequency: str, what: str) -> pd.Period:
+    """The period that holds the end of `value`: "2023" is all of 2023, "2023-05-31" that day."""
+    try:
+        if isinstance(value, int | np.integer):
+            value = str(int(value))
+        moment = pd.Period(value).end_time if isinstance(value, str) else value
+        if isinstance(moment, pd.Period):
+            moment = moment.end_time
+        stamp = pd.Timestamp(moment)
+        if stamp.tzinfo is not None:
+            stamp = stamp.tz_convert("UTC").tz_localize(None)
+        return stamp.to_period(frequency)
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        raise DataError(f"{what} is {value!r}, expected a date such as 2024-01-31") from None
+
+
+def panel_periods(index: pd.Index[Any], problems: list[str]) -> pd.PeriodIndex | None:
+    """Periods of rows labelled by periods, years, dates or texts such as 2020Q1. None when they cannot be read."""
+    if isinstance(index, pd.PeriodIndex):
+        return index
+    labels = list(index)
+    if pd.api.types.is_integer_dtype(index) or _all_match(labels, r"\d{4}"):
+        years = [int(label) for label in labels]
+        if all(1 <= year <= 9999 for year in years):
+            return pd.PeriodIndex([pd.Period(year=year, freq="Y") for year in years])
+    elif _all_match(labels, r"\d{4}-?Q[1-4]"):
+        return pd.PeriodIndex([pd.Period(label.replace("-", ""), freq="Q") for label in labels])
+    else:
+        faults: list[str] = []
+        dates = instants(labels, [f"row {label!r}" for label in labels], "Y", faults)
+        if not faults:
+            return _coarsest(pd.DatetimeIndex(dates).tz_localize(None))
+        listed(problems, faults)
+        return None
+    expected = "expected years (1988), dates or periods; set the index to them"
+    problems.append(f"the rows are labelled {labels[0]!r}, {labels[-1]!r}: {expected}")
+    return None
+
+
+def _all_match(labels: list[Any], pattern: str) -> bool:
+    return all(isinstance(label, str) and re.fullmatch(pattern, label) for label in labels)
+
+
+def _coarsest(dates: pd.DatetimeIndex) -> pd.PeriodIndex:
+    """The longest periods of which each holds one date at most."""
+    fits = [frequency for frequency in ("Y", "Q", "M", "W", "D") if dates.to_period(frequency).is_unique]
+    return dates.to_period(fits[0] if fits else "D")
+
+
+def check_gaps(index: pd.PeriodIndex, problems: list[str]) -> None:
+    """One row for each period, from the first to the last."""
+    twice = index[index.duplicated()].unique()
+    listed(problems, [f"row {period} occurs more than once; expected one row for each period" for period in twice])
+    first, last = index.min(), index.max()
+    gaps = pd.period_range(first, last, freq=index.freq).difference(index)
+    remedy = "add it (zeros if there were no losses)"
+    listed(problems, [f"row {period} is missing between {first} and {last}; {remedy}" for period in gaps])

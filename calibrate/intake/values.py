@@ -1,0 +1,117 @@
+"""Raw numbers, names and dates of a column become clean ones; everything wrong is written down with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = ["Floats", "instants", "listed", "names", "numbers"]
+
+Floats = npt.NDArray[np.float64]
+SHOWN = 20  # faults of one kind that are listed one by one
+SLASHED = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{4}")
+
+
+def listed(problems: list[str], faults: Sequence[str]) -> None:
+    """Add the faults of one kind, the first ones in full and the rest by their number."""
+    problems.extend(faults[:SHOWN])
+    if len(faults) > SHOWN:
+        problems.append(f"... and {len(faults) - SHOWN} more like the last one")
+
+
+def numbers(values: Sequence[Any], places: Sequence[str], what: str, problems: list[str]) -> Floats:
+    """Finite numbers >= 0, one for each place; what is none is written down and becomes NaN."""
+    clean, faults = np.full(len(values), np.nan), []
+    for position, (value, place) in enumerate(zip(values, places, strict=True)):
+        try:
+            number = float("nan") if value is None or value is pd.NA else float(value)
+        except (TypeError, ValueError, OverflowError):
+            faults.append(f"{place}: {what} is {value!r}, expected a number")
+            continue
+        if np.isnan(number):
+            faults.append(
+                f"{place}: {what} is missing (NaN); write 0 if there was none, remove the row if it is unknown"
+            )
+        elif np.isinf(number):
+            faults.append(f"{place}: {what} is infinite ({number}), expected a finite number")
+        elif number < 0:
+            faults.append(f"{place}: {what} is negative ({number:g}), expected a number >= 0")
+        else:
+            clean[position] = number
+    listed(problems, faults)
+    return clean
+
+
+def names(values: Sequence[Any], places: Sequence[str], what: str, problems: list[str]) -> list[str | None]:
+    """Names as text; a missing or blank one is written down."""
+    texts: list[str | None] = [None if _missing(value) else str(value) for value in values]
+    listed(problems, [f"{place}: {what} is missing" for text, place in zip(texts, places, strict=True) if text is None])
+    return texts
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or value != value or str(value).strip() == ""
+
+
+def instants(values: Sequence[Any], places: Sequence[str], frequency: str, problems: list[str]) -> pd.Series[Any]:
+    """Instants in UTC (no zone said means UTC); what cannot be read in one way only is written down and becomes NaT."""
+    pairs = [match for value in values if isinstance(value, str) and (match := SLASHED.match(value))]
+    firsts = max((int(match[1]) for match in pairs), default=0)
+    seconds = max((int(match[2]) for match in pairs), default=0)
+    faults: list[str] = []
+    if pairs and (firsts > 12) == (seconds > 12):
+        faults.append(
+            f"dates such as {pairs[0].string!r} may mean day/month or month/day; write them as YYYY-MM-DD"
+            if firsts <= 12
+            else "some dates are day/month and others month/day; write them all as YYYY-MM-DD"
+        )
+    read: list[Any] = []
+    for value, place in zip(values, places, strict=True):
+        moment = _instant(value, firsts > 12, frequency)
+        read.append(moment)
+        if moment is pd.NaT:
+            faults.append(f"{place}: date is {value!r}, expected a date such as 2024-01-31 (with a four-digit year)")
+    listed(problems, faults)
+    return pd.Series(
+        pd.DatetimeIndex(read).as_unit("ns") if read else pd.DatetimeIndex([], tz="UTC"), dtype="datetime64[ns, UTC]"
+    )
+
+
+def _instant(value: Any, day_first: bool, frequency: str) -> Any:
+    """One instant in UTC, or NaT."""
+    try:
+        if _missing(value) or isinstance(value, bool):
+            return pd.NaT
+        if isinstance(value, pd.Period):
+            moment = value.start_time
+        elif isinstance(value, int | float | np.integer | np.floating):
+            moment = _from_number(float(value), frequency)
+        elif isinstance(value, str):
+            if not re.search(r"\d{4}", value):
+                return pd.NaT
+            moment = pd.to_datetime(value.strip(), dayfirst=day_first and _slashed_day_first(value))
+        else:
+            moment = pd.Timestamp(value)
+        utc = moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+        return utc.as_unit("ns")
+    except (TypeError, ValueError, OverflowError):
+        return pd.NaT
+
+
+def _slashed_day_first(value: str) -> bool:
+    match = SLASHED.match(value)
+    return match is not None and int(match[2]) <= 12
+
+
+def _from_number(value: float, frequency: str) -> Any:
+    """A year (for yearly periods), seconds or milliseconds since 1970."""
+    if frequency == "Y" and 1600 <= value <= 2250 and value == int(value):
+        return pd.Timestamp(year=int(value), month=1, day=1)
+    if 1e8 <= value < 1e11:
+        return pd.Timestamp(value, unit="s")
+    return pd.Timestamp(value, unit="ms") if 1e11 <= value < 1e13 else pd.NaT
