@@ -1,0 +1,104 @@
+"""The model as it would have been used: refitted to what was known, asked about the period that followed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from calibrate.errors import DataError
+from calibrate.history import LossHistory
+from calibrate.models.backtest.exams import (
+    AcerbiSzekelyConditional,
+    AcerbiSzekelyUnconditional,
+    ChristoffersenCoverage,
+    ChristoffersenIndependence,
+    ForecastTest,
+    Kupiec,
+    traffic_light,
+)
+from calibrate.models.backtest.forecasts import Forecasts
+from calibrate.models.backtest.scores import joint_score
+
+__all__ = ["backtest_table", "rolling_forecasts"]
+
+TESTS = (
+    Kupiec(),
+    ChristoffersenIndependence(),
+    ChristoffersenCoverage(),
+    AcerbiSzekelyConditional(),
+    AcerbiSzekelyUnconditional(),
+)
+FEWEST_EXPECTED = 5.0
+
+
+def rolling_forecasts(
+    history: LossHistory, model: Any, *, first: Any, level: float = 0.99, n: int = 10_000, random_state: int = 0
+) -> Forecasts:
+    """Forecasts of the pool's total loss, one period ahead, from the period of `first` to the last one.
+
+    For each period the model (anything with `fit(history)` and `sample(n, random_state)`, e.g. `JointLossModel()`) is
+    cloned and fitted to the history up to the period before. The draws of each period have their own seed.
+    """
+    periods = history.periods
+    start = int((periods < pd.Period(first, periods.freqstr)).sum())
+    if not 1 <= start < len(periods):
+        raise DataError(
+            f"first must name a period after {periods[0]} and not after {periods[-1]} (something must be known "
+            f"before it), got {first!r}"
+        )
+    seeds = np.random.SeedSequence(random_state).spawn(len(periods))
+    draws = np.empty((len(periods) - start, n))
+    for row, place in enumerate(range(start, len(periods))):
+        known = history.until(periods[place - 1].end_time)
+        scenarios = clone(model).fit(known).sample(n, seeds[place])
+        draws[row] = scenarios.losses.sum(axis=1)
+    losses = history.losses.sum(axis=1).to_numpy()[start:]
+    return Forecasts.from_draws(losses, draws, level, periods[start:])
+
+
+def backtest_table(
+    forecasts: Forecasts, *, tests: tuple[ForecastTest, ...] = TESTS, size: float = 0.05, random_state: int = 0
+) -> pd.DataFrame:
+    """One test a row: `statistic, p_value, power, verdict`.
+
+    `power` is the chance that the test notices forecasts a third too low, in as many periods (NaN without draws).
+    Below 5 expected exceedances the verdict says "cannot tell" where the test does not reject: silence is no praise.
+
+    >>> rng = np.random.default_rng(1)
+    >>> forecasts = Forecasts.from_draws(rng.exponential(2.0, 500), rng.exponential(1.0, (500, 1000)), 0.95)
+    >>> backtest_table(forecasts).loc["Kupiec", "verdict"]
+    'rejected'
+    """
+    light = traffic_light(forecasts)
+    rows: list[dict[str, object]] = []
+    for test in tests:
+        if test.needs_draws and forecasts.draws is None:
+            continue
+        result = test(forecasts, random_state)
+        power = test.power(forecasts, size=size, random_state=random_state) if forecasts.draws is not None else np.nan
+        thin = forecasts.expected_exceedances < FEWEST_EXPECTED
+        verdict = "rejected" if result.p_value <= size else "cannot tell" if thin else "not rejected"
+        rows.append(
+            {
+                "test": result.name,
+                "statistic": result.statistic,
+                "p_value": result.p_value,
+                "power": power,
+                "verdict": verdict,
+            }
+        )
+    rows.append(
+        {
+            "test": "TrafficLight",
+            "statistic": float(light.exceedances),
+            "p_value": np.nan,
+            "power": np.nan,
+            "verdict": light.zone,
+        }
+    )
+    score = float(joint_score(forecasts).mean())
+    rows.append({"test": "mean joint score", "statistic": score, "p_value": np.nan, "power": np.nan, "verdict": ""})
+    return pd.DataFrame(rows).set_index("test")

@@ -1,0 +1,54 @@
+"""Scores by which two forecasters are compared: the smaller mean score is the better forecaster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+from calibrate.errors import ModelError
+from calibrate.models.backtest.forecasts import Forecasts
+
+__all__ = ["ScoreComparison", "compare_scores", "joint_score"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ScoreComparison:
+    """Mean score of the first less that of the second (negative: the first is better), its error and p-value."""
+
+    difference: float
+    standard_error: float
+    p_value: float
+
+
+def joint_score(forecasts: Forecasts) -> Floats:
+    """Score of VaR and ES together, a period: `(L - VaR)+ / ((1 - level) ES) + VaR / ES + log ES - 1`.
+
+    Least in expectation for the true pair, and differences do not depend on the unit: the Fissler-Ziegel score of
+    degree 0. Source: Fissler and Ziegel 2016; Patton, Ziegel and Chen 2019, equation 6.
+    """
+    var, es = forecasts.var, forecasts.expected_shortfall
+    excess = np.clip(forecasts.losses - var, 0.0, None)
+    return np.asarray(excess / ((1.0 - forecasts.level) * es) + var / es + np.log(es) - 1.0)
+
+
+def compare_scores(first: Forecasts, second: Forecasts) -> ScoreComparison:
+    """Is one forecaster better than the other by more than chance? Two-sided, errors robust to autocorrelation.
+
+    Source: Diebold and Mariano 1995; Newey and West 1987 with `floor(4 (T/100)^(2/9))` lags.
+    """
+    if first.losses.size != second.losses.size or (first.losses != second.losses).any() or first.level != second.level:
+        raise ModelError("two forecasters can be compared on the same losses at the same level only")
+    gaps = joint_score(first) - joint_score(second)
+    n, mean = gaps.size, float(gaps.mean())
+    centred = gaps - mean
+    lags = int(4 * (n / 100) ** (2 / 9))
+    variance = float(centred @ centred) / n
+    for lag in range(1, min(lags, n - 1) + 1):
+        variance += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / n
+    error = float(np.sqrt(max(variance, 0.0) / n))
+    return ScoreComparison(mean, error, float(2 * ndtr(-abs(mean) / error)) if error > 0 else float(mean == 0))

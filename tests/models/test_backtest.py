@@ -1,0 +1,233 @@
+"""Backtests: published statistics, other libraries' likelihoods, size and power, and what was known when."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from calibrate import LossHistory, Scenarios
+from calibrate.errors import DataError, ModelError
+from calibrate.models.backtest import (
+    AcerbiSzekelyConditional,
+    AcerbiSzekelyUnconditional,
+    ChristoffersenCoverage,
+    ChristoffersenIndependence,
+    Forecasts,
+    Kupiec,
+    backtest_table,
+    compare_scores,
+    joint_score,
+    rolling_forecasts,
+    traffic_light,
+)
+
+TESTS = (
+    Kupiec(),
+    ChristoffersenIndependence(),
+    ChristoffersenCoverage(),
+    AcerbiSzekelyConditional(),
+    AcerbiSzekelyUnconditional(),
+)
+
+
+def hits(pattern, level=0.99):
+    pattern = np.asarray(pattern, dtype=float)
+    return Forecasts(2.0 * pattern, np.ones(pattern.size), np.full(pattern.size, 1.5), level)
+
+
+def test_kupiec_statistics_as_published():
+    """Likelihood ratios of 4 to 10 exceedances in 250 days at 99 %, as in Kupiec 1995 and any table after it."""
+    published = {4: 0.7691, 5: 1.9568, 6: 3.5554, 7: 5.4970, 8: 7.7336, 9: 10.2290, 10: 12.9555}
+    for count, value in published.items():
+        result = Kupiec()(hits(np.arange(250) < count), simulations=10)
+        assert result.statistic == pytest.approx(value, abs=6e-5)
+    assert Kupiec()(hits(np.zeros(250)), simulations=10).statistic == pytest.approx(-500 * np.log(0.99))
+    assert Kupiec()(hits(np.ones(250)), simulations=10).statistic == pytest.approx(-500 * np.log(0.01))
+
+
+def test_kupiec_p_value_tends_to_chi_squared():
+    result = Kupiec()(hits(np.arange(20_000) % 91 == 0), simulations=4000)
+    assert result.p_value == pytest.approx(stats.chi2.sf(result.statistic, 1), abs=0.02)
+
+
+def test_independence_is_the_likelihood_ratio_of_a_logistic_regression_on_yesterday():
+    rng = np.random.default_rng(4)
+    pattern = np.zeros(500)
+    for t in range(1, 500):
+        pattern[t] = rng.random() < (0.3 if pattern[t - 1] else 0.05)
+    fit = sm.Logit(pattern[1:], sm.add_constant(pattern[:-1])).fit(disp=0)
+    result = ChristoffersenIndependence()(hits(pattern, 0.95))
+    assert result.statistic == pytest.approx(2 * (fit.llf - fit.llnull), rel=1e-8)
+    assert result.p_value < 0.01
+    both = ChristoffersenCoverage()(hits(pattern, 0.95)).statistic
+    assert both == pytest.approx(result.statistic + Kupiec()(hits(pattern, 0.95)).statistic)
+
+
+def test_acerbi_szekely_by_hand():
+    forecasts = Forecasts(
+        np.array([1.0, 6.0, 9.0, 0.0]), np.full(4, 4.0), np.array([5.0, 5.0, 6.0, 5.0]), 0.75, np.ones((4, 3))
+    )
+    assert AcerbiSzekelyUnconditional()(forecasts).statistic == pytest.approx((6 / 5 + 9 / 6) / (4 * 0.25) - 1)
+    assert AcerbiSzekelyConditional()(forecasts).statistic == pytest.approx((6 / 5 + 9 / 6) / 2 - 1)
+    with pytest.raises(ModelError, match=r"AcerbiSzekelyConditional judges .* needs draws"):
+        AcerbiSzekelyConditional()(hits([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("count", "zone", "multiplier"),
+    [(0, "green", 3.0), (4, "green", 3.0), (5, "yellow", 3.4), (9, "yellow", 3.85), (10, "red", 4.0)],
+)
+def test_basel_zones(count, zone, multiplier):
+    """Basel Committee 1996, table 2: 250 days at 99 %; cumulative 89.22 % at 4, 95.88 % at 5, 99.99 % at 10."""
+    light = traffic_light(hits(np.arange(250) < count))
+    assert (light.zone, light.multiplier) == (zone, multiplier)
+    published = {0: 0.0811, 4: 0.8922, 5: 0.9588, 9: 0.9997, 10: 0.9999}
+    assert light.cumulative == pytest.approx(published[count], abs=6e-5)
+    assert traffic_light(hits(np.arange(300) < count)).multiplier is None
+
+
+def law(factor, periods, rng, level=0.99, draws=1000):
+    """Student t losses with four degrees of freedom, `factor` times what the forecasts say."""
+    nominal = np.abs(rng.standard_t(4, (periods, draws)))
+    return Forecasts.from_draws(factor * np.abs(rng.standard_t(4, periods)), nominal, level)
+
+
+def test_a_model_that_understates_by_a_third_is_caught():
+    rng = np.random.default_rng(8)
+    table = backtest_table(law(1.5, 1000, rng))
+    assert table.loc[["Kupiec", "ChristoffersenCoverage", "AcerbiSzekelyUnconditional"], "verdict"].eq("rejected").all()
+    assert table.loc["TrafficLight", "verdict"] == "red"
+    assert (table.loc[["Kupiec", "AcerbiSzekelyUnconditional"], "power"] > 0.8).all()
+    assert table.loc["AcerbiSzekelyConditional", "power"] < 0.3
+    right = backtest_table(law(1.0, 1000, rng))
+    assert right["verdict"].iloc[:5].eq("not rejected").all()
+
+
+def test_too_few_periods_to_tell_is_said():
+    table = backtest_table(law(1.0, 12, np.random.default_rng(2)))
+    assert set(table["verdict"].iloc[:5]) <= {"cannot tell", "rejected"}
+    assert (table["power"].iloc[:3] < 0.5).all()
+    without = backtest_table(hits([0] * 30))
+    assert without["power"].isna().all()
+    assert "AcerbiSzekelyUnconditional" not in without.index
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0.975, 0.99])
+def test_size_and_power_over_1000_simulations(level):
+    rng = np.random.default_rng(99)
+    rejected = np.zeros((2, len(TESTS)))
+    for _ in range(1000):
+        for row, factor in enumerate((1.0, 1.5)):
+            forecasts = law(factor, 1000, rng, level, 500)
+            rejected[row] += [test(forecasts).p_value <= 0.05 for test in TESTS]
+    size, power = rejected / 1000
+    assert (size >= 0.03).all()
+    assert (size <= 0.07).all()
+    assert (power[[0, 2, 4]] >= 0.8).all()
+
+
+def test_point_masses_do_not_spoil_the_p_values():
+    """Most periods lose nothing: VaR 90 % is zero, and a loss exceeds it in 8 % of the periods, not in 10 %."""
+    rng = np.random.default_rng(10)
+    p_values = []
+    for _ in range(300):
+        draws = rng.exponential(1.0, (100, 200)) * (rng.random((100, 200)) < 0.08)
+        losses = rng.exponential(1.0, 100) * (rng.random(100) < 0.08)
+        draws[:, 0] = 5.0  # no period without any loss at all
+        p_values.append(AcerbiSzekelyUnconditional()(Forecasts.from_draws(losses, draws, 0.9)).p_value)
+    assert 0.01 <= np.mean(np.array(p_values) <= 0.05) <= 0.10
+
+
+def test_joint_score_is_least_at_the_truth():
+    x = stats.expon.ppf((np.arange(200_000) + 0.5) / 200_000)
+    n, level = x.size, 0.9
+    var = -np.log(0.1)
+
+    def mean(v, e):
+        return joint_score(Forecasts(x, np.full(n, v), np.full(n, e), level)).mean()
+
+    best = mean(var, var + 1)
+    for factor in (0.8, 0.95, 1.05, 1.2):
+        assert mean(var * factor, var * factor + 1) > best
+        assert mean(var, max(var, (var + 1) * factor)) > best
+    assert best == pytest.approx(np.log(var + 1), abs=1e-4)  # closed form: at the truth the rest is zero in expectation
+
+
+def test_comparison_of_scores_is_a_regression_on_a_constant_with_robust_errors():
+    rng = np.random.default_rng(3)
+    losses = rng.exponential(1.0, 400)
+    first = Forecasts(losses, np.full(400, 2.3), np.full(400, 3.3), 0.9)
+    second = Forecasts(losses, np.full(400, 1.5), np.full(400, 2.2), 0.9)
+    gaps = joint_score(first) - joint_score(second)
+    lags = int(4 * 4 ** (2 / 9))
+    fit = sm.OLS(gaps, np.ones(400)).fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": False})
+    found = compare_scores(first, second)
+    assert found.difference == pytest.approx(fit.params[0])
+    assert found.standard_error == pytest.approx(fit.bse[0], rel=1e-9)
+    assert found.p_value == pytest.approx(fit.pvalues[0], rel=1e-6)
+    assert found.difference < 0
+    assert compare_scores(first, first).p_value == 1.0
+    with pytest.raises(ModelError, match="on the same losses at the same level only"):
+        compare_scores(first, Forecasts(losses + 1, np.ones(400), np.full(400, 2.0), 0.9))
+
+
+def test_forecasts_from_draws_are_quantile_and_tail_mean():
+    draws = np.tile(np.arange(1.0, 101.0), (3, 1))
+    forecasts = Forecasts.from_draws([1.0, 2.0, 96.0], draws, 0.95, pd.Index(["a", "b", "c"]))
+    assert forecasts.var.tolist() == [95.0] * 3
+    assert forecasts.expected_shortfall.tolist() == pytest.approx([98.0] * 3)
+    assert forecasts.to_frame().loc["c", "exceeded"]
+    assert forecasts.expected_exceedances == pytest.approx(0.15)
+
+
+class Recorder:
+    """A model that remembers what it was shown and forecasts twice the mean it saw."""
+
+    seen: list = []  # noqa: RUF012
+
+    def get_params(self, deep=True):
+        return {}
+
+    def fit(self, history):
+        Recorder.seen.append(history.periods[-1])
+        self.mean = history.losses.to_numpy().mean()
+        return self
+
+    def sample(self, n, random_state):
+        rng = np.random.default_rng(random_state)
+        return Scenarios(rng.exponential(self.mean, (n, 2)), ["A", "B"])
+
+
+def test_rolling_refit_knows_the_past_only():
+    months = pd.period_range("2020-01", "2021-12", freq="M")
+    losses = pd.DataFrame(np.random.default_rng(0).gamma(2.0, 1.0, (24, 2)), index=months, columns=["A", "B"])
+    history = LossHistory.from_panel(losses)
+    Recorder.seen = []
+    forecasts = rolling_forecasts(history, Recorder(), first="2021-01", level=0.9, n=500)
+    assert [str(period) for period in Recorder.seen] == [str(period) for period in months[11:23]]
+    assert [str(period) for period in forecasts.periods] == [str(period) for period in months[12:]]
+    assert forecasts.losses == pytest.approx(losses.sum(axis=1).to_numpy()[12:])
+    assert forecasts.draws.shape == (12, 500)
+    again = rolling_forecasts(history, Recorder(), first="2021-06", level=0.9, n=500)
+    assert np.array_equal(again.draws, forecasts.draws[5:])
+    with pytest.raises(DataError, match="first must name a period after 2020-01 and not after 2021-12"):
+        rolling_forecasts(history, Recorder(), first="2020-01")
+
+
+def test_faults_are_named():
+    with pytest.raises(DataError, match=r"period 1: loss is nan"):
+        Forecasts(np.array([1.0, np.nan]), np.ones(2), np.full(2, 2.0), 0.9)
+    with pytest.raises(DataError, match=r"period 0: expected shortfall is 0.5, expected no less than the VaR"):
+        Forecasts(np.ones(1), np.ones(1), np.full(1, 0.5), 0.9)
+    with pytest.raises(DataError, match=r"expected shortfall is 0, expected a finite amount > 0"):
+        Forecasts(np.ones(1), np.zeros(1), np.zeros(1), 0.9)
+    with pytest.raises(DataError, match="one value a period"):
+        Forecasts(np.ones(2), np.ones(1), np.ones(2), 0.9)
+    with pytest.raises(DataError, match="level of the forecasts must lie strictly between 0 and 1, got 99"):
+        Forecasts(np.ones(1), np.ones(1), np.ones(1), 99)
+    with pytest.raises(DataError, match="period 0: a draw is not finite"):
+        Forecasts(np.ones(1), np.ones(1), np.ones(1), 0.9, np.array([[1.0, np.inf]]))
+    with pytest.raises(ModelError, match="power needs draws"):
+        Kupiec().power(hits([0, 1]))
