@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,18 @@ def test_the_starter_configurations_are_understood(name):
 
     configuration = load(datasets.folder(name) / f"{name}.toml")
     assert construction.calibrator(configuration, None).get_params()["n_scenarios"] == 2000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("chainladder") is None, reason="chainladder is not installed: pip install 'calibrate[cas]'"
+)
+def test_the_readme_example_runs(tmp_path, monkeypatch):
+    from calibrate import Calibration
+
+    code = (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert Calibration.load("my-calibration") == names["calibration"]
+    assert len(names["calibration"].weights) == 46
