@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 
 import calibrate
 
+DEFI = Path(__file__).resolve().parents[1] / "../shared/data/defi/events.csv"
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PUBLIC = {*calibrate.__all__, "datasets", "reporting"}
@@ -40,20 +41,22 @@ def foreign(source):
     return found
 
 
-def run(path, environment=None):
-    """The text that the notebook's cells print or show."""
+def run(path, replace=("", "")):
+    """The text that the notebook's cells print or show, `replace` (old, new) done in their source."""
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(*replace) if replace[0] else cell.source
     client = NotebookClient(
         notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
     )
-    client.execute(env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})})
+    client.execute(env={**os.environ, "OMP_NUM_THREADS": "1"})
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
     return "\n".join(texts)
 
 
 def test_the_notebooks_are_there():
-    assert {"quickstart.ipynb", "crypto_venue.ipynb"} <= {path.name for path in NOTEBOOKS}
+    assert {"quickstart.ipynb", "crypto_venue.ipynb", "defi_mutual.ipynb"} <= {path.name for path in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -105,3 +108,23 @@ def test_quickstart():
     assert "46 members" in text
     assert "ShareCap" in text  # the conflict is named
     assert "True SHA256SUMS" in text  # saved and loaded again
+
+
+def check_mutual(text):
+    assert "of 12 months above the 90 % quantile" in text
+    assert "committee.html" in text
+
+
+@pytest.mark.skipif(not DEFI.is_file(), reason="the DeFi events are not beside the checkout: ../shared/data/defi")
+def test_defi_mutual_on_defi_events():
+    text = run(FOLDER / "defi_mutual.ipynb")
+    assert "data: DeFi sectors" in text
+    assert "0 of 12 months above" in text  # what the notebook says of 2024
+    check_mutual(text)
+
+
+@pytest.mark.slow
+def test_defi_mutual_on_the_synthetic_venue():
+    text = run(FOLDER / "defi_mutual.ipynb", replace=('Path("..", "..", "shared", "data", "defi")', 'Path("missing")'))
+    assert "data: synthetic venue (DATA not found)" in text
+    check_mutual(text)
