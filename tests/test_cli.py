@@ -171,24 +171,40 @@ def test_help_and_version_answer_without_the_optimiser(option):
     assert (__version__ if option == "--version" else "recalibrate") in text
 
 
-def test_an_interrupt_leaves_nothing_behind(tmp_path, write_pool, pool_config):
-    """SIGINT while the job simulates: exit code 130, no traceback, no run; and the next call works."""
-    config = write_pool(tmp_path, pool_config.replace("n_out_of_sample = 2500", "n_out_of_sample = 20_000_000"))
-    job = subprocess.Popen(
-        [sys.executable, "-m", "calibrate", "fit", str(config)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def start(config):
+    command = [sys.executable, "-m", "calibrate", "fit", str(config)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def until(job, words):
+    """Read the job's progress until it says `words`."""
     for line in job.stderr:
-        if "simulating" in line:
-            break
+        if words in line:
+            return
+    pytest.fail(f"the job never said {words!r}")
+
+
+@pytest.mark.parametrize(("blow", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_job_cut_short_leaves_no_run_and_the_next_one_works(tmp_path, write_pool, pool_config, blow, code):
+    """While it simulates: no run, no traceback; and the lock is not held by the dead."""
+    config = write_pool(tmp_path, pool_config.replace("n_out_of_sample = 2500", "n_out_of_sample = 20_000_000"))
+    job = start(config)
+    until(job, "simulating")
     time.sleep(0.5)
-    job.send_signal(signal.SIGINT)
+    job.send_signal(blow)
     out, err = job.communicate(timeout=60)
-    assert job.returncode == 130, err
-    assert "interrupted, no run was written" in err
+    assert job.returncode == code, err
     assert "Traceback" not in err + out
+    assert ("interrupted, no run was written" in err) == (code == 130)
     assert not [path for path in (tmp_path / "runs/pool").iterdir() if path.name != ".lock"]
     config.write_text(pool_config)
     assert calibrate("fit", config).exit_code == 0
+
+
+def test_two_jobs_at_once_compute_once(tmp_path, write_pool):
+    config = write_pool(tmp_path)
+    jobs = [start(config), start(config)]
+    texts = [job.communicate(timeout=120)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0]
+    assert sum("found again, not computed again" in text for text in texts) == 1
+    assert len({RUN.search(text).group(1) for text in texts}) == 1
