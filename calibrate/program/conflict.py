@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cvxpy as cp
-import numpy as np
-
-from calibrate.errors import RuleConflictError
-from calibrate.program.extensive import Extensive, run
+from calibrate.errors import RuleConflictError, SolverError
+from calibrate.program.compiled import NotSeparable
+from calibrate.program.extensive import least_slack_extensive
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Program
 from calibrate.program.risk import RiskLimit
+from calibrate.program.working_set import least_slack
 
 __all__ = ["explain"]
 
@@ -26,15 +25,25 @@ def explain(program: Program) -> RuleConflictError | None:
     if _slack(program, conditions, conditions) <= FEASIBLE:
         return None
     core = _irreducible(program, conditions)
-    needed = {str(one): _slack(program, core, [one]) * program.unit for one in core}
+    needed = {_named(one, conditions): _slack(program, core, [one]) * program.unit for one in core}
     currency = program.pool.scenarios.currency
     lines = "".join(f"\n  - {name}: by {amount:,.6g} {currency}" for name, amount in needed.items())
-    many = "these rules conflict" if len(core) > 1 else "this rule cannot be satisfied"
+    if len(core) == 1:
+        return RuleConflictError(
+            f"no plan satisfies this rule alone, it would have to give:{lines}\nRelax or drop it.", needed
+        )
     return RuleConflictError(
-        f"no plan satisfies all rules: {many}, and any one of them would have to give, alone:{lines}\n"
-        f"Without any one of them the {len(core) - 1} others can be satisfied. Relax or drop one.",
+        f"no plan satisfies all rules: these conflict, and any one of them would have to give, alone:{lines}\n"
+        "Without any one of them the others can be satisfied. Relax or drop one.",
         needed,
     )
+
+
+def _named(condition: Condition, conditions: Sequence[Condition]) -> str:
+    """The words of a rule, numbered where several have the same."""
+    alike = [other for other in conditions if str(other) == str(condition)]
+    position = next(k for k, other in enumerate(alike, 1) if other is condition)
+    return str(condition) if len(alike) == 1 else f"{condition}, number {position} of {len(alike)}"
 
 
 def _irreducible(program: Program, conditions: Sequence[Condition]) -> list[Condition]:
@@ -51,11 +60,8 @@ def _slack(program: Program, conditions: Sequence[Condition], elastic: Sequence[
     """Least sum of slacks, in units, with which `conditions` can be satisfied when only the `elastic` ones give."""
     limits = tuple(one for one in conditions if isinstance(one, RiskLimit))
     rules = tuple(one for one in conditions if isinstance(one, Rule))
-    parts = Extensive.of(replace(program, rules=rules, limits=limits, objective=()))
-    slack = cp.Variable(len(parts.gaps), nonneg=True)
-    gives = np.array([any(one is other for other in elastic) for one in (*rules, *limits)])
-    rows = [gap <= (slack[k] if gives[k] else 0.0) for k, gap in enumerate(parts.gaps)]
-    # A little weight on size keeps the plan finite where only ratios are ruled.
-    problem = cp.Problem(cp.Minimize(cp.sum(slack)), parts.constraints + rows)
-    run(problem, "conflict")
-    return float(problem.value)
+    alone = replace(program, rules=rules, limits=limits, objective=())
+    try:
+        return least_slack(alone, elastic)
+    except (NotSeparable, SolverError):
+        return least_slack_extensive(alone, elastic)

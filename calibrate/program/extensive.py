@@ -20,7 +20,14 @@ from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, RiskTerm
 from calibrate.program.waterfall import Stage
 
-__all__ = ["Extensive", "Infeasible", "solve_extensive"]
+__all__ = [
+    "Extensive",
+    "Infeasible",
+    "least_slack_extensive",
+    "reference_point",
+    "reference_weights",
+    "solve_extensive",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +162,17 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
     except (SolverError, Infeasible) as error:  # the tie stays with the solver, and the provenance says so
         attempts += (Attempt("tie", f"left to the solver ({error})"),)
     return Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts)
+
+
+def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
+    """Least sum of what the `elastic` rules and limits have to give for a plan to exist, in units."""
+    parts = Extensive.of(program)
+    slack = cp.Variable(len(parts.gaps), nonneg=True)
+    gives = [any(one is other for other in elastic) for one in (*program.rules, *program.limits)]
+    rows = [gap <= (slack[k] if gives[k] else 0.0) for k, gap in enumerate(parts.gaps)]
+    problem = cp.Problem(cp.Minimize(cp.sum(slack)), parts.constraints + rows)
+    run(problem, "conflict")
+    return float(problem.value)
 
 
 def distance(program: Program, x: cp.Expression) -> cp.Expression:

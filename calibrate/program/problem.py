@@ -13,21 +13,25 @@ import numpy as np
 import pandas as pd
 
 from calibrate.calibration import Calibration
-from calibrate.errors import ProblemError
+from calibrate.errors import ProblemError, SolverError
 from calibrate.program.answer import answer
+from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
-from calibrate.program.extensive import Infeasible, solve_extensive
+from calibrate.program.extensive import Infeasible, run, solve_extensive
 from calibrate.program.fairness.base import GeneratedRule, Rule
-from calibrate.program.form import Floats, Program, Solution
+from calibrate.program.form import Attempt, Floats, Program, Solution
 from calibrate.program.plan import Pool
 from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm, Term
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Waterfall
+from calibrate.program.working_set import solve_by_tail
 from calibrate.scenarios import Scenarios
 
 __all__ = ["PoolProblem"]
 
 logger = logging.getLogger(__name__)
+
+EXTENSIVE_UP_TO = 1_000_000  # losses: beyond it the program written out would not end
 
 
 class PoolProblem:
@@ -108,19 +112,50 @@ class PoolProblem:
 
 
 def _solved(program: Program, tolerance: float) -> Solution:
-    """The seam: whoever solves the program, its answer and its failures look like this."""
+    """The seam: by the tail; if that cannot prove its answer, the rules are asked for a conflict, then all is written out."""
+    _check_bounded(program)
     try:
-        return solve_extensive(program, tolerance)
-    except Infeasible:
+        return solve_by_tail(program, tolerance)
+    except (NotSeparable, SolverError) as reason:
+        logger.info("not solved by the tail: %s", reason)
         conflict = explain(program)
         if conflict is not None:
             raise conflict from None
-        raise
-    except ProblemError as error:
-        earning = [f"{price:g} * {part}" for price, part in program.objective if isinstance(part, CostTerm)]
+        if program.pool.scenarios.losses.size > EXTENSIVE_UP_TO:
+            raise
+        first = Attempt("by the tail", str(reason))
+    try:
+        solution = solve_extensive(program, tolerance)
+    except Infeasible as claim:
+        raise SolverError(f"a solver finds the rules in conflict, but no conflict could be verified: {claim}") from None
+    return replace(solution, attempts=(first, *solution.attempts))
+
+
+def _check_bounded(program: Program) -> None:
+    """Refuse an objective that can fall without bound: some decision earns more than the rules can hold."""
+    earning = [(price, part) for price, part in program.objective if isinstance(part, CostTerm)]
+    x = cp.Variable(program.size, nonneg=True)
+    plan = program.plan(x)
+    costs = [price * part.amount(plan) / program.unit for price, part in earning]
+    if not earning or all(_never_negative(cost, x) for cost in costs):
+        return
+    problem = cp.Problem(cp.Minimize(sum(costs)), [rule.gap(plan) / program.unit <= 0 for rule in program.rules])
+    try:
+        run(problem, "bounded")
+    except ProblemError:
+        names = ", ".join(f"{price:g} * {part}" for price, part in earning)
         raise ProblemError(
-            f"{error}; the terms that can pull it down are {', '.join(earning)}: a rate below zero?"
+            f"the objective falls without bound: {names} has a rate below zero, so that more money is always better; "
+            "make the rate >= 0 or add a Budget"
         ) from None
+    except (Infeasible, SolverError):
+        return  # the solve itself will say what is wrong
+
+
+def _never_negative(cost: cp.Expression, x: cp.Variable) -> bool:
+    x.value = np.zeros(x.size)
+    slope = cost.grad.get(x)
+    return slope is None or slope.min() >= 0
 
 
 def _refined(program: Program, solution: Solution) -> Program | None:

@@ -106,10 +106,14 @@ class Waterfall:
         """Whether a layer of this class is among the layers."""
         return any(isinstance(layer, kind) for layer in self.layers)
 
+    def has_stage(self, stage: Stage) -> bool:
+        """Whether a layer pays at this stage."""
+        return any(layer.stage == stage for layer in self.layers)
+
     @property
     def defaulter_pays(self) -> bool:
         """Whether a member's own contribution pays first for its loss."""
-        return any(layer.stage == Stage.MEMBER for layer in self.layers)
+        return self.has_stage(Stage.MEMBER)
 
     def amount(self, stage: Stage, plan: Plan) -> cp.Expression | None:
         """All that the layers of one stage pay together: `((x - a)+ - b)+ = (x - a - b)+`. None if there are none."""

@@ -1,0 +1,244 @@
+"""Rules, limits and costs of a program as matrices: what of it does not depend on the scenarios, compiled once by cvxpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.program.cones import Cone
+from calibrate.program.fairness.base import Rule
+from calibrate.program.form import Parts, Program
+from calibrate.program.interior_point import Body, Row
+from calibrate.program.plan import Plan
+from calibrate.program.risk import CostTerm, Kind, RiskTerm
+from calibrate.program.waterfall import Stage
+
+__all__ = ["Amounts", "Compiled", "NotSeparable", "compiled"]
+
+Floats = npt.NDArray[np.float64]
+MOST_COLUMNS = 3000  # decisions and auxiliary variables of the rules: beyond it a dense system is the wrong tool
+
+
+class NotSeparable(Exception):  # noqa: N818 (a reason to go the extensive way, not an error)
+    """The program has a form that the tail solver does not know."""
+
+
+@dataclass(frozen=True, eq=False)
+class Amounts:
+    """What the stages pay as affine maps of `x`, in units: `own = own_rate * x_cell`, `segment = S x + s`, `pool = P x + p`."""
+
+    own_rate: Floats
+    segment: Floats
+    segment_constant: Floats
+    pool: Floats
+    pool_constant: float
+
+    @classmethod
+    def of(cls, program: Program, plan: Plan, x: cp.Variable) -> Amounts:
+        """Read off the layers' expressions."""
+        n, cells, k = program.size, program.n_cells, len(program.pool.scenarios.segments)
+
+        def read(stage: Stage, length: int) -> tuple[Floats, Floats]:
+            amount = program.waterfall.amount(stage, plan)
+            if amount is None:
+                return np.zeros((length, n)), np.zeros(length)
+            return _affine(cp.reshape(amount, (length,), order="C") / program.unit, x)
+
+        own = np.eye(cells, n)
+        if program.waterfall.defaulter_pays:
+            own, constant = read(Stage.MEMBER, cells)
+            rate = own[np.arange(cells), np.arange(cells)].copy()
+            if constant.any() or np.count_nonzero(own) > np.count_nonzero(rate):
+                raise NotSeparable("a layer of the members pays more than a multiple of the member's own contribution")
+        segment, segment_constant = read(Stage.SEGMENT, k)
+        pool, pool_constant = read(Stage.POOL, 1)
+        return cls(
+            own[np.arange(cells), np.arange(cells)].copy(), segment, segment_constant, pool[0], float(pool_constant[0])
+        )
+
+    def at(self, x: Floats) -> tuple[Floats, Floats, float]:
+        """What cells, segments and the pool pay at most at a plan."""
+        own = self.own_rate * x[: len(self.own_rate)]
+        return own, self.segment @ x + self.segment_constant, float(self.pool @ x + self.pool_constant)
+
+    def coordinates(self, kind: Kind, pooled: bool, n: int, t: int) -> tuple[Floats, Floats]:
+        """`y = M v + m`: cells, segments, pool, t. `pooled`: the segments' coordinates include all own contributions."""
+        cells, k = len(self.own_rate), len(self.segment)
+        M, m = np.zeros((cells + k + 2, n)), np.zeros(cells + k + 2)
+        size = self.segment.shape[1]
+        M[np.arange(cells), np.arange(cells)] = self.own_rate
+        M[cells : cells + k, :size] = self.segment
+        m[cells : cells + k] = self.segment_constant
+        if kind == "shortfall" and pooled:
+            for g in range(k):
+                M[cells + g, np.arange(g, cells, k)] += self.own_rate[g::k]
+        M[cells + k, :size] = self.pool
+        m[cells + k] = self.pool_constant
+        M[cells + k + 1, t] = 1.0
+        return M, m
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """Matrices of a program. `v = (x, auxiliary variables of the rules, a slack for each elastic condition, t of each term)`."""
+
+    body: Body
+    amounts: Amounts
+    terms: tuple[RiskTerm, ...]
+    t: tuple[int, ...]
+    prices: Floats
+    rows: tuple[Row, ...]
+    room: Floats  # column j: what one unit of slack in rule j adds to the left-hand side of the rule rows
+
+    @property
+    def size(self) -> int:
+        """Length of `v`."""
+        return len(self.body.q)
+
+
+def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compiled:
+    """Compile a program; with `elastic` conditions, minimise `1 + what they have to give` instead of the objective.
+
+    The 1 keeps a relative gap meaningful where nothing has to give.
+    """
+    x = cp.Variable(program.size)
+    plan = program.plan(x)
+    amounts = Amounts.of(program, plan, x)
+    blocks = [_rows(rule, program, x, plan) for rule in program.rules]
+    extra = sum(block.A.shape[1] - program.size - 1 for block in blocks)
+    conditions = (*program.rules, *program.limits)
+    gives = [] if elastic is None else [j for j, one in enumerate(conditions) if any(one is other for other in elastic)]
+    terms = program.risk_terms
+    n = program.size + extra + len(gives) + len(terms)
+    if n > MOST_COLUMNS:
+        raise NotSeparable(f"the rules need {extra} auxiliary variables")
+    t = tuple(range(n - len(terms), n))
+    slack = {j: program.size + extra + k for k, j in enumerate(gives)}
+    G, h, E, f, cone, room = _stack(blocks, program.size, n, slack)
+    cost, prices = _linear(program, program.objective, plan, x, n, terms)
+    rows = []
+    for j, limit in enumerate(program.limits, start=len(program.rules)):
+        q, eta = _linear(program, limit.term.parts, plan, x, n, terms)
+        if j in slack:
+            q[slack[j]] = -1.0
+        rows.append(Row(q, eta, limit.amount / program.unit))
+    q = cost
+    if elastic is not None:
+        q, prices = np.zeros(n), np.zeros(len(terms))
+        q[list(slack.values())] = 1.0
+    bounded = np.array([*range(program.size), *slack.values(), *t], dtype=np.intp)
+    constant = 0.0 if elastic is None else 1.0
+    body = Body(q=q, P=np.zeros(n), G=G, h=h, cone=cone, E=E, f=f, bounded=bounded, constant=constant)
+    return Compiled(body, amounts, terms, t, prices, tuple(rows), room)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """One rule: `A (x, slack, auxiliary) + s = b`, rows ordered zero, orthant, second-order cones."""
+
+    A: Floats
+    b: Floats
+    zero: int
+    orthant: int
+    sizes: tuple[int, ...]
+
+
+def _rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> _Block:
+    slack = cp.Variable()
+    gap = rule.gap(plan) / program.unit
+    data, _, _ = cp.Problem(cp.Minimize(0), [gap <= slack]).get_problem_data(cp.CLARABEL)
+    dims, columns = data["dims"], data["param_prob"].var_id_to_col
+    if dims.exp or dims.psd or dims.p3d or getattr(dims, "pnd", []):
+        raise NotSeparable(f"{rule} needs a cone that is neither linear nor of second order")
+    A = data["A"].toarray()
+    own = np.arange(program.size) + columns[x.id] if x.id in columns else np.array([], dtype=int)
+    at = columns.get(slack.id)
+    other = np.setdiff1d(np.arange(A.shape[1]), [*own, at])
+    left = A[:, own] if own.size else np.zeros((len(A), program.size))
+    ordered = np.column_stack([left, A[:, [at]], A[:, other]])
+    return _Block(
+        ordered, np.asarray(data["b"], dtype=float), int(dims.zero), int(dims.nonneg), tuple(map(int, dims.soc))
+    )
+
+
+def _stack(blocks: list[_Block], size: int, n: int, slack: dict[int, int]):  # type: ignore[no-untyped-def]
+    """All rules under each other: orthant rows first, then the second-order cones; equalities apart."""
+    zero, orthant, second = [], [], []
+    room_parts: dict[str, list[Floats]] = {"orthant": [], "second": []}
+    start = size
+    for j, block in enumerate(blocks):
+        A = np.zeros((len(block.b), n))
+        extra = block.A.shape[1] - size - 1
+        A[:, :size] = block.A[:, :size]
+        A[:, start : start + extra] = block.A[:, size + 1 :]
+        start += extra
+        if j in slack:
+            A[:, slack[j]] = block.A[:, size]
+        give = np.zeros((len(block.b), len(blocks)))
+        give[:, j] = block.A[:, size]
+        a, b = block.zero, block.zero + block.orthant
+        zero.append((A[:a], block.b[:a]))
+        orthant.append((A[a:b], block.b[a:b]))
+        second.append((A[b:], block.b[b:]))
+        room_parts["orthant"].append(give[a:b])
+        room_parts["second"].append(give[b:])
+    empty = (np.zeros((0, n)), np.zeros(0))
+    G = np.vstack([A for A, _ in (*orthant, *second, empty)])
+    h = np.concatenate([b for _, b in (*orthant, *second, empty)])
+    E = np.vstack([A for A, _ in (*zero, empty)])
+    f = np.concatenate([b for _, b in (*zero, empty)])
+    cone = Cone(sum(block.orthant for block in blocks), tuple(size for block in blocks for size in block.sizes))
+    room = np.vstack([*room_parts["orthant"], *room_parts["second"], np.zeros((0, len(blocks)))])
+    return (*_equalities(G, h, E, f, cone, room),)
+
+
+def _equalities(G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Floats):  # type: ignore[no-untyped-def]
+    """Opposite rows `g.v <= a, -g.v <= -a` have no interior: each such pair becomes one equality."""
+    n = cone.orthant
+    scale = np.abs(G[:n]).max(axis=1, initial=0.0)
+    keys: dict[bytes, int] = {}
+    pairs: list[tuple[int, int]] = []
+    for i in range(n):
+        row = np.append(G[i], h[i]) + 0.0
+        opposite = (-row + 0.0).tobytes()
+        if scale[i] > 0 and opposite in keys:
+            pairs.append((keys.pop(opposite), i))
+        else:
+            keys[row.tobytes()] = i
+    empty = [i for i in range(n) if scale[i] == 0 and h[i] >= 0]
+    gone = np.array(sorted({i for pair in pairs for i in pair} | set(empty)), dtype=int)
+    kept = np.setdiff1d(np.arange(len(G)), gone)
+    first = [i for i, _ in pairs]
+    cone = Cone(n - len(gone), cone.sizes)
+    return G[kept], h[kept], np.vstack([E, G[first]]), np.append(f, h[first]), cone, room[kept]
+
+
+def _linear(
+    program: Program, parts: Parts, plan: Plan, x: cp.Variable, n: int, terms: tuple[RiskTerm, ...]
+) -> tuple[Floats, Floats]:
+    """A sum of prices times terms as a cost vector and a price for each risk term."""
+    cost, prices = np.zeros(n), np.zeros(len(terms))
+    for price, part in parts:
+        if isinstance(part, CostTerm):
+            row, constant = _affine(cp.reshape(part.amount(plan) / program.unit, (1,), order="C"), x)
+            if constant.any():
+                raise NotSeparable(f"{part} has a fixed part")
+            cost[: program.size] += price * row[0]
+        else:
+            prices[terms.index(part)] += price
+    return cost, prices
+
+
+def _affine(expression: cp.Expression, x: cp.Variable) -> tuple[Floats, Floats]:
+    """`(A, b)` with `expression = A x + b`."""
+    if not expression.is_affine():
+        raise NotSeparable("a layer or a cost is not affine in the plan")
+    x.value = np.zeros(x.size)
+    slope = expression.grad.get(x)
+    constant = np.asarray(expression.value, dtype=float).ravel()
+    matrix = np.zeros((len(constant), x.size)) if slope is None else np.asarray(slope.todense(), dtype=float).T
+    return matrix.reshape(len(constant), x.size), constant

@@ -1,0 +1,141 @@
+"""The cone in which the slacks of the rules live: an orthant and second-order cones, with Nesterov-Todd scaling.
+
+Formulas of Vandenberghe, "The CVXOPT linear and quadratic cone program solvers" (2010), sections 4 and 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Cone", "Scaling"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cone:
+    """`R+^orthant x Q^sizes[0] x Q^sizes[1] x ...`; vectors are stacked in this order."""
+
+    orthant: int
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Length of a vector."""
+        return self.orthant + sum(self.sizes)
+
+    @property
+    def degree(self) -> int:
+        """Number of complementarity pairs: one for each entry of the orthant and each second-order cone."""
+        return self.orthant + len(self.sizes)
+
+    def blocks(self) -> list[slice]:
+        """The second-order cones as slices of a vector."""
+        ends = np.cumsum([self.orthant, *self.sizes])
+        return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+    @property
+    def identity(self) -> Floats:
+        """The vector `e` of the Jordan product."""
+        e = np.zeros(self.size)
+        e[: self.orthant] = 1.0
+        for block in self.blocks():
+            e[block.start] = 1.0
+        return e
+
+    def inside(self, x: Floats, margin: float) -> Floats:
+        """`x` pushed into the cone by `margin` if it is outside or too close to the edge."""
+        y = x.copy()
+        y[: self.orthant] = np.maximum(y[: self.orthant], margin)
+        for block in self.blocks():
+            y[block.start] = max(y[block.start], float(np.linalg.norm(y[block][1:])) + margin)
+        return y
+
+    def product(self, x: Floats, y: Floats) -> Floats:
+        """Jordan product."""
+        z = x * y
+        for block in self.blocks():
+            a, b = x[block], y[block]
+            z[block] = a[0] * b + b[0] * a
+            z[block.start] = a @ b
+        return z
+
+    def divide(self, x: Floats, y: Floats) -> Floats:
+        """The `z` with `product(x, z) = y`."""
+        z = np.empty_like(y)
+        n = self.orthant
+        z[:n] = y[:n] / x[:n]
+        for block in self.blocks():
+            a, b = x[block], y[block]
+            determinant = a[0] ** 2 - a[1:] @ a[1:]
+            first = (a[0] * b[0] - a[1:] @ b[1:]) / determinant
+            z[block] = np.append(first, (b[1:] - first * a[1:]) / a[0])
+        return z
+
+    def longest_step(self, x: Floats, dx: Floats) -> float:
+        """Largest `alpha` with `x + alpha dx` in the cone."""
+        n = self.orthant
+        falling = dx[:n] < 0
+        alpha = float(np.min(-x[:n][falling] / dx[:n][falling], initial=np.inf))
+        for block in self.blocks():
+            alpha = min(alpha, _longest_step_second_order(x[block], dx[block]))
+        return alpha
+
+
+def _longest_step_second_order(x: Floats, dx: Floats) -> float:
+    """First root of `(x0 + a dx0)^2 = |x1 + a dx1|^2` that leaves the cone."""
+    a = dx[0] ** 2 - dx[1:] @ dx[1:]
+    b = x[0] * dx[0] - x[1:] @ dx[1:]
+    c = max(float(x[0] ** 2 - x[1:] @ x[1:]), 1e-300)
+    discriminant = b * b - a * c
+    candidates = [np.inf]
+    if dx[0] < 0:
+        candidates.append(-x[0] / dx[0])
+    if discriminant >= 0:
+        q = -(b + np.copysign(np.sqrt(discriminant), b))
+        candidates += [root for root in ((q / a) if a else np.inf, (c / q) if q else np.inf) if root > 0]
+    return float(min(candidates))
+
+
+class Scaling:
+    """The matrix `W` with `W lam = s-scaled = z-scaled`: `lam = W z = W^-1 s`."""
+
+    def __init__(self, cone: Cone, s: Floats, z: Floats) -> None:
+        self.cone = cone
+        n = cone.orthant
+        self.diagonal = np.sqrt(s[:n] / z[:n])
+        self.second_order = [_point(s[block], z[block]) for block in cone.blocks()]
+        self.lam = self.times(z)
+
+    def times(self, x: Floats) -> Floats:
+        """`W x`, of a vector or of the columns of a matrix."""
+        return self._apply(x, self.diagonal, 1.0)
+
+    def over(self, x: Floats) -> Floats:
+        """`W^-1 x`."""
+        return self._apply(x, 1 / self.diagonal, -1.0)
+
+    def _apply(self, x: Floats, diagonal: Floats, sign: float) -> Floats:
+        y = np.empty_like(x)
+        n = self.cone.orthant
+        y[:n] = (diagonal if x.ndim == 1 else diagonal[:, None]) * x[:n]
+        for block, (beta, w) in zip(self.cone.blocks(), self.second_order, strict=True):
+            head, tail = x[block][0], x[block][1:]
+            inner = w[1:] @ tail
+            first = w[0] * head + sign * inner
+            rest = tail + np.multiply.outer(w[1:], sign * head + inner / (1 + w[0]))
+            y[block] = np.concatenate([np.atleast_1d(first) if x.ndim == 1 else first[None], rest]) * beta**sign
+        return y
+
+
+def _point(s: Floats, z: Floats) -> tuple[float, Floats]:
+    """Scaling point of one second-order cone: its size and its unit hyperbolic direction."""
+    s_norm = np.sqrt(max(float(s[0] ** 2 - s[1:] @ s[1:]), 1e-300))
+    z_norm = np.sqrt(max(float(z[0] ** 2 - z[1:] @ z[1:]), 1e-300))
+    a, b = s / s_norm, z / z_norm
+    gamma = np.sqrt((1 + a @ b) / 2)
+    w = (a + np.append(b[0], -b[1:])) / (2 * gamma)
+    return float(np.sqrt(s_norm / z_norm)), w

@@ -1,0 +1,90 @@
+"""One pass over all scenarios: what the waterfall leaves at a plan, and the scenarios in the tail."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+__all__ = ["left", "tail_of"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def left(kind: str, losses: Floats, collateral: Floats | None, own: Floats, segment: Floats, pool: float) -> Floats:
+    """What is left in each scenario, money: the formulas of `Waterfall`, in one sweep over `losses` (scenarios, columns).
+
+    Without the last `(.)+`: what is negative tells how far a scenario is from the tail.
+    """
+    out = np.empty(len(losses))
+    mutualised = kind == "mutualised"
+    if collateral is not None:
+        _sweep_collateral(losses, collateral, own, segment, pool, mutualised, out)
+    elif len(segment) == 1:
+        _sweep_plain(losses, own, segment[0] + pool, mutualised, own.sum(), out)
+    else:
+        _sweep(losses, own, segment, pool, mutualised, out)
+    return out
+
+
+@njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})
+def _sweep_plain(losses, own, reserve, mutualised, total, out):  # type: ignore[no-untyped-def]
+    for s in prange(losses.shape[0]):
+        row = losses[s]
+        beyond = 0.0
+        if mutualised:
+            for j in range(len(own)):
+                beyond += max(row[j] - own[j], 0.0)
+        else:
+            for j in range(len(own)):
+                beyond += row[j]
+            beyond -= total
+        out[s] = beyond - reserve
+
+
+@njit(cache=True, parallel=True)
+def _sweep(losses, own, segment, pool, mutualised, out):  # type: ignore[no-untyped-def]
+    n_segments = len(segment)
+    for s in prange(losses.shape[0]):
+        rest = 0.0
+        for g in range(n_segments):
+            beyond = -segment[g]
+            for j in range(g, len(own), n_segments):
+                excess = losses[s, j] - own[j]
+                beyond += max(excess, 0.0) if mutualised else excess
+            rest += max(beyond, 0.0)
+        out[s] = rest - pool
+
+
+@njit(cache=True, parallel=True)
+def _sweep_collateral(losses, collateral, own, segment, pool, mutualised, out):  # type: ignore[no-untyped-def]
+    n_segments = len(segment)
+    for s in prange(losses.shape[0]):
+        rest = 0.0
+        for g in range(n_segments):
+            beyond = -segment[g]
+            for j in range(g, len(own), n_segments):
+                excess = losses[s, j] - collateral[s, j // n_segments] * own[j]
+                beyond += max(excess, 0.0) if mutualised else excess
+            rest += max(beyond, 0.0)
+        out[s] = rest - pool
+
+
+def tail_of(values: Floats, probabilities: Floats, mass: float) -> Ints:
+    """Scenarios with the largest values, at least `mass` of probability (or all of them), in their order.
+
+    The many that tie at the smallest value (no loss at all) are left out: selecting among equals is slow, and needless.
+    """
+    candidates = np.flatnonzero((values > values.min()) & (probabilities > 0))
+    p = probabilities[candidates]
+    if p.size == 0 or p.sum() <= mass:
+        return candidates
+    if p.min() == p.max():
+        count = min(int(np.ceil(mass / p[0] * (1 - 1e-12))) + 1, len(p))
+        chosen = np.argpartition(values[candidates], len(p) - count)[len(p) - count :]
+    else:
+        order = np.argsort(values[candidates])[::-1]
+        count = min(int(np.searchsorted(np.cumsum(p[order]), mass)) + 1, len(p))
+        chosen = order[:count]
+    return np.sort(candidates[chosen])

@@ -1,0 +1,330 @@
+"""The program at any number of scenarios: solved on a working set of the tail, bounded from below there and from above by one pass.
+
+Lower bound. Let `pi` be the multipliers of a forest on the working set W: 0 <= pi_leaf <= pi_group <= pi_root <= price * p / (1 - level),
+`sum pi_root <= price`. For every plan the waterfall leaves at least `phi * (x - amount)` for any slope `phi` in [0, 1], and a CVaR is the
+largest mean over such weights. So the affine function that the multipliers make of losses and plan is below the risk of *every* plan over *all*
+scenarios: those outside W carry weight 0, and losses are >= 0. Adding `multiplier * gap <= 0` for the rules and minimising the affine sum
+over the box of plans is a lower bound (weak duality), whatever the solver did.
+
+Upper bound. The plan itself, its CVaR over all scenarios computed exactly. When the tail of the plan lies within W the two meet.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.errors import SolverError
+from calibrate.program.compiled import Compiled, compiled
+from calibrate.program.extensive import reference_point, reference_weights
+from calibrate.program.forest import Y1, Forest
+from calibrate.program.form import Attempt, Program, Solution
+from calibrate.program.interior_point import InteriorPoint, Point, Row, Tail
+from calibrate.program.passes import left, tail_of
+from calibrate.program.risk import Kind, RiskTerm
+from calibrate.program.tail import cvar
+from calibrate.program.waterfall import Stage
+
+__all__ = ["solve_by_tail"]
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MARGIN = 1.3  # working set over tail: room for the tail to move
+MOST_ROUNDS = 12
+COARSER = 4  # a level has a fourth of the scenarios of the one above
+COARSEST = 200  # scenarios in a tail below which no coarser level helps
+ROUGH = 1e-3  # relative gap at which a level or a first round knows where the tail is
+COLD, WARM = 30.0, 0.05  # complementarity at the start, relative to the objective, far from and near the optimum
+ROUND, LAST_ROUND = 0.3, 0.05  # how much more exactly a round is solved than its goal
+MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
+STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
+TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
+SAFE = 1e-9  # largest relative violation of a limit that is rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Scenarios to solve on: all of them, or every k-th (views, no copies)."""
+
+    losses: Floats
+    probabilities: Floats
+    collateral: Floats | None
+
+    @classmethod
+    def every(cls, program: Program, stride: int) -> Sample:
+        """Every `stride`-th scenario, probabilities summing to 1 again."""
+        scenarios = program.pool.scenarios
+        p = scenarios.probabilities[::stride]
+        collateral = None if scenarios.collateral is None else scenarios.collateral[::stride]
+        return cls(scenarios.losses[::stride], p if stride == 1 else p / p.sum(), collateral)
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """A plan with its value over all scenarios, and the best lower bound so far; units."""
+
+    v: Floats
+    upper: float
+    lower: float
+    point: Point | None = None
+
+    @property
+    def gap(self) -> float:
+        """Relative."""
+        return (self.upper - self.lower) / abs(self.upper) if self.upper else self.upper - self.lower
+
+
+def solve_by_tail(program: Program, tolerance: float) -> Solution:
+    """Optimum within `tolerance`, proved by the two bounds, and among such plans the one closest to the reference.
+
+    Raises `NotSeparable` when the program has a form this way does not know, SolverError when the bounds do not meet.
+    """
+    program.check()
+    form = compiled(program)
+    level, best = _levels(program, form, tolerance)
+    return level.solution(level.closest(best))
+
+
+def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> float:
+    """Least sum of what the `elastic` rules and limits have to give for a plan to exist, in units."""
+    return _levels(program, compiled(program, elastic), tolerance)[1].upper - 1.0
+
+
+def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level, Bounds]:
+    """From the coarsest sample to all scenarios, each level starting where the one before ended."""
+    v = np.zeros(form.size)
+    v[: program.size] = 0.5 * reference_point(program)
+    mu = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3))
+    for stride in _strides(program):
+        level = _Level(program, form, Sample.every(program, stride), ROUGH)
+        best, point = level.run(v, mu)
+        v, mu = point.v, WARM * abs(best.upper)
+    level = _Level(program, form, Sample.every(program, 1), tolerance)
+    return level, level.run(v, mu)[0]
+
+
+def _strides(program: Program) -> list[int]:
+    """From the coarsest level to the finest but one."""
+    n = len(program.pool.scenarios)
+    share = 1 - max((term.level for term in program.risk_terms), default=0.0)
+    most = n * share / COARSEST
+    levels = int(np.log(most) / np.log(COARSER)) if most > 1 else 0
+    return [COARSER**k for k in range(levels, 0, -1)]
+
+
+class _Level:
+    """The program on one sample of scenarios, solved in rounds on a growing working set."""
+
+    def __init__(self, program: Program, form: Compiled, sample: Sample, tolerance: float) -> None:
+        self.program, self.form, self.sample, self.tolerance = program, form, sample, tolerance
+        self.working: dict[RiskTerm, Ints] = {}
+        self.tails: list[Tail] = []
+        self.passes = 0
+        self.attempts: list[Attempt] = []
+
+    def run(self, v: Floats, mu: float) -> tuple[Bounds, Point]:
+        """Rounds until the bounds meet, from a plan `v` and a complementarity `mu`. Returns them and the last point."""
+        lefts = self._pass(v)
+        best, like = Bounds(v, np.inf, -np.inf), None
+        v = self._lift(v, lefts)
+        goal = max(ROUGH, self.tolerance)
+        for round_ in range(MOST_ROUNDS):
+            grown = self._extend(lefts)
+            method = InteriorPoint(self.form.body, self.tails, list(self.form.rows))
+            point = method.solve(
+                v,
+                (ROUND if goal > self.tolerance else LAST_ROUND) * goal,
+                mu / method.pairs,
+                like if grown < MUCH else None,
+            )
+            self.attempts.append(
+                Attempt(f"round {round_ + 1} on {self._size()}", f"{point.status} after {point.iterations} steps")
+            )
+            if not (point.residual <= STUCK and np.isfinite(point.v).all()):
+                break
+            v, like = point.v, point
+            lefts = self._pass(v)
+            best = self._tighter(best, lefts, point)
+            logger.info("%s; relative gap %.2e", self.attempts[-1], best.gap)
+            if best.gap <= 0.5 * self.tolerance or (goal > self.tolerance and best.gap <= self.tolerance):
+                return best, point
+            if best.gap <= 3 * goal or goal == self.tolerance:
+                goal, mu = self.tolerance, min(mu, WARM * abs(best.upper) * min(1.0, 30 * best.gap))
+        if best.gap <= self.tolerance and best.point is not None:
+            return best, best.point
+        raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
+
+    def closest(self, best: Bounds) -> Bounds:
+        """Among plans within the tolerance, the closest to the reference: its distance is added at a price so small that the
+        objective gives no more than `TIE` of the tolerance; a small enough price picks exactly among optimal plans
+        (Friedlander and Tseng 2007)."""
+        n, body = self.program.size, self.form.body
+        weights, target = np.zeros(self.form.size), np.zeros(self.form.size)
+        weights[:n], target[:n] = reference_weights(self.program), reference_point(self.program)
+        far = float(np.sum((weights * (best.v - target)) ** 2))
+        if far == 0 or best.point is None:
+            return best
+        price = TIE * self.tolerance * abs(best.upper) / far
+        body = replace(body, P=2 * price * weights**2, q=body.q - 2 * price * weights**2 * target)
+        method = InteriorPoint(body, self.tails, list(self.form.rows))
+        mu = 1e-3 * abs(best.upper) / method.pairs
+        point = method.solve(best.v, 1e-4 * self.tolerance, mu, best.point)
+        self.attempts.append(Attempt("tie", f"{point.status} after {point.iterations} steps"))
+        if not np.isfinite(point.v).all():
+            return best
+        closer = replace(best, v=point.v, upper=self._value(point.v, self._pass(point.v)))
+        return closer if closer.gap <= self.tolerance else best
+
+    def solution(self, best: Bounds) -> Solution:
+        """The plan, its bound in money, the shadow prices of rules and limits, and how it came about."""
+        shadows: list[float] = []
+        if best.point is not None:
+            shadows = [float(price) for price in np.abs(self.form.room).T @ np.abs(best.point.rule)]
+            shadows += [float(multiplier) for multiplier in best.point.limit]
+        passes = Attempt("passes over all scenarios", str(self.passes))
+        x = np.maximum(best.v[: self.program.size], 0.0)
+        return Solution(x, best.lower * self.program.unit, tuple(shadows), (*self.attempts, passes))
+
+    def _pass(self, v: Floats) -> dict[Kind, Floats]:
+        """What the waterfall leaves in every scenario, by kind, in units: one pass over all scenarios."""
+        x = np.maximum(v[: self.program.size], 0.0)
+        own, segment, pool = self.form.amounts.at(x)
+        unit, sample = self.program.unit, self.sample
+        self.passes += 1
+        return {
+            kind: left(kind, sample.losses, sample.collateral, own * unit, segment * unit, pool * unit) / unit
+            for kind in {term.of for term in self.form.terms}
+        }
+
+    def _lift(self, v: Floats, lefts: dict[Kind, Floats]) -> Floats:
+        """The plan with each term's `t` at its value at risk."""
+        v = v.copy()
+        for term, t in zip(self.form.terms, self.form.t, strict=True):
+            values = lefts[term.of]
+            inside = tail_of(values, self.sample.probabilities, 1 - term.level)
+            v[t] = max(float(values[inside].min()), 0.0) if inside.size else 0.0
+        return v
+
+    def _extend(self, lefts: dict[Kind, Floats]) -> float:
+        """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew."""
+        before = sum(map(len, self.working.values()))
+        self.tails = []
+        for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
+            new = tail_of(lefts[term.of], self.sample.probabilities, MARGIN * (1 - term.level))
+            old = self.working.get(term)
+            self.working[term] = new if old is None else np.union1d(old, new)
+            M, m = self.form.amounts.coordinates(term.of, self.sample.collateral is None, self.form.size, t)
+            self.tails.append(Tail(plant(self.program, self.sample, term, self.working[term]), M, m, t, float(price)))
+        return sum(map(len, self.working.values())) / max(before, 1) - 1
+
+    def _size(self) -> str:
+        return " + ".join(f"{len(one):,}" for one in self.working.values()) + " scenarios"
+
+    def _value(self, v: Floats, lefts: dict[Kind, Floats]) -> float:
+        """Objective over all scenarios, units; infinite where the plan misses a limit."""
+        p, body = self.sample.probabilities, self.form.body
+        risks = np.array([_cvar(lefts[term.of], p, term.level) for term in self.form.terms])
+        v = np.maximum(v, 0.0)
+        for row in self.form.rows:
+            if row.q @ v + row.eta @ risks > row.amount + SAFE * (1 + row.amount):
+                return np.inf
+        return float(body.constant + body.q @ v + self.form.prices @ risks)
+
+    def _tighter(self, best: Bounds, lefts: dict[Kind, Floats], point: Point) -> Bounds:
+        """Both bounds after a solve on the working set."""
+        upper = self._value(point.v, lefts)
+        if upper < best.upper:
+            best = replace(best, v=point.v, upper=upper, point=point)
+        return replace(best, lower=max(lower_bound(self.form, self.tails, point, best.upper), best.lower))
+
+
+def _cvar(values: Floats, p: Floats, level: float) -> float:
+    """The CVaR of the positive parts, from the tail alone."""
+    inside = tail_of(values, p, 1 - level)
+    rest = 1.0 - float(p[inside].sum())
+    return cvar(np.append(np.maximum(values[inside], 0.0), 0.0), np.append(p[inside], max(rest, 0.0)), level)
+
+
+def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints) -> Forest:
+    """The forest of a term over the chosen scenarios; a leaf for every positive loss."""
+    k, cells = len(program.pool.scenarios.segments), program.n_cells
+    losses = sample.losses[chosen] / program.unit
+    worth = None if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
+    mutualised = term.of == "mutualised"
+    kinked_groups = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
+    n_groups = k if kinked_groups else 1
+    by_group = losses.reshape(len(chosen), cells // k, k).transpose(0, 2, 1) if kinked_groups else losses[:, None, :]
+    cell_of = np.arange(cells).reshape(-1, k).T if kinked_groups else np.arange(cells)[None, :]
+    if mutualised:
+        present = by_group > 0
+    else:
+        present = np.broadcast_to(worth is not None, by_group.shape)
+    s, g, i = np.nonzero(present)
+    cell = cell_of[g, i]
+    counts = present.sum(axis=2).ravel()
+    segment = np.tile(cells + np.arange(n_groups), len(chosen)) if kinked_groups or k == 1 else np.full(len(chosen), -1)
+    return Forest(
+        groups_of=np.arange(len(chosen) + 1, dtype=np.int64) * n_groups,
+        leaves_of=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        base=np.zeros(len(chosen) * n_groups) if mutualised else by_group.sum(axis=2).ravel(),
+        segment=segment.astype(np.int64),
+        cell=cell.astype(np.int64),
+        loss=by_group[s, g, i] if mutualised else np.zeros(len(cell)),
+        worth=np.ones(len(cell)) if worth is None else worth[s, cell],
+        weight=sample.probabilities[chosen] / (1 - term.level),
+        leaf_kinks=mutualised,
+        group_kinks=kinked_groups,
+        n_coordinates=cells + k + 2,
+    )
+
+
+def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -> float:
+    """The affine function of the multipliers, minimised over the box of plans (see the module); units."""
+    body = form.body
+    rule = body.cone.inside(point.rule, 0.0)
+    limit = np.maximum(point.limit, 0.0)
+    slope = form.body.q + body.G.T @ rule + body.E.T @ point.equal
+    constant = body.constant - body.h @ rule - body.f @ point.equal
+    prices = form.prices.copy()
+    for row, multiplier in zip(form.rows, limit, strict=True):
+        slope = slope + multiplier * row.q
+        constant -= multiplier * row.amount
+        prices = prices + multiplier * row.eta
+    for tail, step, price in zip(tails, point.steps, prices, strict=True):
+        value, gradient = cut(tail.forest, step.root[:, Y1], step.group[:, Y1], step.leaf[:, Y1], float(price))
+        constant += value - gradient @ tail.m
+        slope = slope - tail.M.T @ gradient
+        slope[tail.t] += price
+    reach = np.full(len(slope), 10.0 * (1.0 + float(np.abs(point.v).max())))
+    costly = form.body.q > 0
+    reach[costly] = np.minimum(reach[costly], upper / form.body.q[costly]) if np.isfinite(upper) else reach[costly]
+    loss = np.minimum(slope, 0.0) * reach
+    free = np.setdiff1d(np.arange(len(slope)), body.bounded)
+    loss[free] = -np.abs(slope[free]) * reach[free]
+    return float(constant + loss.sum())
+
+
+def cut(forest: Forest, root: Floats, group: Floats, leaf: Floats, price: float) -> tuple[float, Floats]:
+    """`(constant, gradient)` of a valid cut `constant - gradient.y` from any multipliers, clipped to where they are valid."""
+    top = np.clip(root, 0.0, price * forest.weight)
+    if top.sum() > price:
+        top = top * (price / top.sum())
+    per_group = np.repeat(top, np.diff(forest.groups_of))
+    if forest.group_kinks:
+        per_group = np.clip(group, 0.0, per_group)
+    per_leaf = np.repeat(per_group, np.diff(forest.leaves_of))
+    if forest.leaf_kinks:
+        per_leaf = np.clip(leaf, 0.0, per_leaf)
+    gradient = np.zeros(forest.n_coordinates)
+    np.add.at(gradient, forest.cell, per_leaf * forest.worth)
+    has_segment = forest.segment >= 0
+    np.add.at(gradient, forest.segment[has_segment], per_group[has_segment])
+    gradient[-2:] += top.sum()
+    return float(per_leaf @ forest.loss + per_group @ forest.base), gradient
