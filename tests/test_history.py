@@ -225,7 +225,9 @@ def test_exposures_that_are_wrong():
     table = pd.DataFrame({"A": 1.0, "B": [0.0, 1.0, 1.0]}, index=months)
     assert read(events(), exposures=table).exposures["B"].to_list() == [0.0, 1.0, 1.0]  # joined later
     cells = pd.Series({("A", "x"): 1.0, ("B", "y"): 4.0})
-    assert "member 'A', segment 'y' has no exposure" in refusal(events(what=["x", "y", "y"]), segment="what", exposures=cells)
+    assert "member 'A', segment 'y' has no exposure" in refusal(
+        events(what=["x", "y", "y"]), segment="what", exposures=cells
+    )
 
 
 def test_a_unit_jump_is_refused_unless_confirmed():

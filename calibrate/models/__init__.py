@@ -1,4 +1,4 @@
-"""Loss models: from a history to joint loss scenarios. The module says the kind, the class the member: `severity.LogNormal`."""
+"""Loss models, from a history to joint scenarios: the module says the kind, the class the member (`severity.Gamma`)."""
 
 from calibrate.models import coverage, dependence, frequency, ratio, severity
 from calibrate.models.coverage import Coverage

@@ -17,7 +17,7 @@ RandomState = int | np.random.SeedSequence | np.random.Generator | None
 
 
 def table(estimator: Any, X: Any, minimum: int = 1) -> Floats:
-    """`X` as (rows, columns) of finite numbers; a vector is one column. Sets `n_features_in_`. DataError says what is wrong."""
+    """`X` as (rows, columns) of finite numbers; a vector is one column. Sets `n_features_in_`."""
     vector = getattr(X, "ndim", 0) == 1 or (isinstance(X, list | tuple) and np.ndim(X) == 1)
     try:
         found = validate_data(
@@ -32,9 +32,8 @@ def nonnegative(values: Floats, what: str) -> Floats:
     """The same values, if none is negative."""
     if (values < 0).any():
         row, column = np.argwhere(values < 0)[0]
-        raise DataError(
-            f"Negative values in data: row {row}, column {column}: {what} is {values[row, column]:g}, expected a number >= 0"
-        )
+        found = f"{what} is {values[row, column]:g}, expected a number >= 0"
+        raise DataError(f"Negative values in data: row {row}, column {column}: {found}")
     return values
 
 

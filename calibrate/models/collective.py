@@ -58,7 +58,7 @@ def fit_segment(
 ) -> Segment:
     """Fit counts (periods, members) and losses (with the member's position in `owner`) of one segment.
 
-    A loss of member i is `s[i] X`: the law of `X` is the segment's, fitted to all members' losses over their scales, and
+    A loss of member i is `s[i] X`: the law of `X` is the segment's, fitted to all members' losses over their scales;
     `log s[i]` is the credibility mean of the member's log-losses less the segment's. A member without losses has the
     segment's scale; one with few of them most of it.
     """
@@ -199,22 +199,25 @@ class CollectiveMargins(Margins):
 
     def check_tails(self) -> tuple[str, ...]:
         """Flags of tails whose mean no sample shows; ModelError for an infinite mean without a cap."""
-        flags = []
         capped = self.exposure_cap is not None or bool(np.isfinite(self.terms.limit).all())
-        for part in self.segments:
-            what = f"segment {part.name!r}: the fitted tail has shape {part.shape:.3f}"
-            if not part.severity.has_mean_ and not capped:
-                raise ModelError(
-                    f"{what}, >= 1: its mean is infinite, and so is any CVaR. Cap the losses: by exposure_cap (with exposures), "
-                    "or by the limit of the coverage"
-                )
-            if not part.severity.has_mean_:
-                flags.append(f"{what}, >= 1: its mean is finite only because losses are capped, and rests on the cap")
-            elif part.thin:
-                flags.append(
-                    f"segment {part.name!r}: {int(part.events.sum())} losses are too few to fit a tail of its own (expected {THICK}); "
-                    "LogNormal throughout, which may understate the tail"
-                )
-            elif part.shape >= NEAR_ONE:
-                flags.append(f"{what}, near 1: sample means are too low, use the expected losses of the summary")
-        return tuple(flags)
+        return tuple(flag for part in self.segments if (flag := _flag(part, capped)))
+
+
+def _flag(part: Segment, capped: bool) -> str:
+    """What must be known about a segment's tail; nothing if nothing."""
+    family = type(part.severity).__name__
+    tail = "" if math.isnan(part.shape) else f" of shape {part.shape:.3f}"
+    what = f"segment {part.name!r}: the fitted {family} tail{tail}"
+    if not part.severity.has_mean_ and not capped:
+        raise ModelError(
+            f"{what} is so heavy (shape >= 1) that its mean is infinite, and so is any CVaR. Cap the losses: by "
+            "exposure_cap (with exposures), or by the limit of the coverage"
+        )
+    if not part.severity.has_mean_:
+        return f"{what} (>= 1) has a finite mean only because losses are capped, and it rests on the cap"
+    if part.thin:
+        count = f"{int(part.events.sum())} losses are too few to fit a tail of its own (expected {THICK})"
+        return f"segment {part.name!r}: {count}; LogNormal throughout, which may understate the tail"
+    if part.shape >= NEAR_ONE:
+        return f"{what} is near 1: sample means are too low, use the expected losses of the summary"
+    return ""

@@ -35,8 +35,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     Event history (collective model): for member i, segment g, `L = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`
     with `N` by `frequency` (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the
     member's scale (by credibility). Panel: `L = e[i] R[i]` with `R` by `ratio`. The `dependence` of the periods' losses
-    over exposure says which members lose together and whose losses are large together; margins are drawn exactly and put in
-    the order of the dependent scores (Iman and Conover 1982), so only what loses something is ever drawn.
+    over exposure says which members lose together, and whose losses are large together; margins are drawn exactly and
+    in the order of the dependent scores (Iman and Conover 1982): only what loses something is ever drawn.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     coverage : terms of each event; default all of it. History losses are before coverage.
     exposure_cap : the most one event can cost, as a multiple of the member's exposure.
 
-    Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`, `margins_`,
-    `members_`, `segments_`, `exposures_` (of the last period, by column), `correlation_` (DataFrame).
-    Raises ModelError naming the segment, e.g. for a tail without a mean and no cap. Source: Klugman, Panjer, Willmot, 9.
+    Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
+    `margins_`, `members_`, `segments_`, `exposures_` (of the last period, by column), `correlation_` (DataFrame).
+    Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
     >>> model = JointLossModel().fit(LossHistory.from_panel(panel, exposures={"A": 100.0, "B": 10.0}))
@@ -85,12 +85,12 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             raise ModelError(f"exposure_cap is {cap}: it needs a finite number > 0 and a history with exposures")
         self.members_, self.segments_, self.currency_ = history.members, history.segments, history.currency
         losses = history.losses.to_numpy()
-        given = history.exposures
+        given, events = history.exposures, history.events
         exposures = np.ones_like(losses) if given is None else given.to_numpy()
         self.columns_ = history.losses.columns
         self.exposures_ = pd.Series(exposures[-1], index=self.columns_, name="exposure")
         self.margins_: Margins = (
-            self._panel(losses, exposures) if history.events is None else self._collective(history, exposures)
+            self._panel(losses, exposures) if events is None else self._collective(history, events, exposures)
         )
         self.flags_ = self.margins_.check_tails() if isinstance(self.margins_, CollectiveMargins) else ()
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
@@ -110,8 +110,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
         return RatioMargins(ratio.fit(losses, exposure=exposures), losses.sum(axis=0) / exposures.sum(axis=0))
 
-    def _collective(self, history: LossHistory, exposures: Floats) -> Margins:
-        events = history.events
+    def _collective(self, history: LossHistory, events: pd.DataFrame, exposures: Floats) -> Margins:
         positive = events[events["loss"] > 0]
         width = len(self.segments_)
         if isinstance(self.severity, Mapping) and (
@@ -121,7 +120,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                 f"severity names {strangers[0]!r}, which is no segment; the segments are {', '.join(self.segments_)}"
             )
         row = history.periods.get_indexer(positive["date"].dt.tz_localize(None).dt.to_period(history.periods.freqstr))
-        owner = pd.Index(self.members_).get_indexer(positive["member"])
+        owner = pd.Index(self.members_).get_indexer(pd.Index(positive["member"]))
         fitted = []
         for g, name in enumerate(self.segments_):
             mine = (positive["segment"] == name).to_numpy()
@@ -141,8 +140,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         periods: int = 1,
         exposures: pd.Series[float] | Mapping[str, float] | None = None,
     ) -> Scenarios:
-        """`n` scenarios of `periods` history periods each, independent of each other, at the exposures of the last period
-        (or at `exposures` by member). The same seed gives the same bytes, whatever the memory or the number of workers.
+        """`n` independent scenarios of `periods` history periods each, at the exposures of the last period.
+
+        `exposures` by member replaces them. The same seed gives the same bytes.
         """
         check_is_fitted(self)
         if n < 1 or periods < 1:

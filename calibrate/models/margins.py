@@ -22,7 +22,7 @@ class Margins(ABC):
 
     @abstractmethod
     def draw(self, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
-        """Losses given that there is one: `counts[j]` independent draws for each column j, one column after the other."""
+        """Losses given that there is one: `counts[j]` independent draws for each column j, column after column."""
 
     @abstractmethod
     def events_per_period(self, exposures: Floats) -> float:

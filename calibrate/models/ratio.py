@@ -29,9 +29,10 @@ __all__ = ["EmpiricalRatio", "GammaRatio", "LogNormalRatio", "Ratio"]
 class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     """Loss over exposure, periods x columns (members). A family says the law of a positive ratio of given log moments.
 
-    `L[t, j] = E[t, j] R[t, j]`, `R = 0` with probability `p[j]`, else `log R` has the mean `a[j]` and deviation `b[j]`.
-    Means by credibility (`Z[j]` by member), variances drawn to the common one, zeros by the common share: ten periods a
-    member do not carry more. Fitted: `log_mean_`, `log_deviation_`, `zero_share_`, `credibility_`, `collective_log_mean_`.
+    `L[t, j] = E[t, j] R[t, j]`; `R = 0` with probability `p[j]`, else `log R` has mean `a[j]` and deviation `b[j]`.
+    Means by credibility (`Z[j]` by member), variances drawn to the common one, zeros to the common share: ten periods
+    a member do not carry more. Fitted: `log_mean_`, `log_deviation_`, `zero_share_`, `credibility_`,
+    `collective_log_mean_`, `residuals_` (standardised log-ratios of all) at `residual_levels_`.
     """
 
     log_mean_: Floats
@@ -63,10 +64,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         exposed = np.where(exposures > 0, weights[:, None], 0.0)
         positive = np.where(losses > 0, exposed, 0.0)
         if positive.max(axis=0).sum() == 0 or positive.sum(axis=0).max() <= 1:
-            raise ModelError(
-                f"{type(self).__name__}: no member has two positive losses (n_samples = {len(losses)}), so the scatter of the "
-                "ratios cannot be told; lengthen the history"
-            )
+            seen = f"no member has two positive losses (n_samples = {len(losses)})"
+            raise ModelError(f"{type(self).__name__}: {seen}, so the scatter cannot be told; lengthen the history")
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.where(positive > 0, np.log(losses) - np.log(exposures), 0.0)
         self._fit_logs(logs, positive)
@@ -129,7 +128,7 @@ class LogNormalRatio(Ratio):
 
     >>> model = LogNormalRatio().fit([[70.0, 9.0], [80.0, 8.0], [60.0, 7.0]], exposure=[100.0, 10.0])
     >>> model.mean([100.0, 10.0]).round(1)
-    array([73.2,  7.6])
+    array([73.4,  7.7])
     """
 
     def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
@@ -146,7 +145,7 @@ class GammaRatio(Ratio):
 
     >>> model = GammaRatio().fit([[70.0, 9.0], [80.0, 8.0], [60.0, 7.0]], exposure=[100.0, 10.0])
     >>> model.mean([100.0, 10.0]).round(1)
-    array([73.2,  7.6])
+    array([73.4,  7.7])
     """
 
     def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
@@ -168,11 +167,11 @@ class EmpiricalRatio(Ratio):
 
     >>> model = EmpiricalRatio().fit([[70.0, 9.0], [80.0, 8.0], [60.0, 7.0]], exposure=[100.0, 10.0])
     >>> model.mean([100.0, 10.0]).round(1)
-    array([73.2,  7.6])
+    array([73.3,  7.7])
     """
 
     def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
-        return np.exp(log_mean + log_deviation * np.interp(q, self.residual_levels_, self.residuals_))
+        return np.asarray(np.exp(log_mean + log_deviation * np.interp(q, self.residual_levels_, self.residuals_)))
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         z, p, b = self.residuals_, self.residual_levels_, np.atleast_1d(log_deviation)
@@ -181,13 +180,13 @@ class EmpiricalRatio(Ratio):
         with np.errstate(divide="ignore", invalid="ignore"):
             between = np.where(step > 1e-9, (high - low) / np.where(step > 1e-9, step, 1.0), (low + high) / 2)
         ends = p[0] * np.exp(b * z[0]) + (1 - p[-1]) * np.exp(b * z[-1])
-        return np.exp(log_mean) * (between @ np.diff(p) + ends)
+        return np.asarray(np.exp(log_mean) * (between @ np.diff(p) + ends))
 
 
 def _gamma_shape(log_deviation: Floats) -> Floats:
     values = np.atleast_1d(np.asarray(log_deviation, dtype=np.float64))
     shapes = np.array([inverse_trigamma(b**2) if b > 1e-9 else np.inf for b in values])
-    return shapes if np.ndim(log_deviation) else shapes[0]
+    return np.asarray(shapes if np.ndim(log_deviation) else shapes[0])
 
 
 def _standard(distance: Floats, deviation: Floats, weights: Floats) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""Every estimator of frequency, dependence and ratio sits scikit-learn's own exam, and keeps the promises of the design."""
+"""Every estimator of frequency, dependence and ratio sits scikit-learn's exam, and keeps the promises of the design."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_what_is_no_number_is_refused(family, bad, words):
 def test_negative_values_are_named(family):
     values = data(family).copy()
     values[3, 2] = -4.0
-    with pytest.raises(DataError, match="row 3, column 2: a (loss|count) is -4, expected a number >= 0"):
+    with pytest.raises(DataError, match=r"row 3, column 2: a (loss|count) is -4, expected a number >= 0"):
         family().fit(values)
 
 
@@ -157,7 +157,7 @@ def test_weights_are_checked(family):
 
 @pytest.mark.parametrize("family", EXPOSED, ids=names)
 def test_zeros_are_refused_in_words(family):
-    with pytest.raises(ModelError, match="no loss was counted in 10 periods|no member has two positive losses"):
+    with pytest.raises(ModelError, match=r"no loss was counted in 10 periods|no member has two positive losses"):
         family().fit(np.zeros((10, 3)))
 
 

@@ -123,7 +123,7 @@ def test_tail_dependence_by_the_formula():
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, np.inf])
 def test_degrees_of_freedom_that_are_none(wrong):
-    with pytest.raises(ModelError, match="degrees_of_freedom is .*, expected a finite number > 0"):
+    with pytest.raises(ModelError, match=r"degrees_of_freedom is .*, expected a finite number > 0"):
         StudentT(degrees_of_freedom=wrong).fit([[1.0, 2.0], [2.0, 1.0]])
 
 

@@ -35,7 +35,7 @@ def make_panel(rng, members=46, periods=10):
 
 
 def make_events(rng, months=72, members=10, rates=(0.03, 0.15), tail=0.4):
-    """Common gamma shocks by segment and month; lognormal bodies with Pareto tails; the last member is small and silent."""
+    """Common gamma shocks by segment and month, Pareto losses; the last member is small and silent."""
     exposure = pd.Series(np.exp(rng.normal(0, 0.8, members)), [f"D{i}" for i in range(members)])
     exposure.iloc[-1] = 1e-4
     rows = []
@@ -200,7 +200,7 @@ def heavy(shape, rng=None):
 def test_a_tail_without_a_mean_is_refused_by_segment_shape_and_remedy():
     with pytest.raises(
         ModelError,
-        match=r"segment 'rug': the fitted tail has shape 1\.\d+, >= 1: .*exposure_cap.*limit of the coverage",
+        match=r"segment 'rug': the fitted Spliced tail of shape 1\.\d+ is so heavy .*exposure_cap.*limit of the coverage",
     ):
         JointLossModel().fit(heavy(1.6))
 

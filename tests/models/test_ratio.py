@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.integrate import quad
 
 from calibrate.errors import ModelError
 from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
@@ -33,11 +32,10 @@ def test_the_mean_is_the_integral_of_the_quantiles(family):
     losses, exposure, *_ = pool(np.random.default_rng(1), members=4)
     losses[0, 0] = 0.0
     model = family().fit(losses, exposure=exposure)
-    for j in range(4):
-        integral = quad(
-            lambda q: model.ppf(q)[j], 0, 1, limit=2000, epsabs=1e-9, points=[0.001, 0.02, 0.5, 0.98, 0.999]
-        )[0]  # noqa: B023
-        assert model.mean()[j] == pytest.approx(integral, rel=2e-4)
+    edges = np.r_[0.0, np.geomspace(1e-9, 0.5, 4000), 1 - np.geomspace(0.5, 1e-9, 4000)[1:], 1.0]
+    middle = (edges[1:] + edges[:-1]) / 2
+    integral = np.diff(edges) @ model.ppf(middle[:, None])
+    np.testing.assert_allclose(model.mean(), integral, rtol=2e-4)
 
 
 def test_gamma_quantiles_are_those_of_scipy():
@@ -115,5 +113,5 @@ def test_the_empirical_ratio_never_exceeds_what_was_seen():
 
 
 def test_one_observation_is_refused_in_words():
-    with pytest.raises(ModelError, match="LogNormalRatio: no member has two positive losses .*lengthen the history"):
+    with pytest.raises(ModelError, match=r"LogNormalRatio: no member has two positive losses .*lengthen the history"):
         LogNormalRatio().fit([[5.0, 7.0]])

@@ -17,9 +17,9 @@ __all__ = ["Dependence"]
 
 
 class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
-    """Copula of the columns of a table (periods x columns), fitted to their ranks: no unit, no margin, no trend matters.
+    """Copula of the columns of a table (periods x columns), fitted to their ranks: no unit and no margin matters.
 
-    Many equal smallest values (periods without loss) are a point mass: all that is known of them is that they lie below it.
+    Equal smallest values (periods without loss) are a point mass: all that is known of them is that they lie there.
     Rows are drawn as scores, increasing in the loss; `sample` gives them as uniforms.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtri
 from scipy.stats import norm
 
@@ -12,17 +13,19 @@ from calibrate.models.arrays import Floats
 
 __all__ = ["Ranks", "shrunk_correlation"]
 
+Flags = npt.NDArray[np.bool_]
+
 TERMS = 40  # of the Hermite series
 LIMIT = 0.98  # of a single correlation
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks of each column: `uniform` levels in (0, 1), `mass` of the ties at the smallest value (0 if there are none)."""
+    """Ranks of each column: `uniform` levels in (0, 1), `mass` of the ties at the smallest value, who is `at_mass`."""
 
     uniform: Floats
     mass: Floats
-    at_mass: Floats
+    at_mass: Flags
 
     @classmethod
     def of(cls, values: Floats, weights: Floats) -> Ranks:
@@ -39,11 +42,11 @@ class Ranks:
 
 
 def shrunk_correlation(ranks: Ranks, weights: Floats, groups: np.ndarray) -> tuple[Floats, float]:
-    """Correlation matrix of the latent normal scores, positive definite, and the mean weight of the shared correlations.
+    """Correlation matrix of the latent normal scores, positive definite, and the mean weight of the shared ones.
 
-    Losses at the point mass have the score `E[Z | Z < c]`. The correlation of such scores is a known increasing function
-    `m(rho) = sum_k rho^k a_ik a_jk` of the latent one (Hermite series). Each pair of groups shares the `rho` that
-    fits all its pairs; a single pair departs from it as far as its own observations carry (`tau^2 / (tau^2 + v)`,
+    Losses at the point mass have the score `E[Z | Z < c]`. The correlation of such scores is a known increasing
+    function `m(rho) = sum_k rho^k a_ik a_jk` of the latent one (Hermite series). Each pair of groups shares the `rho`
+    that fits all its pairs; a single pair departs from it as far as its own observations carry (`tau^2 / (tau^2 + v)`,
     `tau^2` by moments; Daniels and Kass 1999), which for few periods is not far.
     """
     scores, series = _scores(ranks)
@@ -68,7 +71,7 @@ def shrunk_correlation(ranks: Ranks, weights: Floats, groups: np.ndarray) -> tup
 
 
 def _scores(ranks: Ranks) -> tuple[Floats, Floats]:
-    """Scores of the observations and the normalised Hermite coefficients (order 1 to TERMS, columns) of the score function."""
+    """Scores of the observations; Hermite coefficients (orders 1 to TERMS, columns) of the score as a function."""
     mass = np.clip(ranks.mass, 0, 1 - 1e-12)
     with np.errstate(divide="ignore", invalid="ignore"):
         cut = ndtri(mass)

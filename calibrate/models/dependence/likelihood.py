@@ -10,13 +10,13 @@ from calibrate.models.dependence.correlation import Ranks
 
 __all__ = ["copula_log_likelihood", "pairwise_log_likelihood"]
 
-NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(24)
+NODES, NODE_WEIGHTS = (np.asarray(part, dtype=np.float64) for part in np.polynomial.legendre.leggauss(24))
 PAIRS = 1500  # the pairs with most losses say what there is to say
 
 
 def copula_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, v: float) -> float:
     """`sum_t w (log t_R,v(x_t) - sum_j log t_v(x_tj))` with `x = t_v^-1(u)`."""
-    x = stdtrit(v, ranks.uniform)
+    x = np.asarray(stdtrit(v, ranks.uniform), dtype=np.float64)
     d = x.shape[1]
     factor = np.linalg.cholesky(correlation)
     distance = (np.linalg.solve(factor, x.T) ** 2).sum(axis=0)
@@ -36,7 +36,7 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
     i, j = i[most], j[most]
     with np.errstate(all="ignore"):
         cut = np.where(ranks.mass > 0, stdtrit(v, ranks.mass), -1e8)
-    x = stdtrit(v, ranks.uniform)
+    x = np.asarray(stdtrit(v, ranks.uniform), dtype=np.float64)
     rho = correlation[i, j]
     a, b = ranks.at_mass[:, i], ranks.at_mass[:, j]
     value = 0.0
@@ -52,11 +52,12 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
 
 
 def _log(probability: Floats) -> Floats:
-    return np.log(np.maximum(probability, 1e-300))
+    return np.asarray(np.log(np.maximum(probability, 1e-300)))
 
 
 def _log_density(x: Floats, v: float) -> Floats:
-    return gammaln((v + 1) / 2) - gammaln(v / 2) - np.log(v * np.pi) / 2 - (v + 1) / 2 * np.log1p(x**2 / v)
+    constant = gammaln((v + 1) / 2) - gammaln(v / 2) - np.log(v * np.pi) / 2
+    return np.asarray(constant - (v + 1) / 2 * np.log1p(x**2 / v), dtype=np.float64)
 
 
 def _log_pair(x: Floats, y: Floats, rho: Floats, v: float) -> Floats:
@@ -72,5 +73,5 @@ def _given(cut: Floats, x: Floats, rho: Floats, v: float) -> Floats:
 
 def _corner(mass: Floats, cut: Floats, rho: Floats, v: float) -> Floats:
     """`P(X < its cut, Y < cut)`: integral of the conditional probability over the mass, by Gauss and Legendre."""
-    levels = mass * (NODES[:, None] + 1) / 2
-    return np.asarray(mass / 2 * (NODE_WEIGHTS @ _given(cut, stdtrit(v, levels), rho, v)))
+    x = np.asarray(stdtrit(v, mass * (NODES[:, None] + 1) / 2), dtype=np.float64)
+    return np.asarray(mass / 2 * (NODE_WEIGHTS @ _given(cut, x, rho, v)))

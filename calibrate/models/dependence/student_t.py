@@ -26,9 +26,10 @@ GRID = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 class StudentT(Dependence):
     """Student t copula `C(u) = t_R,v(t_v^-1(u_1), ..., t_v^-1(u_d))`: large losses come together.
 
-    `R` as in `Gaussian`; the degrees of freedom `v` by profile likelihood on a grid from 3 to 100, for the whole
-    table, or by pairs where losses have a point mass or there are fewer than 50 periods. Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_`,
-    `profile_` (Series: log-likelihood by degrees of freedom, less its maximum), `tail_dependence_` (matrix).
+    `R` as in `Gaussian`; the degrees of freedom `v` by profile likelihood on a grid from 3 to 100, for the whole table,
+    or by pairs where losses have a point mass or there are fewer than 50 periods. Fitted: `correlation_`,
+    `shrinkage_`, `degrees_of_freedom_`, `profile_` (Series: log-likelihood by degrees of freedom, less its maximum),
+    `tail_dependence_` (matrix).
     Source: Demarta and McNeil 2005; McNeil, Frey, Embrechts, Quantitative Risk Management, 7.3.
 
     Parameters
@@ -36,8 +37,8 @@ class StudentT(Dependence):
     degrees_of_freedom : fixed `v` > 0 instead of an estimate.
 
     >>> x = np.random.default_rng(0).standard_t(4, size=(50, 1)) * [1.0, 2.0] + [[0.0, 1.0]]
-    >>> StudentT(degrees_of_freedom=4.0).fit(x).tail_dependence_.round(2)[0, 1] > 0.9
-    np.True_
+    >>> bool(StudentT(degrees_of_freedom=4.0).fit(x).tail_dependence_[0, 1] > 0.8)
+    True
     """
 
     shrinkage_: float
@@ -59,7 +60,7 @@ class StudentT(Dependence):
         by_pairs = ranks.mass.any() or len(weights) < ENOUGH
         likelihood = pairwise_log_likelihood if by_pairs else copula_log_likelihood
         profile = pd.Series({v: likelihood(ranks, weights, self.correlation_, v) for v in grid}, name="log-likelihood")
-        self.degrees_of_freedom_ = float(profile.idxmax())
+        self.degrees_of_freedom_ = float(grid[int(np.argmax(profile.to_numpy()))])
         self.profile_ = (profile - profile.max()).rename_axis("degrees of freedom")
 
     @property

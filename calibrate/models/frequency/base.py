@@ -51,7 +51,7 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
         """`k` of `variance = mean + mean^2 / k`, given the means."""
 
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
-        """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored. `exposure` in the shape of `X`, 1 if not given.
+        """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored; `exposure` is 1 if not given.
 
         Raises DataError for counts or exposures that are none, ModelError if nothing was ever counted.
         """
@@ -59,10 +59,9 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
         weights = row_weights(sample_weight, len(counts))
         exposures = exposure_table(exposure, counts.shape)
         if not (weights @ counts).any():
-            raise ModelError(
-                f"{type(self).__name__}: no loss was counted in {len(counts)} periods (n_samples = {len(counts)}), so no rate "
-                "can be told; join the segment with another one, or lengthen the history"
-            )
+            seen = f"no loss was counted in {len(counts)} periods (n_samples = {len(counts)})"
+            remedy = "join the segment with another one, or lengthen the history"
+            raise ModelError(f"{type(self).__name__}: {seen}, so no rate can be told; {remedy}")
         unit = exposures.mean()
         self._fit(counts, exposures / unit, weights)
         self.rate_, self.collective_rate_ = self.rate_ / unit, self.collective_rate_ / unit

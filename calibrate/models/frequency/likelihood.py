@@ -16,7 +16,7 @@ LARGEST_SIZE = 1e5  # beyond it the mixed law cannot be told from the Poisson la
 
 
 def size(counts: Floats, means: Floats, weights: Floats) -> float:
-    """Size `k` of the negative binomial of known means by maximum likelihood; infinite if the counts scatter no more than Poisson.
+    """Size `k` of the negative binomial of known means by maximum likelihood; infinite for a Poisson scatter.
 
     Root of `sum w (psi(k + N) - psi(k) + log(k / (k + m)) + (m - N) / (k + m))`.
     """

@@ -10,7 +10,7 @@ __all__ = ["NegativeBinomial"]
 
 
 class NegativeBinomial(Frequency):
-    """Clustered events: Poisson whose mean `m = rate * exposure` is multiplied by a gamma shock of mean 1 in each period.
+    """Clustered events: Poisson with mean `m = rate * exposure` times a gamma shock of mean 1 in each period.
 
     `variance = m + m^2 / size`, by maximum likelihood; `size_` is infinite (Poisson) where the counts scatter no more
     than independent events. Source: Klugman, Panjer, Willmot, Loss Models, 6.3; Cameron and Trivedi 2013 (NB2).
