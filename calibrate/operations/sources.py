@@ -32,7 +32,7 @@ def read_table(path: Path) -> pd.DataFrame | pd.Series[Any]:
     frame = _read(path)
     if frame.shape[1] < 2:
         raise DataError(f"{path} has one column, expected names in the first and numbers in the others")
-    table = frame.set_index(frame.columns[0])
+    table = frame.set_index(frame.columns[0]).apply(_numbers)
     return table.iloc[:, 0] if table.shape[1] == 1 else table
 
 
@@ -55,7 +55,12 @@ def _events(configuration: Configuration, data: Data, path: Path) -> LossHistory
 
 
 def _wide_panel(configuration: Configuration, data: Data, path: Path) -> LossHistory:
-    return LossHistory.from_panel(_wide(path), exposures=_exposures(configuration, data), currency=data.currency)
+    return LossHistory.from_panel(
+        _wide(path),
+        exposures=_exposures(configuration, data),
+        currency=data.currency,
+        confirm_unit_jumps=data.confirm_unit_jumps,
+    )
 
 
 def _long_panel(data: Data, path: Path) -> LossHistory:
@@ -89,7 +94,7 @@ def _wide(path: Path) -> pd.DataFrame:
     frame = _read(path)
     if frame.shape[1] < 2:
         raise DataError(f"{path} has one column, expected periods in the first and a column for each member after it")
-    return frame.set_index(frame.columns[0])
+    return frame.set_index(_numbers(frame[frame.columns[0]])).drop(columns=frame.columns[0])
 
 
 def _pivot(frame: pd.DataFrame, path: Path, date: str, names: Sequence[str], value: str) -> pd.DataFrame:
@@ -100,6 +105,7 @@ def _pivot(frame: pd.DataFrame, path: Path, date: str, names: Sequence[str], val
         raise DataError(
             f"{path}, line {twice[0] + 2}: {cell} occurs twice; expected one row for each {', '.join(keys)}"
         )
+    frame = frame.assign(**{date: _numbers(frame[date])})
     return frame.set_index(keys)[value].unstack(list(names))  # noqa: PD010 (duplicates are refused above)
 
 
@@ -115,9 +121,17 @@ def _with_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
+def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers if all of the column are (years, amounts), else the texts."""
+    try:
+        return pd.to_numeric(column)
+    except (TypeError, ValueError):
+        return column
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])  # "007" and "NA" are names
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
