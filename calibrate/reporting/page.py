@@ -102,13 +102,13 @@ def _summary(calibration: Calibration) -> dict[str, Any]:
         "tail": tails[0] if tails else None,
         "mutualised": tails[1] if len(tails) > 1 and other != name else None,
         "paid": float(calibration.contributions.sum()),
-        "reserves": {str(name): float(amount) for name, amount in calibration.reserves.items()},
+        "reserves": tables.rounded(calibration.reserves.to_frame(), calibration)["amount"].to_dict(),
     }
 
 
 def _payers(calibration: Calibration) -> dict[str, Any]:
     """The table of members and what it has to say in short."""
-    table = tables.contributions(calibration)
+    table = tables.rounded(tables.contributions(calibration), calibration)
     loadings = table["loading"].dropna()
     return {
         "rows": table.reset_index(names="member").to_dict("records"),

@@ -83,9 +83,8 @@ def loss_curve(calibration: Calibration, *, label: Label = drawable) -> Figure:
         if len(kept):
             axes.plot(kept[column] / factor, kept.index, style, color=colour, linewidth=2, label=name)
     for (name, amount), colour, style in zip(marks.items(), (BLUE, GREEN), ("-", "-."), strict=False):
-        axes.axvline(
-            amount / factor, color=colour, linestyle=style, linewidth=2, label=f"{name}: {words.money(amount / factor)}"
-        )
+        text = f"{name}: {words.money(amount)} {label(calibration.currency)}"
+        axes.axvline(amount / factor, color=colour, linestyle=style, linewidth=2, label=text)
     _chance_axis(axes, curve)
     _loss_limits(axes, [*curve["loss"][curve.index <= 0.8], *marks.values()], factor)
     money_axis(axes, unit)

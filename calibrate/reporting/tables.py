@@ -16,7 +16,7 @@ from calibrate.reporting import words
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
-__all__ = ["contributions", "fairness", "headline", "moves", "risk", "terminal", "to_csv"]
+__all__ = ["contributions", "fairness", "headline", "moves", "risk", "rounded", "terminal", "to_csv"]
 
 
 def headline(calibration: Calibration) -> pd.DataFrame:
@@ -112,6 +112,13 @@ def moves(calibration: Calibration, previous: Calibration) -> pd.DataFrame:
     return table.iloc[np.argsort(-table["change"].abs().to_numpy(), kind="stable")].rename_axis("member")
 
 
+def rounded(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
+    """A table to be shown: contributions and reserves below a billionth of the total, a solver's dust, are zero."""
+    least = 1e-9 * calibration.total
+    paid = [name for name in table.columns if name in ("contribution", "amount") or str(name).startswith("in ")]
+    return table.assign(**{str(name): table[name].where(table[name] > least, 0.0) for name in paid})
+
+
 def terminal(calibration: Calibration) -> str:
     """All tables as plain text, amounts in the calibration's currency with thousands separators."""
     paid = contributions(calibration)
@@ -122,8 +129,11 @@ def terminal(calibration: Calibration) -> str:
     rules = fairness(calibration)[["in_words", "holds", "room", "price_in_words"]].rename(columns=_title)
     parts = [
         ("", _text(headline(calibration), {})),
-        ("Who pays what", _text(paid[columns].rename(columns=_title), {_title(k): v for k, v in ratio.items()})),
-        ("Reserves", _text(calibration.reserves.to_frame(), {})),
+        (
+            "Who pays what",
+            _text(rounded(paid[columns], calibration).rename(columns=_title), {_title(k): v for k, v in ratio.items()}),
+        ),
+        ("Reserves", _text(rounded(calibration.reserves.to_frame(), calibration), {})),
         ("Risk", _text(risk(calibration).rename(columns=_title), {"optimism": words.percent})),
         ("Fairness", _text(rules.reset_index(drop=True).set_index("in words"), {})),
     ]

@@ -14,7 +14,8 @@ DASH, NBSP = "–", "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # What a rule says, by its class. {x} is the parameter as written, {x%} the same in percent, {x $} an amount of money.
-_RULES = {
+# Several sentences: the first one whose parameters are all given.
+_RULES: dict[str, str | tuple[str, ...]] = {
     "ActuarialFairness": "Shares follow expected losses, within {band%} either way",
     "ExposureProportional": "Shares follow exposure, within {band%} either way",
     "Solidarity": "Shares blend expected losses with an equal split ({share%} equal), within {band%} either way",
@@ -32,7 +33,11 @@ _RULES = {
     "GiniLimit": "Inequality of loadings (Gini) is at most {limit}",
     "ConcentrationLimit": "Concentration of contributions (Herfindahl) is at most {hhi}",
     "CrossSubsidyCap": "Payments above the loaded expected loss are at most {share%} of all contributions",
-    "Turnover": "No jolts since the previous calibration",
+    "Turnover": (
+        "Since the previous calibration, no contribution moves by more than {member%}, and all together by {total%}",
+        "No contribution moves by more than {member%} since the previous calibration",
+        "Contributions move by no more than {total%} in all since the previous calibration",
+    ),
     "CoverK": "The pool survives the default of its {k} largest members under stress",
 }
 
@@ -90,7 +95,7 @@ def term(name: str) -> str:
     >>> term("CVaR 99.5% of shortfall")
     'average shortfall in the worst 0.5\xa0% of periods (CVaR 99.5\xa0%)'
     """
-    found = re.fullmatch(r"CVaR ([\d.]+) ?% of (\w+)(?: loss)?", name)
+    found = re.fullmatch(r"CVaR (\d+(?:\.\d+)?) ?% of (\w+)(?: loss)?", name)
     if not found:
         return plain(name)
     worst = (100 - Decimal(found[1])).normalize()
@@ -111,9 +116,11 @@ def rule(text: str, currency: str) -> str:
     if limit and term(risk) != plain(risk):
         words = term(risk)
         return f"{words[0].upper()}{words[1:]} stays within {plain(amount)}{NBSP}{unit}"
-    sentence = _RULES.get(text.partition("(")[0].strip())
+    known = _RULES.get(text.partition("(")[0].strip(), ())
     values = _parameters(text)
-    if sentence is None or not set(re.findall(r"{(\w+)", sentence)) <= set(values):
+    sentences = (known,) if isinstance(known, str) else known
+    sentence = next((one for one in sentences if set(re.findall(r"{(\w+)", one)) <= set(values)), None)
+    if sentence is None:
         return plain(text)
     for name, value in values.items():
         sentence = sentence.replace(f"{{{name}%}}", f"{100 * value:g}{NBSP}%")
@@ -145,5 +152,8 @@ def _parameters(text: str) -> dict[str, float]:
     return {
         item.arg: float(item.value.value)
         for item in keywords
-        if item.arg and isinstance(item.value, ast.Constant) and isinstance(item.value.value, int | float)
+        if item.arg
+        and isinstance(item.value, ast.Constant)
+        and isinstance(item.value.value, int | float)
+        and abs(item.value.value) < 1e300
     }

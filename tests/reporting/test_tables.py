@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibrate.errors import DataError
 from calibrate.reporting import tables, words
@@ -153,6 +155,36 @@ def test_every_published_rule_has_words():
     fairness = pytest.importorskip("calibrate.fairness", reason="the fairness rules are not there yet")
     missing = set(fairness.__all__) - {"Rule", "GeneratedRule"} - set(words._RULES)
     assert not missing, f"no words for {sorted(missing)}"
+
+
+@given(st.text(max_size=60))
+def test_any_text_can_be_said(text):
+    for written in (words.plain(text), words.shorten(text), words.term(text), words.term(f"CVaR {text}% of {text}")):
+        assert written
+        assert "\n" not in written
+    assert words.rule(f"ShareCap(cap={text})", text)
+
+
+def test_numbers_that_are_none_do_no_harm():
+    assert words.term("CVaR 9.9.9% of shortfall") == "CVaR 9.9.9% of shortfall"
+    assert words.rule(f"ShareCap(cap=1{'0' * 400})", "USD").startswith("ShareCap(")
+
+
+def test_turnover_says_what_it_limits():
+    for parameters, text in {
+        "member=0.25, total=None": "No contribution moves by more than 25\xa0% since the previous calibration",
+        "member=None, total=0.1": "Contributions move by no more than 10\xa0% in all since the previous calibration",
+    }.items():
+        assert words.rule(f"Turnover({parameters})", "USD") == text
+    assert "more than 25\xa0%, and all together by 10\xa0%" in words.rule("Turnover(member=0.25, total=0.1)", "USD")
+
+
+def test_dust_is_shown_as_zero_and_kept_in_the_numbers(calibration_of):
+    calibration = calibration_of(["A", "B"], reserves=("g", "pool"))
+    calibration = replace(calibration, reserves=pd.Series({"g": 1e-4, "pool": 5e6}))
+    assert list(tables.rounded(calibration.reserves.to_frame(), calibration)["amount"]) == [0.0, 5e6]
+    assert "0.0001" not in tables.terminal(calibration)
+    assert calibration.reserves["g"] == 1e-4
 
 
 def test_shorten_keeps_long_names_apart():
