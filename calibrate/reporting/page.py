@@ -96,8 +96,10 @@ def _summary(calibration: Calibration) -> dict[str, Any]:
     tails = [
         {"term": one, **calibration.risk.loc[one].to_dict()} for one in (name, other) if one in calibration.risk.index
     ]
+    flags = calibration.provenance.get("model_flags", ())
     return {
         "calibration": calibration,
+        "flags": list(flags) if isinstance(flags, list | tuple) else [flags],
         "unit": words.plain(calibration.currency),
         "tail": tails[0] if tails else None,
         "mutualised": tails[1] if len(tails) > 1 and other != name else None,

@@ -197,6 +197,14 @@ def test_what_is_missing_is_said(calibration_of):
     assert "nan" not in text.lower().split()
 
 
+def test_what_the_model_says_against_itself_stands_on_top(calibration_of):
+    calibration = calibration_of(["A", "B"]).with_provenance({"model_flags": ["segment '<b>x</b>': too few losses"]})
+    page = Page(quiet_page(calibration))
+    assert page.text.index("Mind: segment '<b>x</b>': too few losses.") < page.text.index("Who pays what")
+    assert "too few losses" in Page(calibration._repr_html_()).text
+    assert "Mind:" not in Page(quiet_page(calibration_of(["A"]))).text
+
+
 def test_no_risk_no_curve(calibration_of):
     whole = calibration_of(["A"])
     bare = replace(whole, risk=whole.risk.iloc[:0], loss_curve=whole.loss_curve.iloc[:0])
