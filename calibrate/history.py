@@ -14,7 +14,7 @@ import pandas as pd
 from calibrate.errors import DataError
 from calibrate.intake.exposures import exposure_table
 from calibrate.intake.jumps import unit_jumps
-from calibrate.intake.periods import boundary, check_gaps, frequency_of, panel_periods
+from calibrate.intake.periods import check_gaps, frequency_of, last_period, panel_periods
 from calibrate.intake.tables import COLUMNS, cells, clean_events, panel_columns, product, shown, totals, window
 from calibrate.intake.values import listed, numbers
 
@@ -187,7 +187,7 @@ class LossHistory:
 
         Members stay as they are. Raises DataError if no period had ended.
         """
-        day = boundary(date, "D", "date").end_time
+        day = last_period(date, "D", "date").end_time
         kept = self.periods[self.periods.end_time <= day]
         if kept.empty:
             raise DataError(f"no period ended by {date}: the history runs from {self.periods[0]} to {self.periods[-1]}")

@@ -60,6 +60,17 @@ def test_a_period_without_losses_survives_inside_and_at_both_ends():
     assert len(history.losses) == 7
 
 
+def test_a_year_as_a_window_begins_in_january_and_ends_in_december():
+    for start, end in [
+        ("2023", "2024"),
+        (2023, 2024),
+        (pd.Period("2023"), pd.Period("2024")),
+        ("2023-01-31", "2024-12-01"),
+    ]:
+        history = read(events(), start=start, end=end)
+        assert [str(history.periods[0]), str(history.periods[-1])] == ["2023-01", "2024-12"]
+
+
 def test_events_outside_the_window_are_left_out():
     assert read(events(), start="2024-02").losses.to_numpy().sum() == 6.0
     assert len(read(events(), start="2024-02").events) == 2

@@ -11,7 +11,7 @@ import pandas as pd
 from calibrate.errors import DataError
 from calibrate.intake.values import instants, listed
 
-__all__ = ["boundary", "check_gaps", "frequency_of", "panel_periods"]
+__all__ = ["check_gaps", "first_period", "frequency_of", "last_period", "panel_periods"]
 
 FREQUENCIES = {"Y": "Y", "A": "Y", "Q": "Q", "M": "M", "W": "W", "D": "D"}
 
@@ -23,18 +23,28 @@ def frequency_of(period: str) -> str:
     return FREQUENCIES[period]
 
 
-def boundary(value: Any, frequency: str, what: str) -> pd.Period:
+def first_period(value: Any, frequency: str, what: str) -> pd.Period:
+    """The period that holds the beginning of `value`: "2023" begins on the first of January."""
+    span, instant = _span(value, what)
+    return (span.start_time if span is not None else instant).to_period(frequency)
+
+
+def last_period(value: Any, frequency: str, what: str) -> pd.Period:
     """The period that holds the end of `value`: "2023" is all of 2023, "2023-05-31" that day."""
+    span, instant = _span(value, what)
+    return (span.end_time if span is not None else instant).to_period(frequency)
+
+
+def _span(value: Any, what: str) -> tuple[pd.Period | None, pd.Timestamp]:
+    """What a text or a period spans, or an instant in UTC."""
     try:
         if isinstance(value, int | np.integer):
             value = str(int(value))
-        moment = pd.Period(value).end_time if isinstance(value, str) else value
-        if isinstance(moment, pd.Period):
-            moment = moment.end_time
-        stamp = pd.Timestamp(moment)
-        if stamp.tzinfo is not None:
-            stamp = stamp.tz_convert("UTC").tz_localize(None)
-        return stamp.to_period(frequency)
+        span = pd.Period(value) if isinstance(value, str | pd.Period) else None
+        stamp = pd.Timestamp(value) if span is None else span.end_time
+        if pd.isna(stamp):
+            raise ValueError
+        return span, stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
     except (TypeError, ValueError, OverflowError, AttributeError):
         raise DataError(f"{what} is {value!r}, expected a date such as 2024-01-31") from None
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from calibrate.errors import DataError
-from calibrate.intake.periods import boundary
+from calibrate.intake.periods import first_period, last_period
 from calibrate.intake.values import instants, listed, names, numbers
 
 __all__ = ["COLUMNS", "cells", "clean_events", "panel_columns", "product", "shown", "totals", "window"]
@@ -63,8 +63,8 @@ def _check_duplicates(clean: pd.DataFrame, rest: pd.DataFrame, problems: list[st
 def window(events: pd.DataFrame, frequency: str, start: Any, end: Any) -> tuple[pd.DataFrame, pd.PeriodIndex]:
     """The events from `start` to `end`, with their `period`, and all periods between."""
     periods = pd.DatetimeIndex(events["date"]).tz_localize(None).to_period(frequency)
-    first = periods.min() if start is None else boundary(start, frequency, "start")
-    last = periods.max() if end is None else boundary(end, frequency, "end")
+    first = periods.min() if start is None else first_period(start, frequency, "start")
+    last = periods.max() if end is None else last_period(end, frequency, "end")
     inside = np.asarray((periods >= first) & (periods <= last))
     if first > last or not inside.any():
         found = f"the events run from {periods.min()} to {periods.max()}"

@@ -10,7 +10,7 @@ from scipy.special import digamma, polygamma
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["inverse_trigamma", "pooled_means", "pooled_shares", "pooled_variances"]
+__all__ = ["inverse_trigamma", "pooled_means", "pooled_shares", "pooled_variances", "size_exponent"]
 
 
 def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Floats]:
@@ -60,6 +60,22 @@ def pooled_variances(variances: Floats, freedom: Floats) -> tuple[Floats, float]
     total = prior + d
     pooled = np.where(total > 0, (prior * common + d * variances) / np.where(total > 0, total, 1.0), common)
     return np.where(pooled > 0, pooled, common), common
+
+
+def size_exponent(variances: Floats, freedom: Floats, log_size: Floats) -> float:
+    """How variances fall with size: `b` in `s^2 ~ size^b`, between -1 (independent parts) and 0 (all move together).
+
+    Least squares of `log s^2` on `log size`, drawn to 0 by `1 - (error / b)^2` (James and Stein); 0 below 5 columns.
+    """
+    seen = (freedom > 0) & (variances > 0)
+    if seen.sum() < 5 or np.ptp(log_size[seen]) < 1e-9:
+        return 0.0
+    x, y = log_size[seen] - log_size[seen].mean(), np.log(variances[seen])
+    slope = float(x @ (y - y.mean()) / (x @ x))
+    residual = y - y.mean() - slope * x
+    error = float(residual @ residual) / (seen.sum() - 2) / float(x @ x)
+    kept = max(0.0, 1 - error / slope**2) if slope < 0 else 0.0
+    return max(-1.0, slope * kept)
 
 
 def pooled_shares(hits: Floats, trials: Floats) -> Floats:

@@ -21,7 +21,7 @@ from calibrate.models.arrays import (
     row_weights,
     table,
 )
-from calibrate.models.pooling import inverse_trigamma, pooled_means, pooled_shares, pooled_variances
+from calibrate.models.pooling import inverse_trigamma, pooled_means, pooled_shares, pooled_variances, size_exponent
 
 __all__ = ["EmpiricalRatio", "GammaRatio", "LogNormalRatio", "Ratio"]
 
@@ -30,9 +30,10 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     """Loss over exposure, periods x columns (members). A family says the law of a positive ratio of given log moments.
 
     `L[t, j] = E[t, j] R[t, j]`; `R = 0` with probability `p[j]`, else `log R` has mean `a[j]` and deviation `b[j]`.
-    Means by credibility (`Z[j]` by member), variances drawn to the common one, zeros to the common share: ten periods
-    a member do not carry more. Fitted: `log_mean_`, `log_deviation_`, `zero_share_`, `credibility_`,
-    `collective_log_mean_`, `residuals_` (standardised log-ratios of all) at `residual_levels_`.
+    Means by credibility (`Z[j]` by member), variances drawn to the common one (which falls with a member's exposure by
+    `size_exponent_`), zeros to the common share: ten periods a member do not carry more.
+    Fitted: `log_mean_`, `log_deviation_`, `zero_share_`, `credibility_`, `collective_log_mean_`, `size_exponent_`,
+    `residuals_` (standardised log-ratios of all) at `residual_levels_`.
     """
 
     log_mean_: Floats
@@ -40,6 +41,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     zero_share_: Floats
     credibility_: Floats
     collective_log_mean_: float
+    size_exponent_: float
     residuals_: Floats
     residual_levels_: Floats
     n_features_in_: int
@@ -68,11 +70,12 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             raise ModelError(f"{type(self).__name__}: {seen}, so the scatter cannot be told; lengthen the history")
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.where(positive > 0, np.log(losses) - np.log(exposures), 0.0)
-        self._fit_logs(logs, positive)
+        sizes = (exposed * exposures).sum(axis=0) / exposed.sum(axis=0)
+        self._fit_logs(logs, positive, np.log(sizes / sizes.mean()))
         self.zero_share_ = pooled_shares((exposed - positive).sum(axis=0), exposed.sum(axis=0))
         return self
 
-    def _fit_logs(self, logs: Floats, weights: Floats) -> None:
+    def _fit_logs(self, logs: Floats, weights: Floats, log_size: Floats) -> None:
         count = weights.sum(axis=0)
         centre = float((weights * logs).sum() / count.sum())
         means = (weights * (logs - centre)).sum(axis=0) / np.where(count > 0, count, 1.0)
@@ -80,7 +83,9 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         freedom = count - 1
         raw = np.where(freedom > 0, scatter / np.where(freedom > 0, freedom, 1.0), 0.0)
         raw = np.where(raw > 1e-24, raw, 0.0)  # rounding of a constant ratio
-        variances, _ = pooled_variances(raw, freedom)
+        self.size_exponent_ = size_exponent(raw, freedom, log_size)
+        by_size = np.exp(self.size_exponent_ * log_size)
+        variances = by_size * pooled_variances(raw / by_size, freedom)[0]
         of_mean = np.where(count > 0, variances / np.where(count > 0, count, 1.0), np.inf)
         pooled, collective, self.credibility_ = pooled_means(means, of_mean)
         self.log_mean_, self.collective_log_mean_ = pooled + centre, collective + centre

@@ -115,3 +115,22 @@ def test_the_empirical_ratio_never_exceeds_what_was_seen():
 def test_one_observation_is_refused_in_words():
     with pytest.raises(ModelError, match=r"LogNormalRatio: no member has two positive losses .*lengthen the history"):
         LogNormalRatio().fit([[5.0, 7.0]])
+
+
+def test_large_members_are_steadier():
+    """Scatter falls with exposure to the power -1/2 in truth; found again, and nearer to the truth than without."""
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(20):
+        exposure = np.exp(rng.normal(0, 1.3, 46)) * np.ones((10, 1))
+        losses = exposure * np.exp(0.2 * exposure**-0.25 * rng.normal(size=(10, 46)))
+        model = LogNormalRatio().fit(losses, exposure=exposure)
+        found.append(model.size_exponent_)
+        largest = exposure[0].argmax()
+        assert model.log_deviation_[largest] < np.median(model.log_deviation_)
+    assert np.mean(found) == pytest.approx(-0.5, abs=0.08)
+
+
+def test_without_exposures_size_says_nothing():
+    losses, *_ = pool(np.random.default_rng(9))
+    assert LogNormalRatio().fit(losses).size_exponent_ == 0.0
