@@ -8,7 +8,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import beta, betainc
 
-from calibrate.models.severity.base import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily
 
 __all__ = ["Burr"]
 

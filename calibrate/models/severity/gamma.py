@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import gammaincc, gammainccinv, gammaln
 
-from calibrate.models.severity.base import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily
 
 __all__ = ["Gamma"]
 

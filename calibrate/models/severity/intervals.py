@@ -17,7 +17,7 @@ from calibrate.models.severity.likelihood import maximise
 from calibrate.models.severity.observation import Sample
 from calibrate.models.severity.pareto_tail import log_likelihood
 
-__all__ = ["Interval", "TailProfile"]
+__all__ = ["Interval", "ProfileSearch", "TailProfile"]
 
 Floats = npt.NDArray[np.float64]
 FARTHEST = 40.0  # e^40 times the estimate is reported as infinite
@@ -51,7 +51,9 @@ class TailProfile:
         def height(shape: float, theta: Floats) -> float:
             return log_likelihood(self.excesses, shape, math.exp(theta[0])) if shape >= -1 else -math.inf
 
-        profile = _Profile(height, [np.array([value]) for value in np.linspace(-3.0, 3.0, 13)], self.excesses.weight)
+        profile = ProfileSearch(
+            height, [np.array([value]) for value in np.linspace(-3.0, 3.0, 13)], self.excesses.weight
+        )
         best = self.fitted_shape
         limits = profile.limits(best, np.zeros(1), lambda sign, d: max(best + sign * 0.1 * d, -1.0), confidence)
         return Interval(best, limits[0], limits[1], confidence)
@@ -92,7 +94,7 @@ class TailProfile:
         odds = float(logit(self.share)) if self.share < 1 else 0.0
         shapes = [value for value in (-0.8, -0.4, -0.1, 0.1, 0.3, 0.6, 0.9, 0.99, 1.5, 3.0) if value < top]
         candidates = [np.array([math.log(top - value), odds]) for value in shapes]
-        profile = _Profile(height, candidates, self.excesses.weight, free=2 if self.share < 1 else 1)
+        profile = ProfileSearch(height, candidates, self.excesses.weight, free=2 if self.share < 1 else 1)
         start = np.array([math.log(top - best), odds])
         limits = profile.limits(estimate, start, lambda sign, d: estimate * math.exp(sign * 0.1 * d), confidence)
         middle, lower, upper = (threshold + self.scale * value for value in (estimate, *limits))
@@ -113,7 +115,9 @@ def _estimate(scale: Callable[..., float], shape: float, ratio: float) -> float:
     return 1.0 / scale(1.0, shape, ratio)
 
 
-class _Profile:
+class ProfileSearch:
+    """Finds where a profile likelihood falls below what a confidence allows."""
+
     def __init__(
         self, height: Callable[[float, Floats], float], candidates: Iterable[Floats], weight: float, free: int = 1
     ) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from calibrate.models.severity.base import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily
 
 __all__ = ["LogNormal"]
 

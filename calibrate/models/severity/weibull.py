@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import gamma, gammaincc
 
-from calibrate.models.severity.base import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily
 
 __all__ = ["Weibull"]
 

