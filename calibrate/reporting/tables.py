@@ -135,7 +135,7 @@ def terminal(calibration: Calibration) -> str:
         ),
         ("Reserves", _text(rounded(calibration.reserves.to_frame(), calibration), {})),
         ("Risk", _text(risk(calibration).rename(columns=_title), {"optimism": words.percent})),
-        ("Fairness", _text(rules.reset_index(drop=True).set_index("in words"), {})),
+        ("Fairness", _text(rules.reset_index(drop=True).set_index("in words"), {}, width=110)),
     ]
     unit = words.plain(calibration.currency)
     return "\n\n".join(
@@ -171,11 +171,11 @@ def _title(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _text(table: pd.DataFrame, ratios: dict[str, Callable[[float], str]]) -> str:
+def _text(table: pd.DataFrame, ratios: dict[str, Callable[[float], str]], width: int = 60) -> str:
     """A frame as aligned text, every number by its kind; empty for an empty frame."""
     if table.empty:
         return ""
-    shown = pd.DataFrame(index=[words.shorten(_text_cell(name), 60) for name in table.index])
+    shown = pd.DataFrame(index=[words.shorten(_text_cell(name), width) for name in table.index])
     for position, name in enumerate(table.columns):
         write = ratios.get(str(name), words.money)
         cells = table.iloc[:, position]
