@@ -1,0 +1,252 @@
+"""The language of terms, the doors of a problem, and the numbers that it answers with."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from calibrate import Scenarios, fairness
+from calibrate.errors import ProblemError
+from calibrate.program import (
+    Budget,
+    CostOfCapital,
+    CVaR,
+    ExpectedLoss,
+    OwnContribution,
+    PoolProblem,
+    PoolReserve,
+    RiskLimit,
+    SegmentReserve,
+    Waterfall,
+)
+
+RNG = np.random.default_rng(8)
+LOSSES = RNG.lognormal(0, 1, (400, 3)) * (RNG.random((400, 3)) < 0.7)
+NAMES = ["A", "B", "C"]
+TERMS = CostOfCapital(0.05, 0.2) + 0.4 * CVaR(0.9, of="mutualised")
+
+
+def stated(terms=TERMS, rules=(), waterfall=None, **more):
+    return PoolProblem(Scenarios(LOSSES, NAMES), waterfall or Waterfall(), terms, rules, **more)
+
+
+# --- terms ----------------------------------------------------------------------------------------------------------
+
+
+def test_terms_add_and_multiply_and_say_so():
+    total = 2 * (0.5 * CVaR(0.99) + ExpectedLoss("mutualised")) + CostOfCapital(0.02)
+    assert (
+        str(total)
+        == "CVaR 99% of shortfall + 2 * expected loss of mutualised + CostOfCapital(contributions=0.02, reserves=0)"
+    )
+    assert [price for price, _ in total.parts] == [1.0, 2.0, 1.0]
+    assert CVaR(0.9) * 3 == 3 * CVaR(0.9)
+    limit = CVaR(0.995) <= 1e6
+    assert isinstance(limit, RiskLimit)
+    assert str(limit) == "CVaR 99.5% of shortfall <= 1,000,000"
+
+
+def test_a_list_of_terms_is_their_sum():
+    together = stated(CostOfCapital(0.05, 0.2) + 0.4 * CVaR(0.9)).solve(tolerance=1e-8)
+    apart = stated([CostOfCapital(0.05, 0.2), 0.1 * CVaR(0.9), 0.3 * CVaR(0.9)]).solve(tolerance=1e-8)
+    assert apart.objective == pytest.approx(together.objective, rel=1e-7)
+
+
+@pytest.mark.parametrize("price", [-0.1, float("nan"), float("inf"), "2", None])
+def test_a_price_that_is_not_convex_is_refused(price):
+    with pytest.raises(ProblemError, match=r"price of CVaR 90% of shortfall is .*, expected a finite number >= 0"):
+        price * CVaR(0.9)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: CVaR(1.0), r"level is 1\.0, expected a probability with 0 <= level < 1"),
+        (lambda: CVaR(99), "level is 99"),
+        (lambda: CVaR(0.9, of="everything"), 'of is \'everything\', expected "shortfall" or "mutualised"'),
+        (lambda: ExpectedLoss("both"), "of is 'both'"),
+        (lambda: CostOfCapital(float("nan")), "CostOfCapital: contributions is nan, expected a finite rate"),
+        (lambda: CostOfCapital(0.1, "0.2"), "CostOfCapital: reserves is '0.2'"),
+        (lambda: CVaR(0.9) <= -1, "limit of CVaR 90% of shortfall is -1, expected a finite amount of money >= 0"),
+        (lambda: CVaR(0.9) <= float("inf"), "is inf"),
+    ],
+)
+def test_bad_terms_are_refused_in_words(make, words):
+    with pytest.raises(ProblemError, match=words):
+        make()
+
+
+# --- doors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: stated([]), "minimise is empty, expected at least one term"),
+        (
+            lambda: stated([fairness.ShareCap(0.5)]),
+            r"minimise holds ShareCap\(cap=0\.5\).* a rule belongs in subject_to",
+        ),
+        (lambda: stated([0.5]), r"minimise holds 0\.5, expected a term such as"),
+        (lambda: stated(rules=[CVaR(0.9)]), "subject_to holds CVaR.*expected a fairness rule, Budget, or a limit"),
+        (lambda: stated(rules=["ShareCap"]), "subject_to holds 'ShareCap'"),
+        (lambda: stated(exposures={"A": 1, "B": 2}), r"exposures says nothing of member\(s\) 'C'"),
+        (
+            lambda: stated(exposures={"A": 1, "B": -2, "C": 1}),
+            r"exposures: member 'B' has -2\.0, expected a number >= 0",
+        ),
+        (lambda: stated(exposures={"A": 1, "B": math.nan, "C": 1}), "exposures: member 'B' has nan"),
+        (
+            lambda: stated(exposures={"A": 1, "B": 1, "C": 1, "D": 1}),
+            r"names unknown member\(s\) 'D'; the pool has 'A', 'B', 'C'",
+        ),
+        (lambda: stated().solve(tolerance=0), "tolerance is 0, expected a relative gap between 0 and 1, such as 1e-6"),
+        (lambda: stated().solve(out_of_sample=Scenarios(LOSSES, ["A", "B", "X"])), "out_of_sample has other members"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(make, words):
+    with pytest.raises(ProblemError, match=words):
+        make()
+
+
+def test_the_given_objects_are_not_changed():
+    exposures = pd.Series([1.0, 2.0, 3.0], index=["C", "A", "B"])
+    before = exposures.copy()
+    rules = [fairness.ExposureProportional(2.0)]
+    stated(rules=rules, exposures=exposures).solve()
+    pd.testing.assert_series_equal(exposures, before)
+    assert len(rules) == 1
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def answered():
+    fresh = Scenarios(np.random.default_rng(9).lognormal(0, 1, (5000, 3)), NAMES)
+    rules = [fairness.ActuarialFairness(0.1), Budget(1e6), CVaR(0.95, of="mutualised") <= 50.0]
+    return stated(rules=rules, exposures={"A": 3, "B": 2, "C": 1}).solve(out_of_sample=fresh), fresh
+
+
+def left(losses, calibration, kind):
+    """Own contributions, then the pool reserve."""
+    beyond = losses - calibration.contributions.to_numpy()
+    beyond = np.maximum(beyond, 0) if kind == "mutualised" else beyond
+    return np.maximum(beyond.sum(axis=1) - calibration.reserves["pool"], 0)
+
+
+def test_the_risk_table_is_measured_on_the_plan(answered):
+    calibration, fresh = answered
+    assert list(calibration.risk.columns) == ["in_sample", "out_of_sample", "standard_error", "lower", "upper"]
+    for kind in ("mutualised", "shortfall"):
+        for level, name in (
+            (0.95, f"CVaR 95% of {kind}"),
+            (0.9, f"CVaR 90% of {kind}"),
+            (0.0, f"expected loss of {kind}"),
+        ):
+            inside, outside = (np.sort(left(losses, calibration, kind)) for losses in (LOSSES, fresh.losses))
+            row = calibration.risk.loc[name]
+            assert row["in_sample"] == pytest.approx(inside[-round(400 * (1 - level)) :].mean(), rel=1e-9, abs=1e-12)
+            assert row["out_of_sample"] == pytest.approx(
+                outside[-round(5000 * (1 - level)) :].mean(), rel=1e-9, abs=1e-12
+            )
+            assert row["lower"] <= row["out_of_sample"] <= row["upper"]
+
+
+def test_the_interval_is_that_of_repeated_samples():
+    """The standard error against the spread of the estimate over 300 fresh samples."""
+    pool = Scenarios(LOSSES, NAMES)
+    calibration = PoolProblem(pool, Waterfall(), CostOfCapital(0.05, 0.2) + 0.2 * CVaR(0.9, of="mutualised")).solve()
+    rng = np.random.default_rng(1)
+
+    def sample():
+        return rng.lognormal(0, 1, (4000, 3))
+
+    estimates = [np.sort(left(sample(), calibration, "mutualised"))[-400:].mean() for _ in range(300)]
+    problem = PoolProblem(pool, Waterfall(), CostOfCapital(0.05, 0.2) + 0.2 * CVaR(0.9, of="mutualised"))
+    row = problem.solve(out_of_sample=Scenarios(sample(), NAMES)).risk.loc["CVaR 90% of mutualised"]
+    assert row["standard_error"] == pytest.approx(np.std(estimates), rel=0.25)
+    assert row["upper"] - row["lower"] == pytest.approx(2 * 1.96 * row["standard_error"], rel=1e-3)
+
+
+def test_too_few_scenarios_in_the_tail_have_no_interval():
+    small = stated().solve().risk.loc["CVaR 90% of mutualised"]  # 40 scenarios in the tail
+    assert math.isnan(small["standard_error"]) and math.isnan(small["lower"])
+
+
+def test_the_members_table(answered):
+    calibration, _ = answered
+    table = calibration.members
+    assert list(table.index) == NAMES
+    np.testing.assert_allclose(table["expected_loss"], LOSSES.mean(axis=0))
+    np.testing.assert_allclose(table["standalone_risk"], np.sort(LOSSES, axis=0)[-20:].mean(axis=0), rtol=1e-9)
+    assert list(table["exposure"]) == [3, 2, 1]
+    np.testing.assert_allclose(table["weight"], table["contribution"] / table["contribution"].sum())
+    assert calibration.weights.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_the_loss_curve_is_made_of_quantiles(answered):
+    calibration, _ = answered
+    curve = calibration.loss_curve
+    gross = np.sort(LOSSES.sum(axis=1))[::-1]
+    assert curve["loss"].iloc[-1] == gross[0]
+    for probability, value in curve["loss"].items():
+        assert (gross > value).mean() <= probability + 1e-12
+        assert (gross >= value).mean() >= probability - 1e-9
+    assert (curve["mutualised"] >= curve["shortfall"] - 1e-9).all()
+
+
+def test_the_objective_and_its_bound(answered):
+    calibration, _ = answered
+    c, r = calibration.contributions.sum(), calibration.reserves["pool"]
+    tail = np.sort(left(LOSSES, calibration, "mutualised"))[-40:].mean()
+    assert calibration.objective == pytest.approx(0.05 * c + 0.2 * r + 0.4 * tail, rel=1e-9)
+    assert calibration.lower_bound <= calibration.objective
+    assert calibration.gap <= 1e-6
+
+
+def test_the_provenance_says_what_was_done(answered):
+    calibration, fresh = answered
+    origin = calibration.provenance
+    assert origin["scenarios"] == {"count": 400, "sha256": Scenarios(LOSSES, NAMES).digest}
+    assert origin["out_of_sample"]["sha256"] == fresh.digest
+    assert origin["waterfall"] == ["OwnContribution()", "PoolReserve()"]
+    assert any("0.4 * CVaR 90% of mutualised" in text for text in origin["minimise"])
+    assert origin["subject_to"][0] == "ActuarialFairness(band=0.1)"
+    assert origin["attempts"] and origin["versions"]["numpy"] == np.__version__
+
+
+def test_reserves_carry_the_names_of_their_layers():
+    pool = Scenarios(np.abs(RNG.normal(size=(30, 6))), NAMES, ["exploit", "oracle"])
+    layers = (OwnContribution(), SegmentReserve(), PoolReserve())
+    calibration = PoolProblem(pool, Waterfall(layers), CostOfCapital(0.1, 0.05) + CVaR(0.9)).solve()
+    assert list(calibration.reserves.index) == ["exploit", "oracle", "pool"]
+    assert list(calibration.contributions.index.names) == ["member", "segment"]
+    assert (calibration.contributions >= 0).all() and (calibration.reserves >= 0).all()
+
+
+def test_the_same_problem_twice_is_the_same_answer():
+    first, second = stated().solve(), stated().solve()
+    np.testing.assert_array_equal(first.contributions, second.contributions)
+    assert first.objective == second.objective
+
+
+@pytest.mark.parametrize(
+    "losses", [np.zeros((5, 2)), [[0.0, 1e-300]], [[1e-18, 2e-18]], [[1e24, 3e24]], [[5.0, 0.0]] * 3]
+)
+def test_pools_at_the_edge_have_an_answer(losses):
+    calibration = PoolProblem(
+        Scenarios(losses), Waterfall(), CostOfCapital(0.1, 0.2) + CVaR(0.9, of="mutualised")
+    ).solve()
+    top = np.max(losses, axis=0)
+    np.testing.assert_allclose(calibration.contributions, top, rtol=1e-6, atol=1e-6 * top.max() or 1e-12)
+    assert np.isfinite(calibration.risk["in_sample"]).all()
+
+
+def test_a_reference_leaves_newcomers_to_the_euler_allocation_and_ignores_those_who_left():
+    calibration = stated(reference={"A": 5.0, "Gone": 9.0}).solve()
+    euler = stated().solve().members["reference"]
+    reference = calibration.members["reference"]
+    assert reference["A"] == 5.0
+    assert list(reference[["B", "C"]]) == pytest.approx(list(euler[["B", "C"]]))
