@@ -90,7 +90,9 @@ class Scenarios:
         return len(self.losses)
 
     def __repr__(self) -> str:
-        return f"<Scenarios: {len(self):,} x {len(self.members)} members x {len(self.segments)} segments, {self.currency}>"
+        return (
+            f"<Scenarios: {len(self):,} x {len(self.members)} members x {len(self.segments)} segments, {self.currency}>"
+        )
 
     @property
     def cube(self) -> Floats:
@@ -179,7 +181,7 @@ def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
     if wrong.size:
         raise DataError(f"scenario {wrong[0]}: probability is {p[wrong[0]]}, expected a finite number >= 0")
     if abs(p.sum() - 1) > 1e-9:
-        raise DataError(f"probabilities sum to {p.sum()!r}, expected 1; divide them by their sum if they are weights")
+        raise DataError(f"probabilities sum to {p.sum():.12g}, expected 1; divide them by their sum if they are weights")
     return p / p.sum()
 
 

@@ -1,0 +1,152 @@
+"""The waist: what it refuses, that it cannot be changed, and what it says of itself."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from calibrate import Scenarios
+from calibrate.errors import CalibrateError, DataError
+
+TWO_BY_TWO = [[0.0, 3.0], [5.0, 0.0]]
+
+
+def test_columns_run_through_the_segments_of_each_member():
+    pool = Scenarios(np.arange(12).reshape(2, 6), ["A", "B"], ["x", "y", "z"])
+    assert pool.cube.shape == (2, 2, 3)
+    assert pool.cube[1, 0, 2] == 8
+    assert list(pool.columns) == [("A", "x"), ("A", "y"), ("A", "z"), ("B", "x"), ("B", "y"), ("B", "z")]
+    assert pool.columns.names == ["member", "segment"]
+    np.testing.assert_array_equal(pool.member_losses, [[3, 12], [21, 30]])
+    assert pool.expected_losses.to_dict() == {"A": 12.0, "B": 21.0}
+    assert pool.to_frame().loc[1, ("B", "z")] == 11
+
+
+def test_the_plain_case_has_one_segment_and_numbered_members():
+    pool = Scenarios(TWO_BY_TWO)
+    assert pool.members == ("member 1", "member 2")
+    assert pool.segments == ("all",)
+    assert pool.currency == "USD"
+    assert len(pool) == 2
+    np.testing.assert_array_equal(pool.probabilities, [0.5, 0.5])
+    assert list(pool.to_frame().columns) == ["member 1", "member 2"]
+    assert "2 x 2 members x 1 segments, USD" in repr(pool)
+
+
+def test_expected_losses_weigh_by_probability():
+    assert Scenarios(TWO_BY_TWO, ["A", "B"], probabilities=[0.75, 0.25]).expected_losses.to_dict() == {
+        "A": 1.25,
+        "B": 2.25,
+    }
+
+
+def test_frames_and_integers_are_welcome():
+    frame = pd.DataFrame({"A": [1, 2], "B": [0, 4]})
+    pool = Scenarios(frame, members=frame.columns)
+    assert pool.members == ("A", "B")
+    assert pool.losses.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Scenarios([1.0, 2.0]), r"losses must be a 2-d array .* got shape \(2,\)"),
+        (lambda: Scenarios(np.zeros((0, 3))), r"at least one row and column, got shape \(0, 3\)"),
+        (lambda: Scenarios(np.zeros((3, 0))), r"got shape \(3, 0\)"),
+        (lambda: Scenarios([["a", "b"]]), "losses must be numbers in a 2-d array"),
+        (lambda: Scenarios([[1.0], [1.0, 2.0]]), "losses must be numbers in a 2-d array"),
+        (
+            lambda: Scenarios([[1.0, np.nan]], ["A", "B"]),
+            "scenario 0, member 'B', segment 'all': loss is nan, expected a finite number >= 0",
+        ),
+        (lambda: Scenarios([[1.0], [np.inf]], ["A"]), "scenario 1, member 'A', segment 'all': loss is inf"),
+        (lambda: Scenarios([[-2.5]], ["A"], ["x"]), r"scenario 0, member 'A', segment 'x': loss is -2\.5"),
+        (lambda: Scenarios(TWO_BY_TWO, ["A"]), "2 columns = 2 members x 1 segments, but 1 members are named"),
+        (lambda: Scenarios(np.ones((1, 5)), segments=["x", "y"]), "5 columns, which is not a multiple of 2 segments"),
+        (lambda: Scenarios(TWO_BY_TWO, ["A", "A"]), "members must be unique, but 'A' occur more than once"),
+        (lambda: Scenarios(TWO_BY_TWO, [1, "1"]), "members must be unique, but '1'"),
+        (lambda: Scenarios(TWO_BY_TWO, segments=["x", "x"]), "segments must be unique, but 'x'"),
+        (lambda: Scenarios(TWO_BY_TWO, segments=[]), "segments must not be empty"),
+        (lambda: Scenarios(TWO_BY_TWO, probabilities=[1.0]), r"probabilities must have shape \(2,\).* got \(1,\)"),
+        (lambda: Scenarios(TWO_BY_TWO, probabilities=[0.5, 0.6]), r"sum to 1\.1, expected 1; divide them by their sum"),
+        (
+            lambda: Scenarios(TWO_BY_TWO, probabilities=[1.5, -0.5]),
+            r"scenario 1: probability is -0\.5, expected a finite",
+        ),
+        (lambda: Scenarios(TWO_BY_TWO, probabilities=[np.nan, 1.0]), "scenario 0: probability is nan"),
+        (
+            lambda: Scenarios(TWO_BY_TWO, collateral=np.ones((2, 3))),
+            r"collateral must have shape \(2, 2\).* got \(2, 3\)",
+        ),
+        (
+            lambda: Scenarios(TWO_BY_TWO, ["A", "B"], collateral=[[1, 1], [1, 1.5]]),
+            r"scenario 1, member 'B': collateral value is 1\.5, expected a finite number between 0 and 1",
+        ),
+    ],
+)
+def test_what_is_wrong_is_refused_at_the_door_in_words(make, words):
+    with pytest.raises(DataError, match=words) as caught:
+        make()
+    assert isinstance(caught.value, CalibrateError)
+    assert caught.value.exit_code == 2
+
+
+def test_every_wrong_entry_is_listed_at_once_up_to_twenty():
+    losses = np.ones((6, 5))
+    losses[1, 2], losses[4, 0] = np.nan, -1
+    with pytest.raises(DataError, match="2 problems in the data") as caught:
+        Scenarios(losses, list("ABCDE"))
+    assert [text.split(":")[0] for text in caught.value.problems] == [
+        "scenario 1, member 'C', segment 'all'",
+        "scenario 4, member 'A', segment 'all'",
+    ]
+    with pytest.raises(DataError, match="and 10 more"):
+        Scenarios(np.full((6, 5), -1.0))
+
+
+def test_nothing_can_be_changed_afterwards():
+    losses, p, worth = np.array(TWO_BY_TWO), np.array([0.5, 0.5]), np.ones((2, 2))
+    pool = Scenarios(losses, probabilities=p, collateral=worth)
+    digest = pool.digest
+    for given in (losses, p, worth):
+        given[:] = 7.0  # what the caller holds is the caller's
+    assert pool.digest == digest
+    for array in (pool.losses, pool.probabilities, pool.collateral, pool.cube, pool.member_losses):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        pool.losses = losses
+    assert np.array_equal(Scenarios(pool.losses).losses, TWO_BY_TWO)  # read-only arrays are welcome
+
+
+def test_probabilities_that_sum_to_one_up_to_rounding_are_made_to():
+    pool = Scenarios(np.ones((3, 1)), probabilities=[1 / 3 + 3e-10, 1 / 3, 1 / 3])
+    assert pool.probabilities.sum() == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Scenarios([[0.0, 3.0], [5.0, 1e-300]]),
+        Scenarios(TWO_BY_TWO, ["A", "B"]),
+        Scenarios(TWO_BY_TWO, probabilities=[0.25, 0.75]),
+        Scenarios(TWO_BY_TWO, collateral=np.ones((2, 2))),
+        Scenarios(TWO_BY_TWO, currency="EUR"),
+        Scenarios(TWO_BY_TWO, segments=["x"]),
+    ],
+)
+def test_the_digest_tells_pools_apart(other):
+    assert other.digest != Scenarios(TWO_BY_TWO).digest
+
+
+def test_the_digest_is_of_the_content():
+    assert Scenarios(TWO_BY_TWO).digest == Scenarios(np.asfortranarray(TWO_BY_TWO)).digest
+    assert len(Scenarios(TWO_BY_TWO).digest) == 64
+
+
+@pytest.mark.parametrize("name", ["", " ", "=cmd()", "<script>", "日本", "a,b", 'quo"te', "new\nline", "💥"])
+def test_names_may_hold_anything(name):
+    pool = Scenarios(TWO_BY_TWO, [name, "other"])
+    assert pool.members[0] == name
+    assert pool.expected_losses[name] == 2.5
