@@ -66,7 +66,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         waterfall: Waterfall | None = None,
         minimise: Sequence[Term] | None = None,
         subject_to: Sequence[Rule | RiskLimit] | None = None,
-        n_scenarios: int = 2000,
+        n_scenarios: int = 20_000,
         n_out_of_sample: int = 100_000,
         periods: int = 1,
         random_state: int = 0,

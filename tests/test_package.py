@@ -70,7 +70,7 @@ def test_the_starter_configurations_are_understood(name):
     from calibrate.operations.config import load
 
     configuration = load(datasets.folder(name) / f"{name}.toml")
-    assert construction.calibrator(configuration, None).get_params()["n_scenarios"] == 2000
+    assert construction.calibrator(configuration, None).get_params()["n_scenarios"] == 20_000
 
 
 @pytest.mark.slow

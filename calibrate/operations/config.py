@@ -66,7 +66,7 @@ class Program(_Section):
 class Run(_Section):
     """`[run]`: size, seed, and the folder of the runs (default `runs/<name of the configuration>`)."""
 
-    n_scenarios: Annotated[int, Field(ge=1)] = 2000
+    n_scenarios: Annotated[int, Field(ge=1)] = 20_000
     n_out_of_sample: Annotated[int, Field(ge=1)] = 100_000
     periods: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
