@@ -1,7 +1,9 @@
 """Number of losses in a period: scikit-learn estimators `fit(counts, sample_weight=None, exposure=None)`."""
 
 from calibrate.models.frequency.base import Frequency
+from calibrate.models.frequency.hawkes import Hawkes
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.poisson import Poisson
+from calibrate.models.frequency.shared_shock import SharedShock
 
-__all__ = ["Frequency", "NegativeBinomial", "Poisson"]
+__all__ = ["Frequency", "Hawkes", "NegativeBinomial", "Poisson", "SharedShock"]
