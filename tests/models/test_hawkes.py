@@ -92,7 +92,7 @@ def test_a_wrong_model_is_seen_by_time_rescaling():
 def test_faults_are_named():
     with pytest.raises(ModelError, match="Hawkes: 4 events; at least 20"):
         Hawkes().fit([1.0, 2.0, 3.0, 4.0])
-    with pytest.raises(DataError, match=r"event 10: the time 11 lies outside the observation, from 0 to 10"):
+    with pytest.raises(DataError, match=r"event 10: the time 11 lies outside the observed span, 0 to 10"):
         Hawkes().fit(np.arange(1.0, 21.0), end=10.0)
     with pytest.raises(DataError, match="event 3: the time is missing or infinite"):
         Hawkes().fit([*np.arange(3.0), np.nan, *np.arange(20.0)])

@@ -39,7 +39,7 @@ class Hawkes(BaseEstimator):  # type: ignore[misc]
 
     Fitted: `base_rate_` (`mu`), `branching_ratio_` (`a`), `decay_` (`b`), `standard_errors_`, `log_likelihood_`,
     `poisson_log_likelihood_` (of a constant rate), `residuals_`, `goodness_of_fit_` (p-value of Kolmogorov-Smirnov; a
-    little high, because parameters are fitted). Where clustering does not raise the likelihood, `a = 0` and `b` is infinite.
+    little high, because parameters are fitted). Where clustering does not raise the likelihood, `a` is 0.
 
     >>> times = Hawkes.simulate(0.5, 0.6, 2.0, horizon=2000.0, random_state=1)
     >>> model = Hawkes().fit(times, end=2000.0)
@@ -152,7 +152,7 @@ class Hawkes(BaseEstimator):  # type: ignore[misc]
         outside = (times < 0) | (times > horizon)
         if outside.any() or not horizon > 0:
             raise DataError(
-                f"event {int(np.argmax(outside))}: the time {times[np.argmax(outside)]:g} lies outside the observation, from "
+                f"event {int(np.argmax(outside))}: the time {times[np.argmax(outside)]:g} lies outside the observed span, "
                 f"0 to {horizon:g} after its start"
             )
         if (np.diff(spread) == 0).any():
