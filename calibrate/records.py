@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import io
 import json
@@ -10,7 +11,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ SCHEMA = 1
 MAIN = "calibration.json"
 SEAL = "SHA256SUMS"
 TABLES = ("contributions", "reserves", "risk", "fairness", "members", "loss_curve")
+NUMBERED = ("loss_curve",)  # its index holds probabilities; all others hold names
 SERIES = {"contributions": "contribution", "reserves": "amount"}
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet would run these; "'" keeps the escape reversible
 
@@ -54,22 +56,40 @@ def digest(texts: Mapping[str, str]) -> str:
 
 
 def parse(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Fields of a Calibration from the texts of its files."""
-    body = json.loads(texts[MAIN])
-    if body.get("schema") != SCHEMA:
-        raise IntegrityError(f"{MAIN}: schema is {body.get('schema')!r}, this version reads schema {SCHEMA}")
-    values: dict[str, Any] = {name: _from_csv(texts[f"{name}.csv"], body["index_levels"][name]) for name in TABLES}
-    for name, column in SERIES.items():
-        values[name] = values[name][column]
-    values["fairness"]["binding"] = values["fairness"]["binding"].astype(bool)
+    """Fields of a Calibration from the texts of its files. Raises IntegrityError for what does not read as one."""
+    with _reading(MAIN):
+        body = json.loads(texts[MAIN])
+        if body["schema"] != SCHEMA:
+            raise IntegrityError(f"{MAIN}: schema is {body['schema']!r}, this version reads schema {SCHEMA}")
+        values: dict[str, Any] = {
+            "currency": body["currency"],
+            "objective": float(body["objective"]),
+            "lower_bound": float(body["lower_bound"]),
+            "provenance": dict(body["provenance"]),
+        }
+        levels = {name: int(body["index_levels"][name]) for name in TABLES}
+    for name in TABLES:
+        with _reading(f"{name}.csv"):
+            table = _from_csv(texts[f"{name}.csv"], levels[name], name in NUMBERED)
+            values[name] = table[SERIES[name]] if name in SERIES else table
+            if name == "fairness":
+                table["binding"] = table["binding"].astype(bool)
     certificate = texts.get("certificate.json")
-    return values | {
-        "currency": body["currency"],
-        "objective": float(body["objective"]),
-        "lower_bound": float(body["lower_bound"]),
-        "provenance": body["provenance"],
-        "certificate": None if certificate is None else json.loads(certificate),
-    }
+    with _reading("certificate.json"):
+        return values | {"certificate": None if certificate is None else json.loads(certificate)}
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Whatever a parser stumbles over becomes a sentence about the file."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"{name} does not read as part of a calibration ({error!r}); restore it from a backup or calibrate again"
+        ) from None
 
 
 def write(path: Path, texts: Mapping[str, str]) -> Path:
@@ -105,7 +125,8 @@ def read(path: Path) -> dict[str, str]:
     if not seal.is_file():
         raise IntegrityError(f"{path} is not a saved calibration: {SEAL} is missing; pass the folder that `save` wrote")
     try:
-        sealed = dict(reversed(line.split("  ", 1)) for line in seal.read_text(encoding="utf-8").splitlines())
+        lines = [line.split("  ", 1) for line in seal.read_text(encoding="utf-8").splitlines()]
+        sealed = {name: expected for expected, name in lines}
     except (ValueError, UnicodeDecodeError):
         raise IntegrityError(f"{seal} is damaged; restore it from a backup or calibrate again") from None
     missing = sorted({MAIN, *(f"{name}.csv" for name in TABLES)} - set(sealed))
@@ -145,18 +166,21 @@ def _to_csv(table: pd.DataFrame | pd.Series[Any]) -> str:
         label = flat.columns[position]
         if not pd.api.types.is_numeric_dtype(flat[label]):
             flat[label] = [_escape(str(text)) for text in flat[label]]
-    return flat.to_csv(index=False, lineterminator="\n", na_rep="nan")
+    text = flat.to_csv(index=False, lineterminator="\n", na_rep="nan")
+    if "\r" in text:  # a name with a carriage return: left unquoted by default, it would end the line for a reader
+        return flat.to_csv(index=False, lineterminator="\n", na_rep="nan", quoting=csv.QUOTE_NONNUMERIC)
+    return text
 
 
-def _from_csv(text: str, levels: int) -> pd.DataFrame:
-    flat = pd.read_csv(io.StringIO(text), float_precision="round_trip", keep_default_na=False, na_values={})
+def _from_csv(text: str, levels: int, numbered: bool) -> pd.DataFrame:
+    """All is read as text first: a member named 007 stays one."""
+    flat = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)
     names = list(flat.columns[:levels])
     for name in names:
-        if not pd.api.types.is_numeric_dtype(flat[name]):
-            flat[name] = [_unescape(item) for item in flat[name]]
+        flat[name] = flat[name].astype(float) if numbered else [_unescape(item) for item in flat[name]]
     for name in flat.columns[levels:]:
-        if not pd.api.types.is_bool_dtype(flat[name]):
-            flat[name] = flat[name].astype(float)
+        said = flat[name].map({"True": True, "False": False})
+        flat[name] = said.astype(bool) if len(said) and said.notna().all() else flat[name].astype(float)
     return flat.set_index(names)
 
 
