@@ -13,11 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats, RandomState
-from calibrate.models.collective import CollectiveMargins, fit_segment
+from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, StudentT
-from calibrate.models.frequency import Frequency, NegativeBinomial
+from calibrate.models.frequency import Frequency, NegativeBinomial, SharedShock
 from calibrate.models.margins import Margins, RatioMargins
+from calibrate.models.process import OrderedMargins, Process, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
 from calibrate.models.severity import Severity
 from calibrate.scenarios import Scenarios
@@ -26,29 +27,31 @@ __all__ = ["JointLossModel"]
 
 BLOCK = 2**15  # scenarios that are drawn together; fixed, so that the bytes do not depend on memory or workers
 DRAWS = 2e7  # single losses that one block may cost
+CLEARLY = 2.0  # difference of log-likelihoods from which one model is preferred
 SCORES, LOSSES = 1, 2  # stages of the random keys
 
 
 class JointLossModel(BaseEstimator):  # type: ignore[misc]
     """Joint losses of members and segments, one period ahead. Money in the history's currency.
 
-    Event history (collective model): for member i, segment g, `L = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`
-    with `N` by `frequency` (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the
-    member's scale (by credibility). Panel: `L = e[i] R[i]` with `R` by `ratio`. The `dependence` of the periods' losses
-    over exposure says which members lose together, and whose losses are large together; margins are drawn exactly and
-    in the order of the dependent scores (Iman and Conover 1982): only what loses something is ever drawn.
+    Event history (collective model): `L[i,g] = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`, `N` by `frequency`
+    (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the member's scale (credibility).
+    Panel: `L[i] = e[i] R[i]` with `R` by `ratio`. Members lose together by the `dependence` of the periods' losses
+    over exposure (`OrderedMargins`), or by shocks that a segment's members share (`SharedShocks`).
 
     Parameters
     ----------
-    severity : estimator, or mapping segment -> estimator. Default: `Spliced()` from 200 losses, `LogNormal()` below.
-    frequency : default `NegativeBinomial()`.
+    severity : estimator, or mapping segment -> estimator. Default: `Spliced()` from 200 losses; below, the form of all
+        segments' losses at the segment's level.
+    frequency : default `SharedShock()` or `NegativeBinomial()`, whichever is likelier (`flags_` says so); the latter if
+        a dependence is given.
     ratio : for panels; default `LogNormalRatio()`.
-    dependence : default `StudentT()`.
+    dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
     exposure_cap : the most one event can cost, as a multiple of the member's exposure.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
-    `margins_`, `members_`, `segments_`, `exposures_` (of the last period, by column), `correlation_` (DataFrame).
+    `correlation_` (DataFrame), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -89,49 +92,82 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         exposures = np.ones_like(losses) if given is None else given.to_numpy()
         self.columns_ = history.losses.columns
         self.exposures_ = pd.Series(exposures[-1], index=self.columns_, name="exposure")
-        self.margins_: Margins = (
-            self._panel(losses, exposures) if events is None else self._collective(history, events, exposures)
-        )
-        self.flags_ = self.margins_.check_tails() if isinstance(self.margins_, CollectiveMargins) else ()
+        if events is None:
+            self._panel(losses, exposures)
+        else:
+            self._collective(losses, Events.of(history, events, exposures), exposures)
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
+        return self
+
+    def _panel(self, losses: Floats, exposures: Floats) -> None:
+        for name in ("severity", "frequency", "coverage", "exposure_cap"):
+            if getattr(self, name) is not None:
+                raise ModelError(
+                    f"{name} is about single events, and a panel has none; use from_events, or leave it out"
+                )
+        ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
+        observed = losses.sum(axis=0) / exposures.sum(axis=0)
+        self.margins_: Margins = RatioMargins(ratio.fit(losses, exposure=exposures), observed)
+        self._bind(losses, exposures)
+        self.flags_: tuple[str, ...] = ()
+
+    def _collective(self, losses: Floats, events: Events, exposures: Floats) -> None:
+        sizes = events.sizes(self._laws())
+        frequencies, reason = self._frequencies(events)
+        parts = [Segment(f, x, n) for f, x, n in zip(frequencies, sizes, events.counts.sum(axis=0).T, strict=True)]
+        terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
+        collective = Collective(parts, terms, self.exposure_cap)
+        self.flags_ = (*collective.flags(), *reason)
+        self.margins_ = collective
+        if isinstance(frequencies[0], SharedShock):
+            self._bind_shocks(events, collective)
+        else:
+            self._bind(losses, exposures)
+
+    def _laws(self) -> list[Severity | None]:
+        if not isinstance(self.severity, Mapping):
+            return [self.severity] * len(self.segments_)
+        strangers = [name for name in self.severity if name not in self.segments_]
+        if strangers:
+            known = ", ".join(self.segments_)
+            raise ModelError(f"severity names {strangers[0]!r}, which is no segment; the segments are {known}")
+        return [self.severity.get(name) for name in self.segments_]
+
+    def _frequencies(self, events: Events) -> tuple[list[Frequency], tuple[str, ...]]:
+        """As asked for; else by likelihood, if members' counts rise together or each on its own."""
+        if self.frequency is not None or self.dependence is not None:
+            return events.frequencies(NegativeBinomial() if self.frequency is None else self.frequency), ()
+        own, shared = events.frequencies(NegativeBinomial()), events.frequencies(SharedShock())
+        alone, together = (sum(model.log_likelihood_ for model in fitted) for fitted in (own, shared))
+        found = f"log-likelihood {together:,.1f} against {alone:,.1f}"
+        if together - alone > CLEARLY:
+            return shared, (f"events hit members together: SharedShock is likelier than NegativeBinomial ({found})",)
+        return own, ()
+
+    def _bind(self, losses: Floats, exposures: Floats) -> None:
+        """Dependence of the columns' losses over exposure."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.where(exposures > 0, losses / exposures, 0.0)
         groups = np.tile(np.arange(len(self.segments_)), len(self.members_))
+        dependence = (StudentT() if self.dependence is None else clone(self.dependence)).fit(ratios, groups=groups)
+        self.process_: Process = OrderedMargins(self.margins_, dependence)
+        self._remember(dependence, self.columns_)
+
+    def _bind_shocks(self, events: Events, collective: Collective) -> None:
+        """Dependence of the segments' shocks: of events over their expected number, less what chance takes away."""
+        expected = np.column_stack(
+            [events.exposures[:, :, g] @ part.frequency.rate_ for g, part in enumerate(collective.segments)]
+        )
+        sizes = np.array([part.frequency.size_ for part in collective.segments])
+        chance = sizes * np.mean(1 / expected, axis=0)  # Poisson variance over the variance of the shock
         dependence = StudentT() if self.dependence is None else clone(self.dependence)
-        self.dependence_ = dependence.fit(ratios, groups=groups)
-        self.correlation_ = pd.DataFrame(dependence.correlation_, index=self.columns_, columns=self.columns_)
-        return self
+        dependence.fit(events.counts.sum(axis=1) / expected, reliability=1 / (1 + chance))
+        self.process_ = SharedShocks(collective, dependence)
+        self._remember(dependence, pd.Index(self.segments_, name="segment"))
 
-    def _panel(self, losses: Floats, exposures: Floats) -> Margins:
-        for name in ("coverage", "exposure_cap"):
-            if getattr(self, name) is not None:
-                words = "coverage terms apply" if name == "coverage" else "exposure_cap applies"
-                raise ModelError(f"{words} to each event, and a panel has none; use from_events, or leave {name} out")
-        ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
-        return RatioMargins(ratio.fit(losses, exposure=exposures), losses.sum(axis=0) / exposures.sum(axis=0))
-
-    def _collective(self, history: LossHistory, events: pd.DataFrame, exposures: Floats) -> Margins:
-        positive = events[events["loss"] > 0]
-        width = len(self.segments_)
-        if isinstance(self.severity, Mapping) and (
-            strangers := [name for name in self.severity if name not in self.segments_]
-        ):
-            raise ModelError(
-                f"severity names {strangers[0]!r}, which is no segment; the segments are {', '.join(self.segments_)}"
-            )
-        row = history.periods.get_indexer(positive["date"].dt.tz_localize(None).dt.to_period(history.periods.freqstr))
-        owner = pd.Index(self.members_).get_indexer(pd.Index(positive["member"]))
-        fitted = []
-        for g, name in enumerate(self.segments_):
-            mine = (positive["segment"] == name).to_numpy()
-            counts = np.zeros((len(history.periods), len(self.members_)))
-            np.add.at(counts, (row[mine], owner[mine]), 1.0)
-            law = self.severity.get(name) if isinstance(self.severity, Mapping) else self.severity
-            frequency = NegativeBinomial() if self.frequency is None else self.frequency
-            losses = positive["loss"].to_numpy()[mine]
-            fitted.append(fit_segment(name, counts, exposures[:, g::width], losses, owner[mine], frequency, law))
-        coverage = Coverage() if self.coverage is None else self.coverage
-        return CollectiveMargins(fitted, coverage.terms(self.members_), self.exposure_cap)
+    def _remember(self, dependence: Dependence, labels: pd.Index[Any]) -> None:
+        self.dependence_ = dependence
+        self.correlation_ = pd.DataFrame(dependence.correlation_, index=labels, columns=labels)
 
     def sample(
         self,
@@ -158,21 +194,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                     np.random.SeedSequence(entropy, spawn_key=(*prefix, stage, block, period))
                     for stage in (SCORES, LOSSES)
                 ]
-                self._add_period(rows, level, keys)
+                self.process_.add_period(rows, level, keys)
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
-
-    def _add_period(self, rows: Floats, exposures: Floats, keys: list[np.random.SeedSequence]) -> None:
-        """Add one period's losses to `rows`: who loses and in which order by the scores, how much by the margins."""
-        scores = np.ascontiguousarray(self.dependence_.scores(len(rows), keys[0]).T)
-        none = self.margins_.zero_probability(exposures)
-        inside = self.dependence_.score_ppf(np.clip(none, 1e-300, 1 - 1e-16))
-        thresholds = np.where(none <= 0, -np.inf, np.where(none >= 1, np.inf, inside))
-        losing = [np.flatnonzero(column > threshold) for column, threshold in zip(scores, thresholds, strict=True)]
-        counts = np.array([rows_of.size for rows_of in losing])
-        drawn = self.margins_.draw(counts, exposures, np.random.default_rng(keys[1]))
-        for j, piece in enumerate(np.split(drawn, np.cumsum(counts)[:-1])):
-            order = losing[j][np.argsort(scores[j, losing[j]], kind="stable")]
-            rows[order, j] += np.sort(piece)
 
     def _exposures(self, exposures: Any) -> Floats:
         if exposures is None:

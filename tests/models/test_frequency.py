@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from calibrate.errors import ModelError
-from calibrate.models.frequency import NegativeBinomial, Poisson
+from calibrate.models.frequency import NegativeBinomial, Poisson, SharedShock
 
 
 def clustered(rng, size, mean, shape):
@@ -115,3 +115,25 @@ def test_no_events_are_refused_in_words():
         ModelError, match=r"Poisson: no loss was counted in 12 periods .*, so no rate can be told; join"
     ):
         Poisson().fit(np.zeros(12))
+
+
+def test_shared_shocks_are_the_negative_binomial_of_the_sum():
+    rng = np.random.default_rng(12)
+    exposure = np.exp(rng.normal(0, 1, 20))
+    counts = rng.poisson(0.5 * exposure * rng.gamma(0.7, 1 / 0.7, (400, 1))).astype(float)
+    model = SharedShock().fit(counts, exposure=exposure)
+    alone = NegativeBinomial().fit(counts.sum(axis=1))
+    assert model.size_ == pytest.approx(alone.size_, rel=0.02)
+    assert model.size_ == pytest.approx(0.7, rel=0.25)
+    total = model.mean(exposure).sum()
+    law = stats.nbinom(model.size_, model.size_ / (model.size_ + total))
+    share = model.mean(exposure) / total
+    brute = law.logpmf(counts.sum(axis=1)).sum() + stats.multinomial.logpmf(counts, counts.sum(axis=1), share).sum()
+    assert model.log_likelihood_ == pytest.approx(brute, rel=1e-9)
+    assert model.log_likelihood_ > NegativeBinomial().fit(counts, exposure=exposure).log_likelihood_
+
+
+def test_own_shocks_are_likelier_where_they_are_own():
+    rng = np.random.default_rng(13)
+    counts = clustered(rng, 0.7, 0.6, (400, 20))
+    assert NegativeBinomial().fit(counts).log_likelihood_ > SharedShock().fit(counts).log_likelihood_

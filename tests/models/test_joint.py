@@ -22,6 +22,7 @@ from calibrate.models import (
     joint,
     severity,
 )
+from calibrate.models.process import OrderedMargins, SharedShocks
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 
@@ -106,12 +107,12 @@ def test_events_give_the_compound_law():
     column = EVENTS.members.index("D3") * 2 + 1
     row = model.summary_.iloc[column]
     drawn = pool.losses[:, column]
-    law = model.margins_.segments[1]
+    law = model.margins_.segments[1].sizes.law
     assert (drawn == 0).mean() == pytest.approx(row["zero_probability"], abs=4 * np.sqrt(0.25 / 60_000))
     rng = np.random.default_rng(5)
     k = row["frequency_size"]
     counts = rng.poisson(row["frequency"] * (rng.gamma(k, 1 / k, 60_000) if np.isfinite(k) else 1.0))
-    x = np.exp(rng.normal(np.log(law.severity.scale_), law.severity.shape_, counts.sum())) * row["severity_scale"]
+    x = np.exp(rng.normal(np.log(law.scale_), law.shape_, counts.sum())) * row["severity_scale"]
     brute = np.bincount(np.repeat(np.arange(60_000), counts), x, 60_000)
     assert stats.ks_2samp(drawn[drawn > 0], brute[brute > 0]).pvalue > 1e-3
     assert np.abs(drawn.mean() - row["expected_loss"]) < 5 * drawn.std() / np.sqrt(60_000)
@@ -222,7 +223,16 @@ def test_a_tail_near_one_is_flagged():
 
 
 def test_a_thin_segment_is_flagged():
-    assert any("too few to fit a tail of its own" in flag for flag in JointLossModel().fit(EVENTS).flags_)
+    thin = make_events(np.random.default_rng(2), rates=(0.03, 0.3))
+    model = JointLossModel().fit(thin)
+    few, many = (model.summary_.xs(name, level="segment") for name in ("S0", "S1"))
+    assert few["events"].sum() < 200 < many["events"].sum()
+    assert any("segment 'S0'" in flag and "its form is that of all segments" in flag for flag in model.flags_)
+    assert np.isfinite(few["tail_shape"]).all()
+    own = thin.events.query("segment == 'S0'")["loss"]
+    assert few["mean_payment"].iloc[-1] == pytest.approx(own.mean(), rel=0.5)
+    hopeless = thin.until("2019-12")
+    assert any("LogNormal, which may understate it" in flag for flag in JointLossModel().fit(hopeless).flags_)
 
 
 def test_severity_by_segment():
@@ -301,9 +311,9 @@ def test_one_member_one_segment():
 def test_refusals():
     with pytest.raises(DataError, match="fit needs a LossHistory, got ndarray"):
         JointLossModel().fit(np.ones((3, 3)))
-    with pytest.raises(ModelError, match="coverage terms apply to each event, and a panel has none"):
+    with pytest.raises(ModelError, match="coverage is about single events, and a panel has none"):
         JointLossModel(coverage=Coverage(limit=1.0)).fit(PANEL)
-    with pytest.raises(ModelError, match="exposure_cap applies to each event, and a panel has none"):
+    with pytest.raises(ModelError, match="exposure_cap is about single events, and a panel has none"):
         JointLossModel(exposure_cap=1.0).fit(PANEL)
     frame = pd.DataFrame({"date": ["2024-01-01", "2024-02-01"], "member": ["A", "B"], "loss": [1.0, 2.0]})
     bare = LossHistory.from_events(frame, date="date", member="member", loss="loss")
@@ -355,3 +365,60 @@ def test_commercial_auto():
     own = (losses / premium).std(ddof=1)
     sampled = pd.Series((pool.losses / premium.iloc[-1].to_numpy()).std(axis=0), own.index)
     assert 0.7 < (sampled / own).median() < 1.4
+
+
+def shocked(rng, months=240, members=12, size=0.7, rho=0.8):
+    """Two segments whose gamma shocks hang together by a Gaussian copula; unit losses, so that losses are counts."""
+    exposure = pd.Series(np.exp(rng.normal(0, 0.6, members)), [f"D{i}" for i in range(members)])
+    z = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], months)
+    shock = stats.gamma(size, scale=1 / size).ppf(stats.norm.cdf(z))
+    rows = []
+    for g in range(2):
+        counts = rng.poisson((0.6, 0.3)[g] * exposure.to_numpy() * shock[:, [g]])
+        t, i = np.nonzero(counts)
+        repeat = counts[t, i]
+        when = pd.PeriodIndex(np.repeat(pd.period_range("2000-01", periods=months, freq="M")[t], repeat)).to_timestamp()
+        rows.append(pd.DataFrame({"date": when, "member": exposure.index[np.repeat(i, repeat)], "segment": f"S{g}"}))
+    frame = pd.concat(rows, ignore_index=True).assign(loss=1.0, id=lambda table: range(len(table)))
+    window = {"start": "2000-01", "end": str(pd.Period("2000-01", "M") + months - 1)}
+    names = {"date": "date", "member": "member", "segment": "segment", "loss": "loss"}
+    return LossHistory.from_events(frame, **names, exposures=exposure, **window), exposure
+
+
+def test_shared_shocks_are_found_and_drawn():
+    """Number of events of a whole segment, by month: mean, scatter, zeros and tail against the known truth."""
+    history, exposure = shocked(np.random.default_rng(14))
+    model = JointLossModel(severity=severity.Empirical()).fit(history)
+    assert isinstance(model.process_, SharedShocks)
+    assert any("events hit members together: SharedShock is likelier" in flag for flag in model.flags_)
+    assert model.correlation_.loc["S0", "S1"] == pytest.approx(0.8, abs=0.2)
+    drawn = model.sample(40_000, 1).cube.sum(axis=1)
+    for g, rate in enumerate((0.6, 0.3)):
+        mean = rate * exposure.sum()
+        truth = stats.nbinom(0.7, 0.7 / (0.7 + mean))
+        assert drawn[:, g].mean() == pytest.approx(truth.mean(), rel=0.2)
+        assert drawn[:, g].std() == pytest.approx(truth.std(), rel=0.3)
+        assert (drawn[:, g] == 0).mean() == pytest.approx(truth.pmf(0), abs=0.06)
+        assert np.quantile(drawn[:, g], 0.99) == pytest.approx(truth.ppf(0.99), rel=0.3)
+    error = 5 * np.sqrt(model.sample(40_000, 2).losses.var(axis=0) / 40_000)
+    assert np.all(np.abs(model.sample(40_000, 2).losses.mean(axis=0) - model.summary_["expected_loss"]) < error)
+
+
+def test_margins_do_not_depend_on_the_process():
+    """One column of the shared shocks has the law that the collective model says: zeros, mean, distribution."""
+    history, _ = shocked(np.random.default_rng(15), months=120)
+    shared = JointLossModel(severity=severity.Empirical(), frequency=frequency.SharedShock()).fit(history)
+    ordered = JointLossModel(severity=severity.Empirical(), dependence=dependence.Gaussian()).fit(history)
+    assert isinstance(ordered.process_, OrderedMargins)
+    ordered.margins_.segments[:] = shared.margins_.segments
+    one, two = shared.sample(40_000, 1).losses, ordered.sample(40_000, 1).losses
+    np.testing.assert_allclose((one == 0).mean(axis=0), shared.summary_["zero_probability"], atol=0.012)
+    np.testing.assert_allclose((two == 0).mean(axis=0), shared.summary_["zero_probability"], atol=0.012)
+    for column in (0, 5, 11):
+        first, second = (np.bincount(table[:, column].astype(int), minlength=60)[:60] / 40_000 for table in (one, two))
+        np.testing.assert_allclose(first, second, atol=0.012)
+
+
+def test_the_chosen_process_is_reported_and_can_be_chosen():
+    assert JointLossModel(frequency=frequency.SharedShock()).fit(EVENTS).process_.__class__ is SharedShocks
+    assert JointLossModel(dependence=dependence.StudentT()).fit(EVENTS).process_.__class__ is OrderedMargins

@@ -41,18 +41,22 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
     def score_ppf(self, q: Any) -> Any:
         """Score that is not exceeded with probability `q`."""
 
-    def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, groups: Any = None) -> Self:
-        """Fit to losses `X` (periods, columns); `y` is ignored. `groups` names the group (segment) of each column.
+    def fit(
+        self, X: Any, y: object = None, sample_weight: Any = None, *, groups: Any = None, reliability: Any = None
+    ) -> Self:
+        """Fit to losses `X` (periods, columns), at least 2 periods; `y` is ignored.
 
-        At least 2 periods. DataError says what is wrong.
+        `groups` names the group (segment) of each column; `reliability`, in (0, 1], is the share of each column's
+        variance that is not chance and can depend on others (1 if not given). DataError says what is wrong.
         """
         values = table(self, X, minimum=2)
         weights = row_weights(sample_weight, len(values))
         labels = np.zeros(values.shape[1], dtype=int) if groups is None else np.unique(groups, return_inverse=True)[1]
         if labels.size != values.shape[1]:
             raise DataError(f"groups names {labels.size} columns, but the losses have {values.shape[1]}")
+        share = np.ones(labels.size) if reliability is None else np.clip(np.asarray(reliability, dtype=float), 1e-6, 1)
         kept = weights > 0
-        self._fit(Ranks.of(values[kept], weights[kept]), weights[kept], labels)
+        self._fit(Ranks.of(values[kept], weights[kept], share), weights[kept], labels)
         return self
 
     def sample(self, n: int = 1, random_state: RandomState = None) -> Floats:

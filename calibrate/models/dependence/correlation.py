@@ -21,14 +21,18 @@ LIMIT = 0.98  # of a single correlation
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks of each column: `uniform` levels in (0, 1), `mass` of the ties at the smallest value, who is `at_mass`."""
+    """Ranks of each column: `uniform` levels in (0, 1), `mass` of the ties at the smallest value, who is `at_mass`.
+
+    `reliability` is the share of a column's variance that is not chance.
+    """
 
     uniform: Floats
     mass: Floats
     at_mass: Flags
+    reliability: Floats
 
     @classmethod
-    def of(cls, values: Floats, weights: Floats) -> Ranks:
+    def of(cls, values: Floats, weights: Floats, reliability: Floats) -> Ranks:
         """Levels `(rank - 1/2) / n`, mean ranks for ties; weighted by repeating rows in thought."""
         total, uniform = weights.sum(), np.empty_like(values)
         for j in range(values.shape[1]):
@@ -38,7 +42,7 @@ class Ranks:
         at_mass = values == values.min(axis=0)
         tied = at_mass.sum(axis=0) > 1
         at_mass &= tied
-        return cls(np.clip(uniform, 1e-12, 1 - 1e-12), (weights @ at_mass) / total, at_mass)
+        return cls(np.clip(uniform, 1e-12, 1 - 1e-12), (weights @ at_mass) / total, at_mass, reliability)
 
 
 def shrunk_correlation(ranks: Ranks, weights: Floats, groups: np.ndarray) -> tuple[Floats, float]:
@@ -56,7 +60,7 @@ def shrunk_correlation(ranks: Ranks, weights: Floats, groups: np.ndarray) -> tup
     centred = scores - np.average(scores, axis=0, weights=weights)
     spread = np.sqrt(np.average(centred**2, axis=0, weights=weights))
     standard = np.where(informative & (spread > 0), centred / np.where(spread > 0, spread, 1.0), 0.0)
-    series = np.where(spread > 0, series, 0.0)
+    series = np.where(spread > 0, series, 0.0) * np.sqrt(ranks.reliability)
     seen = (standard * weights[:, None]).T @ standard / weights.sum()
     count = max(float(weights.sum()) - 1, 1.0)
     result, kept = np.eye(seen.shape[0]), 0.0

@@ -59,7 +59,9 @@ class StudentT(Dependence):
         grid = GRID if fixed is None else (float(fixed),)
         by_pairs = ranks.mass.any() or len(weights) < ENOUGH
         likelihood = pairwise_log_likelihood if by_pairs else copula_log_likelihood
-        profile = pd.Series({v: likelihood(ranks, weights, self.correlation_, v) for v in grid}, name="log-likelihood")
+        seen = self.correlation_ * np.sqrt(np.outer(ranks.reliability, ranks.reliability))
+        np.fill_diagonal(seen, 1.0)
+        profile = pd.Series({v: likelihood(ranks, weights, seen, v) for v in grid}, name="log-likelihood")
         self.degrees_of_freedom_ = float(grid[int(np.argmax(profile.to_numpy()))])
         self.profile_ = (profile - profile.max()).rename_axis("degrees of freedom")
 

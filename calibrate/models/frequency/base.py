@@ -47,8 +47,12 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
     n_features_in_: int
 
     @abstractmethod
+    def _together(self, table: Floats) -> Floats:
+        """The table (periods, columns) summed over the columns that one shock hits together, two-dimensional."""
+
+    @abstractmethod
     def _size(self, counts: Floats, means: Floats, weights: Floats) -> float:
-        """`k` of `variance = mean + mean^2 / k`, given the means."""
+        """`k` of `variance = mean + mean^2 / k` of counts hit together, given their means."""
 
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
         """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored; `exposure` is 1 if not given.
@@ -68,21 +72,24 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     def _fit(self, counts: Floats, exposures: Floats, weights: Floats) -> None:
-        cell_weights = np.repeat(weights, counts.shape[1])
-        k = math.inf
+        hit, k = self._together(counts), math.inf
+        repeated = np.repeat(weights, hit.shape[1])
         for _ in range(100):
-            own, effective = column_rates(counts, exposures, weights, k)
+            own, effective = column_rates(counts, exposures, weights, k, self._together)
             collective, a = heterogeneity(own * effective, effective)
             credibility = effective / (effective + a / collective) if math.isfinite(a) else np.zeros_like(effective)
             rate = credibility * own + (1 - credibility) * collective
             means = exposures * rate
-            new = self._size(counts.ravel(), means.ravel(), cell_weights)
+            new = self._size(hit.ravel(), self._together(means).ravel(), repeated)
             done = new == k or abs(new - k) <= 1e-12 * min(new, k)
             k = new
             if done:
                 break
         self.rate_, self.collective_rate_, self.credibility_, self.size_ = rate, collective, credibility, k
-        self.log_likelihood_ = float(cell_weights @ log_probability(counts.ravel(), means.ravel(), k))
+        expected = self._together(means)
+        shocks = log_probability(hit, expected, k) - log_probability(hit, expected, math.inf)
+        independent = log_probability(counts, means, math.inf)
+        self.log_likelihood_ = float(weights @ (independent.sum(axis=1) + shocks.sum(axis=1)))
 
     def mean(self, exposure: Any = 1.0) -> Floats:
         """Expected count of each column at `exposure` (one number or one for each column)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq
@@ -35,12 +36,17 @@ def size(counts: Floats, means: Floats, weights: Floats) -> float:
     return math.exp(brentq(score, low, high, xtol=1e-13, rtol=1e-14)) if score(low) > 0 else math.exp(low)
 
 
-def column_rates(counts: Floats, exposures: Floats, weights: Floats, k: float) -> tuple[Floats, Floats]:
-    """Rate of each column by maximum likelihood and its effective exposure `sum w E / (1 + E rate / k)`."""
+def column_rates(
+    counts: Floats, exposures: Floats, weights: Floats, k: float, together: Callable[[Floats], Floats]
+) -> tuple[Floats, Floats]:
+    """Rate of each column by maximum likelihood and its effective exposure `sum w E / (1 + m / k)`.
+
+    `m` is the mean of the counts that one shock of variance `1 / k` hits `together`.
+    """
     w = weights[:, None] * np.ones_like(exposures)
     rates = (w * counts).sum(axis=0) / (w * exposures).sum(axis=0)
     for _ in range(500):  # Fisher scoring with the identity link: stays positive
-        w = weights[:, None] / (1 + exposures * rates / k)
+        w = np.broadcast_to(weights[:, None] / (1 + together(exposures * rates) / k), exposures.shape)
         new = (w * counts).sum(axis=0) / (w * exposures).sum(axis=0)
         done = bool(np.all(np.abs(new - rates) <= 1e-14 * rates))
         rates = new

@@ -1,0 +1,124 @@
+"""How large losses are: one law a segment, a scale for each member, the form borrowed where losses are few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from calibrate.errors import ModelError
+from calibrate.models.arrays import Floats
+from calibrate.models.pooling import pooled_means, pooled_variances
+from calibrate.models.severity import LogNormal, Severity, Spliced
+
+__all__ = ["THICK", "Sizes", "fit_sizes"]
+
+THICK = 200  # losses from which a tail is fitted
+NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
+Places = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A loss of member i in the segment is `scale[i] X`, `X` by `law`; `level` is the segment's part of the scale."""
+
+    name: str
+    law: Severity
+    level: float
+    relative: Floats
+    credibility: Floats
+    count: int
+    origin: str
+
+    @property
+    def scale(self) -> Floats:
+        """Scale of each member on the law."""
+        return self.level * self.relative
+
+    @property
+    def shape(self) -> float:
+        """Shape of the tail; NaN for a family without a generalized Pareto tail."""
+        with_tail = hasattr(self.law, "tail_") or hasattr(self.law, "threshold_")
+        return float(getattr(self.law, "shape_", math.nan)) if with_tail else math.nan
+
+    def flags(self, capped: bool) -> list[str]:
+        """What must be known about the tail. ModelError for an infinite mean without a cap."""
+        tail = "" if math.isnan(self.shape) else f" of shape {self.shape:.3f}"
+        what = f"segment {self.name!r}: the fitted {type(self.law).__name__} tail{tail}"
+        found = [f"segment {self.name!r}: {self.origin}"] if self.origin else []
+        if not self.law.has_mean_ and not capped:
+            raise ModelError(
+                f"{what} is so heavy (shape >= 1) that its mean is infinite, and so is any CVaR. Cap the losses: by "
+                "exposure_cap (with exposures), or by the limit of the coverage"
+            )
+        if not self.law.has_mean_:
+            found.append(f"{what} (>= 1) has a finite mean only because losses are capped, and it rests on the cap")
+        elif self.shape >= NEAR_ONE:
+            found.append(f"{what} is near 1: sample means are too low, use the expected losses of the summary")
+        return found
+
+
+def fit_sizes(
+    names: Sequence[str], losses: Floats, segment: Places, owner: Places, members: int, laws: Sequence[Severity | None]
+) -> list[Sizes]:
+    """Fit the losses (of the segment and member at the given places) of all segments.
+
+    `log scale` of a member is the credibility mean of its log-losses less the segment's: one without losses has the
+    segment's scale. `laws` names a family by segment; where it is None, a segment of at least 200 losses has a law
+    of its own (`Spliced`), and one of fewer the form of all segments' losses over their geometric means, at its own
+    level: a tail cannot be told from few losses, and leaving it out would understate it.
+    """
+    parts = [np.flatnonzero(segment == g) for g in range(len(names))]
+    for name, part in zip(names, parts, strict=True):
+        if not part.size:
+            raise ModelError(
+                f"segment {name!r}: no loss in any period, so neither frequency nor severity can be told; "
+                "join it with another segment, or leave it out"
+            )
+    scales = [_scales(np.log(losses[part]), owner[part], members) for part in parts]
+    standard = [losses[part] / relative[owner[part]] for part, (relative, _) in zip(parts, scales, strict=True)]
+    levels = [math.exp(float(np.log(z).mean())) for z in standard]
+    thin = [law is None and z.size < THICK for law, z in zip(laws, standard, strict=True)]
+    pool = np.concatenate([z / level for z, level in zip(standard, levels, strict=True)])
+    form = Spliced().fit(pool) if any(thin) and pool.size >= THICK else None
+    fitted = []
+    for name, z, level, (relative, credibility), law, few in zip(
+        names, standard, levels, scales, laws, thin, strict=True
+    ):
+        if few and form is not None:
+            origin = f"{z.size} losses are too few for a tail (expected {THICK}); its form is that of all segments"
+            fitted.append(Sizes(name, form, level, relative, credibility, z.size, origin))
+            continue
+        origin = f"{z.size} losses are too few for a tail (expected {THICK}); LogNormal, which may understate it"
+        family = law if law is not None else LogNormal() if few else Spliced()
+        fitted.append(Sizes(name, _fit(name, family, z), 1.0, relative, credibility, z.size, origin if few else ""))
+    return fitted
+
+
+def _fit(name: str, family: Severity, losses: Floats) -> Severity:
+    try:
+        return clone(family).fit(losses)  # type: ignore[no-any-return]
+    except ModelError as error:
+        raise ModelError(f"segment {name!r}: {error}") from error
+
+
+def _scales(logs: Floats, owner: Places, members: int) -> tuple[Floats, Floats]:
+    """Scale of each member on its segment, and the credibility of its own losses."""
+    count = np.bincount(owner, minlength=members).astype(np.float64)
+    centre = logs.mean()
+    means = np.bincount(owner, logs - centre, members) / np.maximum(count, 1)
+    scatter = np.bincount(owner, (logs - centre - means[owner]) ** 2, members)
+    freedom = np.maximum(count - 1, 0)
+    raw = np.where(freedom > 0, scatter / np.maximum(freedom, 1), 0.0)
+    variances, _ = pooled_variances(np.where(raw > 1e-24, raw, 0.0), freedom)
+    if not (variances > 0).any():  # constant or single losses: members cannot be told apart
+        return np.ones(members), np.zeros(members)
+    of_mean = np.where(count > 0, variances / np.maximum(count, 1), np.inf)
+    pooled, collective, credibility = pooled_means(means, of_mean)
+    if (count > 0).sum() == 1:
+        return np.ones(members), credibility
+    return np.exp(pooled - collective), credibility
