@@ -160,9 +160,32 @@ def _rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> _Block:
     other = np.setdiff1d(np.arange(A.shape[1]), [*own, at])
     left = A[:, own] if own.size else np.zeros((len(A), program.size))
     ordered = np.column_stack([left, A[:, [at]], A[:, other]])
-    return _Block(
-        ordered, np.asarray(data["b"], dtype=float), int(dims.zero), int(dims.nonneg), tuple(map(int, dims.soc))
-    )
+    sizes = tuple(map(int, dims.soc))
+    balanced, b = _balanced(ordered, np.asarray(data["b"], dtype=float), program.size + 1, sizes)
+    return _Block(balanced, b, int(dims.zero), int(dims.nonneg), sizes)
+
+
+def _balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Rows and auxiliary columns brought near one by powers of two: cvxpy's auxiliary variables count in money.
+
+    The rows of a second-order cone keep one scale among them; the first `fixed` columns keep theirs.
+    """
+    ends = np.cumsum([len(b) - sum(sizes), *sizes])
+    blocks = [slice(int(a), int(z)) for a, z in zip(ends[:-1], ends[1:], strict=True)]
+    for _ in range(4):
+        height = np.abs(A).max(axis=1, initial=0.0)
+        for block in blocks:
+            height[block] = height[block].max(initial=0.0)
+        row = _power(height)
+        A, b = A * row[:, None], b * row
+        column = _power(np.abs(A[:, fixed:]).max(axis=0, initial=0.0))
+        A = np.column_stack([A[:, :fixed], A[:, fixed:] * column])
+    return A, b
+
+
+def _power(size: Floats) -> Floats:
+    """The power of two that brings each size near one; 1 for zero."""
+    return np.asarray(np.where(size > 0, 2.0 ** -np.round(np.log2(np.where(size > 0, size, 1.0))), 1.0))
 
 
 def _stack(blocks: list[_Block], size: int, n: int, slack: dict[int, int]):  # type: ignore[no-untyped-def]

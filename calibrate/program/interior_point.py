@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 
 MOST_STEPS = 120
+FEASIBLE = 1e-9  # residual, relative to the size of the plan
+INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
 DENSE_FROM = 0.3  # share of the coordinates in an average tree from which a matrix product beats scattering
@@ -105,29 +107,32 @@ class InteriorPoint:
         `like`: a point of a similar program, whose multipliers of rules and limits are a good guess.
         """
         point = self._start(v, mu, like)
-        best = point.residual
-        for iteration in range(MOST_STEPS):
-            point.iterations = iteration
-            system = _System(self, point)
-            scale = 1.0 + abs(point.value)
-            gap = point.value - point.dual
-            point.residual = system.residual
-            if point.residual <= 1e-9 and abs(gap) <= tolerance * abs(point.value) + 1e-13:
-                point.status = "optimal"
-                break
-            if not np.isfinite(point.value) or system.mu < 1e-16 * scale / self.pairs:
-                point.status = "stalled"
-                break
-            try:
-                system.advance()
-            except (la.LinAlgError, ValueError):
-                point.status = "singular"
-                break
-            best = min(best, point.residual)
-        else:
-            point.status = "step limit"
+        with np.errstate(all="ignore"):  # a program without a plan drives the numbers to infinity; that is read below
+            for point.iterations in range(MOST_STEPS):
+                point.status = self._step(point, tolerance)
+                if point.status != "under way":
+                    break
+            else:
+                point.status = "step limit"
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)
         return point
+
+    def _step(self, point: Point, tolerance: float) -> str:
+        """One step, unless the point is good enough or no step is possible; says which."""
+        try:
+            system = _System(self, point)
+            point.residual = system.residual
+            gap = abs(point.value - point.dual)
+            if point.residual <= FEASIBLE and gap <= tolerance * abs(point.value) + 1e-13:
+                return "optimal"
+            if not np.isfinite(point.value) or float(np.abs(point.v).max()) > INFINITE:
+                return "diverged"
+            if system.mu < 1e-16 * (1.0 + abs(point.value)) / self.pairs:
+                return "stalled"
+            system.advance()
+        except (la.LinAlgError, ValueError):  # singular, or no longer finite
+            return "diverged"
+        return "under way"
 
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         body, v = self.body, v.copy()

@@ -71,12 +71,13 @@ def _sweep_collateral(losses, collateral, own, segment, pool, mutualised, out): 
         out[s] = rest - pool
 
 
-def tail_of(values: Floats, probabilities: Floats, mass: float) -> Ints:
+def tail_of(values: Floats, probabilities: Floats, mass: float, floor: float = -np.inf) -> Ints:
     """Scenarios with the largest values, at least `mass` of probability (or all of them), in their order.
 
-    The many that tie at the smallest value (no loss at all) are left out: selecting among equals is slow, and needless.
+    Those at or below `floor`, what a scenario without any loss leaves, are left out: they are many, and selecting among
+    equals is slow.
     """
-    candidates = np.flatnonzero((values > values.min()) & (probabilities > 0))
+    candidates = np.flatnonzero((values > floor) & (probabilities > 0))
     p = probabilities[candidates]
     if p.size == 0 or p.sum() <= mass:
         return candidates

@@ -46,6 +46,8 @@ ROUND, LAST_ROUND = 0.3, 0.05  # how much more exactly a round is solved than it
 MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
+TIE_EXACT, WARM_TIE = 1e-5, 1e-3
+FIRST_PRICE, MOST_TIES = 1e-2, 10
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
 
@@ -126,6 +128,8 @@ class _Level:
         self.program, self.form, self.sample, self.tolerance = program, form, sample, tolerance
         self.working: dict[RiskTerm, Ints] = {}
         self.tails: list[Tail] = []
+        self.weights, self.target = np.zeros(form.size), np.zeros(form.size)
+        self.weights[: program.size], self.target[: program.size] = reference_weights(program), reference_point(program)
         self.passes = 0
         self.attempts: list[Attempt] = []
 
@@ -136,7 +140,7 @@ class _Level:
         v = self._lift(v, lefts)
         goal = max(ROUGH, self.tolerance)
         for round_ in range(MOST_ROUNDS):
-            grown = self._extend(lefts)
+            grown = self._extend(v, lefts)
             method = InteriorPoint(self.form.body, self.tails, list(self.form.rows))
             point = method.solve(
                 v,
@@ -147,7 +151,7 @@ class _Level:
             self.attempts.append(
                 Attempt(f"round {round_ + 1} on {self._size()}", f"{point.status} after {point.iterations} steps")
             )
-            if not (point.residual <= STUCK and np.isfinite(point.v).all()):
+            if point.status == "diverged" or not point.residual <= STUCK:
                 break
             v, like = point.v, point
             lefts = self._pass(v)
@@ -162,25 +166,39 @@ class _Level:
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
 
     def closest(self, best: Bounds) -> Bounds:
-        """Among plans within the tolerance, the closest to the reference: its distance is added at a price so small that the
-        objective gives no more than `TIE` of the tolerance; a small enough price picks exactly among optimal plans
-        (Friedlander and Tseng 2007)."""
-        n, body = self.program.size, self.form.body
-        weights, target = np.zeros(self.form.size), np.zeros(self.form.size)
-        weights[:n], target[:n] = reference_weights(self.program), reference_point(self.program)
-        far = float(np.sum((weights * (best.v - target)) ** 2))
-        if far == 0 or best.point is None:
-            return best
-        price = TIE * self.tolerance * abs(best.upper) / far
-        body = replace(body, P=2 * price * weights**2, q=body.q - 2 * price * weights**2 * target)
+        """Among plans within the tolerance, the closest to the reference: its distance is added to the objective at a price.
+
+        A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007), a large one is exact to more
+        digits; so the price starts large and falls until the objective gives no more than `TIE` of the tolerance. What
+        it gives grows with the square of the price.
+        """
+        far = float(np.sum((self.weights * (best.v - self.target)) ** 2))
+        allowed = TIE * self.tolerance * abs(best.upper)
+        price = FIRST_PRICE * abs(best.upper) / far if far > 0 else 0.0
+        v, like = best.v, best.point
+        for _ in range(MOST_TIES):
+            if like is None or price <= 0:
+                break
+            point = self._pulled(v, price, like)
+            if point.status == "diverged":
+                break
+            lefts = self._pass(point.v)
+            closer = replace(best, v=point.v, upper=self._value(point.v, lefts))
+            gives = closer.upper - best.upper
+            if gives <= allowed:
+                return closer
+            if self._extend(point.v, lefts) == 0:  # the working set knows what the plan costs: the price was too high
+                price *= 0.9 * min(float(np.sqrt(allowed / gives)), 0.1)
+        return best
+
+    def _pulled(self, v: Floats, price: float, like: Point) -> Point:
+        """The program on the working set, with the distance from the reference at a price."""
+        body, w = self.form.body, self.weights**2
+        body = replace(body, P=2 * price * w, q=body.q - 2 * price * w * self.target)
         method = InteriorPoint(body, self.tails, list(self.form.rows))
-        mu = 1e-3 * abs(best.upper) / method.pairs
-        point = method.solve(best.v, 1e-4 * self.tolerance, mu, best.point)
-        self.attempts.append(Attempt("tie", f"{point.status} after {point.iterations} steps"))
-        if not np.isfinite(point.v).all():
-            return best
-        closer = replace(best, v=point.v, upper=self._value(point.v, self._pass(point.v)))
-        return closer if closer.gap <= self.tolerance else best
+        point = method.solve(v, TIE_EXACT * self.tolerance, WARM_TIE * abs(like.value) / method.pairs, like)
+        self.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
+        return point
 
     def solution(self, best: Bounds) -> Solution:
         """The plan, its bound in money, the shadow prices of rules and limits, and how it came about."""
@@ -194,12 +212,14 @@ class _Level:
 
     def _pass(self, v: Floats) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units: one pass over all scenarios."""
-        x = np.maximum(v[: self.program.size], 0.0)
-        own, segment, pool = self.form.amounts.at(x)
-        unit, sample = self.program.unit, self.sample
         self.passes += 1
+        return self._left(v, self.sample.losses, self.sample.collateral)
+
+    def _left(self, v: Floats, losses: Floats, collateral: Floats | None) -> dict[Kind, Floats]:
+        own, segment, pool = self.form.amounts.at(np.maximum(v[: self.program.size], 0.0))
+        unit = self.program.unit
         return {
-            kind: left(kind, sample.losses, sample.collateral, own * unit, segment * unit, pool * unit) / unit
+            kind: left(kind, losses, collateral, own * unit, segment * unit, pool * unit) / unit
             for kind in {term.of for term in self.form.terms}
         }
 
@@ -208,16 +228,21 @@ class _Level:
         v = v.copy()
         for term, t in zip(self.form.terms, self.form.t, strict=True):
             values = lefts[term.of]
-            inside = tail_of(values, self.sample.probabilities, 1 - term.level)
+            inside = tail_of(values, self.sample.probabilities, 1 - term.level, 0.0)
             v[t] = max(float(values[inside].min()), 0.0) if inside.size else 0.0
         return v
 
-    def _extend(self, lefts: dict[Kind, Floats]) -> float:
+    def _extend(self, v: Floats, lefts: dict[Kind, Floats]) -> float:
         """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew."""
         before = sum(map(len, self.working.values()))
         self.tails = []
+        floors = self._left(v, np.zeros((1, self.program.n_cells)), None)
+        if self.sample.collateral is not None:
+            floors = dict.fromkeys(floors, np.array([-np.inf]))
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
-            new = tail_of(lefts[term.of], self.sample.probabilities, MARGIN * (1 - term.level))
+            new = tail_of(
+                lefts[term.of], self.sample.probabilities, MARGIN * (1 - term.level), float(floors[term.of][0])
+            )
             old = self.working.get(term)
             self.working[term] = new if old is None else np.union1d(old, new)
             M, m = self.form.amounts.coordinates(term.of, self.sample.collateral is None, self.form.size, t)
@@ -247,7 +272,7 @@ class _Level:
 
 def _cvar(values: Floats, p: Floats, level: float) -> float:
     """The CVaR of the positive parts, from the tail alone."""
-    inside = tail_of(values, p, 1 - level)
+    inside = tail_of(values, p, 1 - level, 0.0)
     rest = 1.0 - float(p[inside].sum())
     return cvar(np.append(np.maximum(values[inside], 0.0), 0.0), np.append(p[inside], max(rest, 0.0)), level)
 
