@@ -1,6 +1,17 @@
 """Loss models, from a history to joint scenarios: the module says the kind, the class the member (`severity.Gamma`)."""
 
-from calibrate.models import coverage, dependence, frequency, ratio, severity
+from calibrate.models import (
+    aggregate,
+    backtest,
+    coverage,
+    credibility,
+    dependence,
+    enrichment,
+    frequency,
+    ratio,
+    severity,
+    uncertainty,
+)
 from calibrate.models.coverage import Coverage
 from calibrate.models.joint import JointLossModel
 from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
@@ -11,9 +22,14 @@ __all__ = [
     "GammaRatio",
     "JointLossModel",
     "LogNormalRatio",
+    "aggregate",
+    "backtest",
     "coverage",
+    "credibility",
     "dependence",
+    "enrichment",
     "frequency",
     "ratio",
     "severity",
+    "uncertainty",
 ]
