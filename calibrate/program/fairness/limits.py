@@ -175,7 +175,9 @@ class CoverK(Rule):
         n = len(plan.pool.members)
         if self.k > n:
             raise ProblemError(f"{self}: k is {self.k}, but the pool has {n} members")
-        drawn = [cp.sum_largest(cp.maximum(row, plan.contributions), self.k) for row in losses]
+        needed = [cp.maximum(row, plan.contributions) for row in losses]
+        # the n largest of n are the sum; sum_largest of cvxpy 1.9 fails on them
+        drawn = [cp.sum(one) if self.k == n else cp.sum_largest(one, self.k) for one in needed]
         return cp.hstack(drawn) - plan.reserves - plan.total
 
     def _losses(self, plan: Plan) -> npt.NDArray[np.float64]:
