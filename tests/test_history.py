@@ -241,6 +241,27 @@ def test_exposures_that_are_wrong():
     )
 
 
+def test_finer_exposures_are_not_guessed_about():
+    days = pd.DataFrame({"A": 1.0, "B": 1.0}, index=pd.date_range("2024-01-01", "2024-03-31"))
+    text = refusal(events(), exposures=days)
+    assert "row 2024-01 occurs more than once; expected one for each period; add up or average" in text
+    assert read(events(), exposures=days.resample("MS").mean()).exposures["A"].to_list() == [1.0] * 3
+
+
+@pytest.mark.parametrize("period", ["M", "m", "ME", "month"])
+def test_names_of_periods(period):
+    assert read(events(), period=period).periods.freqstr == "M"
+
+
+def test_names_need_not_be_text():
+    frame = events(
+        who=pd.Categorical([7, 8, 7]), when=pd.Series(pd.to_datetime(["2024-01-05", "2024-03-09", "2024-03-10"]))
+    )
+    history = read(frame, exposures={7: 1.0, 8: 2.0})
+    assert history.members == ("7", "8")
+    assert history.exposures["8"].iloc[0] == 2.0
+
+
 def test_a_unit_jump_is_refused_unless_confirmed():
     losses = np.array([5.0, 8.0, 6.0, 7.0, 9.0, 5e6, 8e6, 7e6])
     frame = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=8, freq="MS"), "who": "A", "usd": losses})

@@ -59,7 +59,8 @@ def _in_periods(table: pd.DataFrame, periods: pd.PeriodIndex, problems: list[str
     twice = index[index.duplicated()]
     absent = [str(period) for period in periods if period not in index]
     if len(twice):
-        problems.append(f"exposures: row {twice[0]} occurs more than once; expected one for each period")
+        remedy = "add up or average finer ones, as by exposures.resample('MS').mean()"
+        problems.append(f"exposures: row {twice[0]} occurs more than once; expected one for each period; {remedy}")
     if absent:
         expected = f"expected one for each period {periods[0]} to {periods[-1]}"
         problems.append(f"exposures: no row for period {', '.join(absent[:5])}; {expected}")

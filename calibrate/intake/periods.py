@@ -13,14 +13,15 @@ from calibrate.intake.values import instants, listed
 
 __all__ = ["check_gaps", "first_period", "frequency_of", "last_period", "panel_periods"]
 
-FREQUENCIES = {"Y": "Y", "A": "Y", "Q": "Q", "M": "M", "W": "W", "D": "D"}
+FREQUENCIES = {"Y": "year", "Q": "quarter", "M": "month", "W": "week", "D": "day"}
 
 
 def frequency_of(period: str) -> str:
-    """The frequency of a period's name."""
-    if period not in FREQUENCIES:
-        raise DataError(f"period is {period!r}, expected one of Y, Q, M, W, D")
-    return FREQUENCIES[period]
+    """The frequency of a period's name: "M", "ME" or "month"."""
+    for frequency, word in FREQUENCIES.items():
+        if str(period).lower() in (frequency.lower(), f"{frequency}e".lower(), word):
+            return frequency
+    raise DataError(f"period is {period!r}, expected one of Y, Q, M, W, D")
 
 
 def first_period(value: Any, frequency: str, what: str) -> pd.Period:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -49,6 +50,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
     exposure_cap : the most one event can cost, as a multiple of the member's exposure.
+    n_jobs : threads that draw blocks of scenarios; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
     `correlation_` (DataFrame), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
@@ -69,6 +71,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         dependence: Dependence | None = None,
         coverage: Coverage | None = None,
         exposure_cap: float | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.severity = severity
         self.frequency = frequency
@@ -76,6 +79,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self.dependence = dependence
         self.coverage = coverage
         self.exposure_cap = exposure_cap
+        self.n_jobs = n_jobs
 
     def fit(self, history: LossHistory, y: object = None) -> Self:
         """Fit to a history; `y` is ignored."""
@@ -187,14 +191,15 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         level = self._exposures(exposures)
         size = int(min(BLOCK, max(1024, DRAWS // max(self.margins_.events_per_period(level), 1))))
         losses = np.zeros((n, len(self.columns_)))
-        for block, first in enumerate(range(0, n, size)):
-            rows = losses[first : first + size]
+
+        def fill(block: int) -> None:
+            rows = losses[block * size : (block + 1) * size]
             for period in range(periods):
-                keys = [
-                    np.random.SeedSequence(entropy, spawn_key=(*prefix, stage, block, period))
-                    for stage in (SCORES, LOSSES)
-                ]
+                places = [(*prefix, stage, block, period) for stage in (SCORES, LOSSES)]
+                keys = [np.random.SeedSequence(entropy, spawn_key=place) for place in places]
                 self.process_.add_period(rows, level, keys)
+
+        Parallel(n_jobs=self.n_jobs, require="sharedmem")(delayed(fill)(block) for block in range(-(-n // size)))
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
 
     def _exposures(self, exposures: Any) -> Floats:

@@ -47,9 +47,13 @@ class OrderedMargins(Process):
         losing = [np.flatnonzero(column > threshold) for column, threshold in zip(scores, thresholds, strict=True)]
         counts = np.array([places.size for places in losing], dtype=np.intp)
         drawn = self.margins.draw(counts, exposures, np.random.default_rng(keys[1]))
-        for j, piece in enumerate(np.split(drawn, np.cumsum(counts)[:-1])):
-            order = losing[j][np.argsort(scores[j, losing[j]], kind="stable")]
-            rows[order, j] += np.sort(piece)
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        for j, places in enumerate(losing):
+            column = scores[j]
+            order = places[np.argsort(column[places])]
+            column.fill(0.0)  # the scores have told what they know: their memory takes the losses
+            column[order] = np.sort(drawn[ends[j] : ends[j + 1]])
+        rows += scores.T
 
 
 class SharedShocks(Process):

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
+from scipy.special import betainc, gammainc
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -123,12 +125,17 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
 
     def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
         """Counts given at least one, at the levels `uniform`, for the mean `mean`: by table, exact."""
-        law = self._law(np.asarray(mean))
         top = 16
-        while law.sf(top) > 1e-17:
+        while self._beyond(np.array([top]), mean)[0] > 1e-17:
             top *= 2
-        beyond = law.sf(np.arange(top + 1))  # P(N > k), falling
+        beyond = self._beyond(np.arange(top + 1), mean)  # falling
         return np.searchsorted(-beyond, -beyond[0] * (1 - uniform), side="left").clip(1)
+
+    def _beyond(self, count: npt.NDArray[np.intp], mean: float) -> Floats:
+        """`P(N > count)`; the law's own tail function costs a hundred times more to set up."""
+        if math.isinf(self.size_):
+            return np.asarray(gammainc(count + 1.0, mean))
+        return np.asarray(betainc(count + 1.0, self.size_, mean / (self.size_ + mean)))
 
     def _law(self, mean: Floats) -> Any:
         return (
