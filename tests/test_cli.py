@@ -62,6 +62,22 @@ def test_a_second_fit_finds_the_run_again(fitted):
     assert {path: path.stat().st_mtime_ns for path in (config.parent / "runs").rglob("*.json")} == before
 
 
+def test_recalibrate_waits_then_says_what_moved(tmp_path, write_pool, pool_config):
+    turnover = '\n[[rules]]\nrule = "Turnover"\nmember = 0.1\n[schedule]\nevery = "month"\n'
+    config = write_pool(tmp_path, pool_config + turnover)
+    first = calibrate("recalibrate", config, "--today", "2026-01-15")
+    assert "Done: first run." in first.stdout
+    assert "Turnover has no run before it" in first.stderr
+    waiting = calibrate("recalibrate", config, "--today", "2026-01-31")
+    assert "Nothing to do: not due before 2026-02-01 00:00 UTC." in waiting.stdout
+    write_pool(tmp_path, pool_config + turnover, seed=3)
+    again = calibrate("recalibrate", config, "--today", "2026-02-01")
+    assert "What moved, and why it may" in again.stdout
+    assert "Turnover allows 10 % a member" in again.stdout
+    assert "Done: recalibrated from run" in again.stdout
+    assert [result.exit_code for result in (first, waiting, again)] == [0, 0, 0]
+
+
 def test_report_reads_a_run_a_folder_of_runs_and_a_calibration(fitted, tmp_path):
     run = RUN.search(fitted[1]).group(1)
     for place in (run, Path(run).parent, f"{run}/calibration"):

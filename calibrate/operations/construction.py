@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from calibrate.calibrator import PoolCalibrator
 
 __all__ = ["calibrator", "referenced_files"]
+
+logger = logging.getLogger(__name__)
 
 PREVIOUS = "previous"  # the argument that the run before fills in
 
@@ -176,5 +179,8 @@ def _rule(configuration: Configuration, table: Mapping[str, Any], where: str, pr
     builder = _Builder((import_module("calibrate.fairness"), import_module("calibrate.program")), "rule", configuration)
     kind = builder.classes.get(str(table.get("rule")))
     if kind is not None and PREVIOUS in inspect.signature(kind).parameters and PREVIOUS not in table:
-        return None if previous is None else builder.build({**table, PREVIOUS: previous}, where)
+        if previous is None:
+            logger.info("%s %s has no run before it and waits for the next one", where, table["rule"])
+            return None
+        return builder.build({**table, PREVIOUS: previous}, where)
     return builder.build(table, where)
