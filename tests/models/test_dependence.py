@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from calibrate.errors import DataError, ModelError
-from calibrate.models.dependence import Gaussian, Independent, StudentT
+from calibrate.models.dependence import Gaussian, GroupedT, Independent, StudentT
 
 
 def equal(d, rho):
@@ -137,3 +137,35 @@ def test_twin_members_are_as_dependent_as_can_be():
     found = Gaussian().fit(np.column_stack([z[:, 0], z[:, 0], z[:, 1]])).correlation_
     assert found[0, 1] > 0.9
     assert abs(found[0, 2]) < 0.2
+
+
+def test_groups_have_their_own_degrees_of_freedom():
+    """Truth: groups of 15 with 4 and (nearly) infinite degrees of freedom, one common uniform behind the shocks."""
+    rng = np.random.default_rng(10)
+    n, truth = 400, equal(30, 0.4)
+    z = rng.multivariate_normal(np.zeros(30), truth, n)
+    uniform = rng.random(n)
+    shock = np.column_stack([np.sqrt(v / stats.chi2(v).ppf(uniform)) for v in (4.0, 1e6)])
+    losses = z * np.repeat(shock, 15, axis=1)
+    model = GroupedT().fit(losses, groups=["a"] * 15 + ["b"] * 15)
+    assert 3 <= model.degrees_of_freedom_[0] <= 6
+    assert model.degrees_of_freedom_[-1] >= 30
+    assert list(model.profile_.columns) == [0, 1]
+    drawn = model.sample(20_000, 1)
+    for column in (0, 20):
+        assert stats.kstest(drawn[:, column], "uniform").pvalue > 1e-3
+    joint = [((drawn[:, i] > 0.99) & (drawn[:, i + 1] > 0.99)).mean() / 0.01 for i in (0, 20)]
+    assert joint[0] > joint[1] + 0.1
+    assert np.isnan(model.tail_dependence_[0, 20])
+    assert model.tail_dependence_[0, 1] == pytest.approx(_tail(0.4, model.degrees_of_freedom_[0]), abs=0.1)
+
+
+def _tail(rho, v):
+    return 2 * stats.t(v + 1).cdf(-np.sqrt((v + 1) * (1 - rho) / (1 + rho)))
+
+
+def test_without_groups_the_grouped_t_is_the_student_t():
+    z = draw(np.random.default_rng(11), 200, equal(6, 0.4), 4.0)
+    grouped, plain = GroupedT().fit(z), StudentT().fit(z)
+    assert set(grouped.degrees_of_freedom_) == {plain.degrees_of_freedom_}
+    np.testing.assert_allclose(grouped.tail_dependence_, plain.tail_dependence_)

@@ -2,7 +2,8 @@
 
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.gaussian import Gaussian
+from calibrate.models.dependence.grouped_t import GroupedT
 from calibrate.models.dependence.independent import Independent
 from calibrate.models.dependence.student_t import StudentT
 
-__all__ = ["Dependence", "Gaussian", "Independent", "StudentT"]
+__all__ = ["Dependence", "Gaussian", "GroupedT", "Independent", "StudentT"]

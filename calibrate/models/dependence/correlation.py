@@ -31,6 +31,11 @@ class Ranks:
     at_mass: Flags
     reliability: Floats
 
+    def part(self, columns: npt.NDArray[np.intp]) -> Ranks:
+        """The ranks of some columns."""
+        parts = (self.uniform[:, columns], self.mass[columns], self.at_mass[:, columns], self.reliability[columns])
+        return Ranks(*parts)
+
     @classmethod
     def of(cls, values: Floats, weights: Floats, reliability: Floats) -> Ranks:
         """Levels `(rank - 1/2) / n`, mean ranks for ties; weighted by repeating rows in thought."""

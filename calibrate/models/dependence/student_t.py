@@ -13,14 +13,9 @@ from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats, RandomState, generator
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
-from calibrate.models.dependence.likelihood import copula_log_likelihood, pairwise_log_likelihood
+from calibrate.models.dependence.likelihood import GRID, profile, tail_dependence
 
 __all__ = ["StudentT"]
-
-ENOUGH = (
-    50  # periods; with 10 periods of 46 columns the likelihood of the whole table said 4 whatever the truth (measured)
-)
-GRID = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
 
 class StudentT(Dependence):
@@ -57,19 +52,13 @@ class StudentT(Dependence):
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
         self._factor = np.linalg.cholesky(self.correlation_)
         grid = GRID if fixed is None else (float(fixed),)
-        by_pairs = ranks.mass.any() or len(weights) < ENOUGH
-        likelihood = pairwise_log_likelihood if by_pairs else copula_log_likelihood
-        seen = self.correlation_ * np.sqrt(np.outer(ranks.reliability, ranks.reliability))
-        np.fill_diagonal(seen, 1.0)
-        profile = pd.Series({v: likelihood(ranks, weights, seen, v) for v in grid}, name="log-likelihood")
-        self.degrees_of_freedom_ = float(grid[int(np.argmax(profile.to_numpy()))])
-        self.profile_ = (profile - profile.max()).rename_axis("degrees of freedom")
+        self.profile_ = profile(ranks, weights, self.correlation_, grid)
+        self.degrees_of_freedom_ = float(grid[int(np.argmax(self.profile_.to_numpy()))])
 
     @property
     def tail_dependence_(self) -> Floats:
         """`2 t_{v+1}(-sqrt((v + 1)(1 - rho)/(1 + rho)))`: chance that one is extreme given that the other is."""
-        v, rho = self.degrees_of_freedom_, np.clip(self.correlation_, -1 + 1e-12, 1)
-        return np.asarray(2 * stdtr(v + 1, -np.sqrt((v + 1) * (1 - rho) / (1 + rho))))
+        return tail_dependence(self.correlation_, self.degrees_of_freedom_)
 
     def scores(self, n: int, random_state: RandomState = None) -> Floats:
         """`n` rows of t scores: normal scores with correlation `R` over a common `sqrt(chi2_v / v)`."""
