@@ -75,7 +75,7 @@ class Calibration:
 
     @property
     def gap(self) -> float:
-        """Relative distance of the objective from its lower bound: `(objective - lower_bound) / max(abs(objective), tiny)`."""
+        """Relative distance of the objective from its lower bound; absolute when the objective is 0."""
         distance = self.objective - self.lower_bound
         return distance / abs(self.objective) if self.objective else distance
 

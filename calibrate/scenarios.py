@@ -182,7 +182,7 @@ def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
         raise DataError(f"scenario {wrong[0]}: probability is {p[wrong[0]]}, expected a finite number >= 0")
     if abs(p.sum() - 1) > 1e-9:
         raise DataError(f"probabilities sum to {p.sum():.12g}, expected 1; divide them by their sum if they are weights")
-    return p / p.sum()
+    return np.asarray(p / p.sum())
 
 
 def _collateral(values: npt.ArrayLike | None, n: int, members: tuple[str, ...]) -> Floats | None:

@@ -1,11 +1,11 @@
-"""From decisions to the published calibration: everything is measured again on the plan itself, nothing is taken from a solver."""
+"""From decisions to the published calibration: all is measured again on the plan itself, nothing taken from a solver."""
 
 from __future__ import annotations
 
 import math
 import platform
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 import cvxpy as cp
 import numpy as np
@@ -90,7 +90,9 @@ def _risk_table(program: Program, cascade: Cascade, left: dict[Kind, Floats], fr
         centre = inside if fresh is None else outside
         rows.append((inside, outside, error, max(centre - NORMAL_95 * error, 0.0), centre + NORMAL_95 * error))
     columns = ["in_sample", "out_of_sample", "standard_error", "lower", "upper"]
-    return pd.DataFrame(rows, columns=columns, index=pd.Index(map(str, terms), name="term", dtype=object), dtype=float)
+    return pd.DataFrame(
+        rows, columns=columns, index=pd.Index([str(term) for term in terms], name="term", dtype=object), dtype=float
+    )
 
 
 def _standard_error(values: Floats, p: Floats, level: float) -> float:
@@ -148,10 +150,8 @@ def _loss_curve(program: Program, left: dict[Kind, Floats]) -> pd.DataFrame:
     p = scenarios.probabilities
     finest = max(1 / len(scenarios), 1e-9)
     exceedance = np.geomspace(1.0, finest, CURVE_POINTS)
-    columns = {
-        "loss": scenarios.losses.sum(axis=1),
-        **{kind: left[kind] for kind in ("mutualised", "shortfall") if kind in left},
-    }
+    columns: dict[str, Floats] = {"loss": scenarios.losses.sum(axis=1)}
+    columns |= {kind: left[kind] for kind in get_args(Kind) if kind in left}
     curves = {name: _quantiles(values, p, exceedance) for name, values in columns.items()}
     return pd.DataFrame(curves, index=pd.Index(exceedance, name="probability"))
 

@@ -1,9 +1,10 @@
-"""Rules, limits and costs of a program as matrices: what of it does not depend on the scenarios, compiled once by cvxpy."""
+"""Rules, limits and costs of a program as matrices: all that does not depend on the scenarios, compiled once by cvxpy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cvxpy as cp
 import numpy as np
@@ -20,6 +21,7 @@ from calibrate.program.waterfall import Stage
 __all__ = ["Amounts", "Compiled", "NotSeparable", "compiled"]
 
 Floats = npt.NDArray[np.float64]
+_Rules = tuple[Floats, Floats, Floats, Floats, Cone, Floats]  # G, h, E, f, cone, room
 MOST_COLUMNS = 3000  # decisions and auxiliary variables of the rules: beyond it a dense system is the wrong tool
 
 
@@ -29,7 +31,7 @@ class NotSeparable(Exception):  # noqa: N818 (a reason to go the extensive way, 
 
 @dataclass(frozen=True, eq=False)
 class Amounts:
-    """What the stages pay as affine maps of `x`, in units: `own = own_rate * x_cell`, `segment = S x + s`, `pool = P x + p`."""
+    """What the stages pay, affine in `x`, in units: `own = own_rate * x_cell`, `segment = S x + s`, `pool = P x + p`."""
 
     own_rate: Floats
     segment: Floats
@@ -66,7 +68,7 @@ class Amounts:
         return own, self.segment @ x + self.segment_constant, float(self.pool @ x + self.pool_constant)
 
     def coordinates(self, kind: Kind, pooled: bool, n: int, t: int) -> tuple[Floats, Floats]:
-        """`y = M v + m`: cells, segments, pool, t. `pooled`: the segments' coordinates include all own contributions."""
+        """`y = M v + m`: cells, segments, pool, t. `pooled`: a segment's coordinate includes all own contributions."""
         cells, k = len(self.own_rate), len(self.segment)
         M, m = np.zeros((cells + k + 2, n)), np.zeros(cells + k + 2)
         size = self.segment.shape[1]
@@ -84,7 +86,7 @@ class Amounts:
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Matrices of a program. `v = (x, auxiliary variables of the rules, a slack for each elastic condition, t of each term)`."""
+    """Matrices of a program. `v = (x, auxiliary variables of the rules, slacks of the elastic conditions, t of each term)`."""
 
     body: Body
     amounts: Amounts
@@ -171,7 +173,7 @@ def _balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple
     The rows of a second-order cone keep one scale among them; the first `fixed` columns keep theirs.
     """
     ends = np.cumsum([len(b) - sum(sizes), *sizes])
-    blocks = [slice(int(a), int(z)) for a, z in zip(ends[:-1], ends[1:], strict=True)]
+    blocks = [slice(int(a), int(z)) for a, z in pairwise(ends)]
     for _ in range(4):
         height = np.abs(A).max(axis=1, initial=0.0)
         for block in blocks:
@@ -188,7 +190,7 @@ def _power(size: Floats) -> Floats:
     return np.asarray(np.where(size > 0, 2.0 ** -np.round(np.log2(np.where(size > 0, size, 1.0))), 1.0))
 
 
-def _stack(blocks: list[_Block], size: int, n: int, slack: dict[int, int]):  # type: ignore[no-untyped-def]
+def _stack(blocks: list[_Block], size: int, n: int, slack: dict[int, int]) -> _Rules:
     """All rules under each other: orthant rows first, then the second-order cones; equalities apart."""
     zero, orthant, second = [], [], []
     room_parts: dict[str, list[Floats]] = {"orthant": [], "second": []}
@@ -216,10 +218,10 @@ def _stack(blocks: list[_Block], size: int, n: int, slack: dict[int, int]):  # t
     f = np.concatenate([b for _, b in (*zero, empty)])
     cone = Cone(sum(block.orthant for block in blocks), tuple(size for block in blocks for size in block.sizes))
     room = np.vstack([*room_parts["orthant"], *room_parts["second"], np.zeros((0, len(blocks)))])
-    return (*_equalities(G, h, E, f, cone, room),)
+    return _equalities(G, h, E, f, cone, room)
 
 
-def _equalities(G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Floats):  # type: ignore[no-untyped-def]
+def _equalities(G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Floats) -> _Rules:
     """Opposite rows `g.v <= a, -g.v <= -a` have no interior: each such pair becomes one equality."""
     n = cone.orthant
     scale = np.abs(G[:n]).max(axis=1, initial=0.0)

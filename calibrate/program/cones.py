@@ -6,6 +6,7 @@ Formulas of Vandenberghe, "The CVXOPT linear and quadratic cone program solvers"
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ class Cone:
     def blocks(self) -> list[slice]:
         """The second-order cones as slices of a vector."""
         ends = np.cumsum([self.orthant, *self.sizes])
-        return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
     @property
     def identity(self) -> Floats:

@@ -6,6 +6,7 @@ The reference for everything faster, and the way for tiny pools. Variables stand
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 import warnings
 from dataclasses import dataclass
 from typing import Any

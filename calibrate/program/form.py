@@ -39,7 +39,7 @@ class Program:
     @property
     def n_cells(self) -> int:
         """Contributions: members x segments."""
-        return self.pool.scenarios.losses.shape[1]
+        return int(self.pool.scenarios.losses.shape[1])
 
     @cached_property
     def reserve_names(self) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg as la
 
-from calibrate.program import forest as trees
+from calibrate.program import elimination as trees
 from calibrate.program.cones import Cone, Scaling
-from calibrate.program.forest import Forest, Step
+from calibrate.program.forest import S2, Forest, Step
 
 __all__ = ["Body", "InteriorPoint", "Point", "Row", "Tail"]
 
@@ -153,7 +153,7 @@ class InteriorPoint:
             step = Step.empty(tail.forest)
             mass = tail.forest.weight.sum()
             share = np.full(len(tail.forest.weight), min(0.9, 1.0 / mass if mass > 0 else 0.9))
-            trees.start(*tail.forest.arrays(), tail.M @ v + tail.m, price, share, mu, *step.states())
+            trees.start(tail.forest, tail.M @ v + tail.m, price, share, mu, step.state)
             steps.append(step)
         point = Point(v, mu / v[body.bounded], slack, rule, limit, limit, np.zeros(len(body.f)), steps)
         point.bound = np.maximum(point.bound, self._slope(point)[body.bounded])
@@ -168,7 +168,7 @@ class InteriorPoint:
         prices = self.base_price + point.limit @ self.eta
         for tail, step, price in zip(self.tails, point.steps, prices, strict=True):
             pull = np.zeros(len(tail.m))
-            trees.gradient(*tail.forest.arrays(), *step.states(), pull)
+            trees.gradient(tail.forest, step.state, pull)
             slope -= tail.M.T @ pull
             slope[tail.t] += price
         return slope
@@ -177,7 +177,7 @@ class InteriorPoint:
         """`t_k + sum_s w_ks z_ks` at the auxiliary variables (an upper bound of the CVaR on the working set)."""
         return np.array(
             [
-                point.v[tail.t] + tail.forest.weight @ step.root[:, trees.S2]
+                point.v[tail.t] + tail.forest.weight @ step.state.root[:, S2]
                 for tail, step in zip(self.tails, point.steps, strict=True)
             ]
         )
@@ -255,18 +255,18 @@ class _System:
         method, body, point = self.method, self.method.body, self.point
         risks = method.risks(point)
         complementarity = point.bound @ point.v[body.bounded] + point.slack @ point.rule + point.room @ point.limit
-        constant = body.constant
+        constant: float = body.constant
         slope = (
             body.q + body.P * point.v + body.G.T @ point.rule + body.E.T @ point.equal + method.row_q.T @ point.limit
         )
         slope[body.bounded] -= point.bound
         for tail, step, price in zip(method.tails, point.steps, self.prices, strict=True):
             pull = np.zeros(len(tail.m))
-            constant += trees.gradient(*tail.forest.arrays(), *step.states(), pull) - pull @ tail.m
+            constant += trees.gradient(tail.forest, step.state, pull) - float(pull @ tail.m)
             complementarity += _complementarity(tail.forest, step)
             slope -= tail.M.T @ pull
             slope[tail.t] += price
-        self.mu = complementarity / method.pairs
+        self.mu = float(complementarity) / method.pairs
         self.r_dual = slope
         self.r_rule = body.G @ point.v + point.slack - body.h
         self.r_equal = body.E @ point.v - body.f
@@ -281,16 +281,16 @@ class _System:
         self.residual = max(float(np.abs(part).max(initial=0.0)) for part in parts) / size
 
     def advance(self) -> None:
-        """Predictor, corrector, centrality correctors, step."""
+        """Predictor, corrector, step."""
         body, point = self.method.body, self.point
         aims = _Aims(np.zeros(len(body.bounded)), np.zeros(body.cone.size), np.zeros(len(self.method.rows)))
         for step in point.steps:
-            for kinks in step.aims():
+            for kinks in step.aims:
                 kinks[:] = 0.0
         affine = self._direction(aims)
         primal, dual = min(1.0, affine.primal), min(1.0, affine.dual)
-        sigma = min((max(self._mu_after(affine, primal, dual), 0.0) / self.mu) ** 3, 1.0)
-        target = sigma * self.mu
+        kept = max(self._mu_after(affine, primal, dual), 0.0) / self.mu
+        target = float(min(kept**3, 1.0)) * self.mu
         aims = _Aims(
             target - affine.v[body.bounded] * affine.bound,
             target * body.cone.identity
@@ -298,7 +298,7 @@ class _System:
             target - affine.room * affine.limit,
         )
         for step in point.steps:
-            for kinks, moves in zip(step.aims(), step.moves(), strict=True):
+            for kinks, moves in zip(step.aims, step.moves, strict=True):
                 trees.aim(kinks, moves, target)
         self._take(self._direction(aims))
 
@@ -316,7 +316,7 @@ class _System:
         point.equal += dual * move.equal
         lengths = np.array([primal, primal, dual, dual])
         for step in point.steps:
-            for state, moves in zip(step.states(), step.moves(), strict=True):
+            for state, moves in zip(step.state, step.moves, strict=True):
                 state += lengths * moves
 
     def _direction(self, aims: _Aims) -> _Move:
@@ -334,9 +334,7 @@ class _System:
         leaks = np.zeros(len(method.tails))
         for k, (tail, step) in enumerate(zip(method.tails, point.steps, strict=True)):
             push = np.zeros(len(tail.m))
-            leaks[k] = trees.forward(
-                *tail.forest.arrays(), self.prices[k], *step.states(), *step.factors(), *step.aims(), push
-            )
+            leaks[k] = trees.forward(tail.forest, self.prices[k], step.state, step.factors, step.aims, push)
             rhs[:n] += tail.M.T @ push
         rhs[n : n + m] = -self.r_limit - method.eta @ leaks - to_room
         rhs[n + m :] = -self.r_equal
@@ -353,13 +351,13 @@ class _System:
         d_prices = limit @ method.eta
         for k, (tail, step) in enumerate(zip(method.tails, point.steps, strict=True)):
             reach = trees.backward(
-                *tail.forest.arrays(),
+                tail.forest,
                 tail.M @ dv,
                 d_prices[k],
-                *step.states(),
-                *step.factors(),
-                *step.aims(),
-                *step.moves(),
+                step.state,
+                step.factors,
+                step.aims,
+                step.moves,
             )
             primal, dual = min(primal, reach[0]), min(dual, reach[1])
         return _Move(dv, bound, slack, rule, room, limit, equal, primal, dual)
@@ -389,26 +387,17 @@ def _curvature(forest: Forest, step: Step) -> tuple[Floats, Floats, float]:
     lines = len(forest.weight) + (len(forest.segment) if forest.group_kinks else 0)
     dense = len(forest.cell) > DENSE_FROM * n * max(len(forest.weight), 1)
     rows = np.zeros((lines, n)) if dense else np.zeros((0, n))
-    give = trees.factor(*forest.arrays(), *step.states(), *step.factors(), H, rows, dense, bend)
+    give = trees.factor(forest, step.state, step.factors, H, rows, dense, bend)
     if dense:
         H += rows.T @ rows
     return H, bend, float(give)
-
-
-def _used(forest: Forest, step: Step) -> list[tuple[Floats, Floats]]:
-    pairs = [(step.root, step.root_move)]
-    if forest.group_kinks:
-        pairs.append((step.group, step.group_move))
-    if forest.leaf_kinks:
-        pairs.append((step.leaf, step.leaf_move))
-    return pairs
 
 
 def _complementarity(forest: Forest, step: Step, primal: float = 0.0, dual: float = 0.0) -> float:
     """`sum slack * multiplier` over the kinks, after a step along the moves."""
     lengths = np.array([primal, primal, dual, dual])
     total = 0.0
-    for state, move in _used(forest, step):
+    for state, move in step.used(forest):
         there = state + lengths * move if primal or dual else state
         total += float(np.einsum("ij,ij->", there[:, :2], there[:, 2:]))
     return total

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
+
+from calibrate.program.kernel import parallel_kernel
 
 __all__ = ["left", "tail_of"]
 
@@ -28,8 +30,9 @@ def left(kind: str, losses: Floats, collateral: Floats | None, own: Floats, segm
     return out
 
 
-@njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})
-def _sweep_plain(losses, own, reserve, mutualised, total, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _sweep_plain(losses: Floats, own: Floats, reserve: float, mutualised: bool, total: float, out: Floats) -> None:
+    """One segment."""
     for s in prange(losses.shape[0]):
         row = losses[s]
         beyond = 0.0
@@ -43,8 +46,9 @@ def _sweep_plain(losses, own, reserve, mutualised, total, out):  # type: ignore[
         out[s] = beyond - reserve
 
 
-@njit(cache=True, parallel=True)
-def _sweep(losses, own, segment, pool, mutualised, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _sweep(losses: Floats, own: Floats, segment: Floats, pool: float, mutualised: bool, out: Floats) -> None:
+    """Several segments."""
     n_segments = len(segment)
     for s in prange(losses.shape[0]):
         rest = 0.0
@@ -57,8 +61,11 @@ def _sweep(losses, own, segment, pool, mutualised, out):  # type: ignore[no-unty
         out[s] = rest - pool
 
 
-@njit(cache=True, parallel=True)
-def _sweep_collateral(losses, collateral, own, segment, pool, mutualised, out):  # type: ignore[no-untyped-def]
+@parallel_kernel
+def _sweep_collateral(
+    losses: Floats, collateral: Floats, own: Floats, segment: Floats, pool: float, mutualised: bool, out: Floats
+) -> None:
+    """With posted collateral that loses value."""
     n_segments = len(segment)
     for s in prange(losses.shape[0]):
         rest = 0.0

@@ -36,7 +36,7 @@ class Pool:
     @cached_property
     def expected_losses(self) -> Floats:
         """`mu[i] = E L[i]`, money a period."""
-        return self.scenarios.expected_losses.to_numpy()
+        return np.asarray(self.scenarios.expected_losses, dtype=np.float64)
 
     @cached_property
     def standalone_risk(self) -> Any:

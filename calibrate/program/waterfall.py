@@ -158,4 +158,4 @@ class Cascade:
         if kind == "mutualised":
             beyond = np.maximum(beyond, 0.0)
         by_segment = np.maximum(beyond.sum(axis=1) - self.segment, 0.0)
-        return np.maximum(by_segment.sum(axis=1) - self.pool, 0.0)
+        return np.asarray(np.maximum(by_segment.sum(axis=1) - self.pool, 0.0))

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from calibrate.errors import SolverError
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
-from calibrate.program.forest import Y1, Forest
+from calibrate.program.forest import Y1, Forest, Kinks
 from calibrate.program.form import Attempt, Program, Solution
 from calibrate.program.interior_point import InteriorPoint, Point, Row, Tail
 from calibrate.program.passes import left, tail_of
@@ -323,7 +323,7 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
         constant -= multiplier * row.amount
         prices = prices + multiplier * row.eta
     for tail, step, price in zip(tails, point.steps, prices, strict=True):
-        value, gradient = cut(tail.forest, step.root[:, Y1], step.group[:, Y1], step.leaf[:, Y1], float(price))
+        value, gradient = cut(tail.forest, step.state, float(price))
         constant += value - gradient @ tail.m
         slope = slope - tail.M.T @ gradient
         slope[tail.t] += price
@@ -336,17 +336,17 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
     return float(constant + loss.sum())
 
 
-def cut(forest: Forest, root: Floats, group: Floats, leaf: Floats, price: float) -> tuple[float, Floats]:
+def cut(forest: Forest, state: Kinks, price: float) -> tuple[float, Floats]:
     """`(constant, gradient)` of a valid cut `constant - gradient.y` from any multipliers, clipped to where they are valid."""
-    top = np.clip(root, 0.0, price * forest.weight)
+    top = np.clip(state.root[:, Y1], 0.0, price * forest.weight)
     if top.sum() > price:
         top = top * (price / top.sum())
     per_group = np.repeat(top, np.diff(forest.groups_of))
     if forest.group_kinks:
-        per_group = np.clip(group, 0.0, per_group)
+        per_group = np.clip(state.group[:, Y1], 0.0, per_group)
     per_leaf = np.repeat(per_group, np.diff(forest.leaves_of))
     if forest.leaf_kinks:
-        per_leaf = np.clip(leaf, 0.0, per_leaf)
+        per_leaf = np.clip(state.leaf[:, Y1], 0.0, per_leaf)
     gradient = np.zeros(forest.n_coordinates)
     np.add.at(gradient, forest.cell, per_leaf * forest.worth)
     has_segment = forest.segment >= 0
