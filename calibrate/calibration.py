@@ -31,7 +31,8 @@ class Calibration:
         `shadow_price` (change of the objective for one unit of money more room, summed over the rule's rows).
     members : DataFrame by member: `contribution, weight, expected_loss, standalone_risk, exposure, reference` (money,
         NaN where it was not given).
-    loss_curve : DataFrame, index `probability` of exceedance (in-sample), columns `loss` (gross), `mutualised`, `shortfall`.
+    loss_curve : DataFrame, index `probability` of exceedance (in-sample), columns `loss` (gross), `mutualised`,
+        `shortfall`, money.
     objective, lower_bound : value of the plan and a proven bound on the best one, in money.
     provenance : mapping of text to plain values: hashes, seed, versions, solver, attempts, time.
     certificate : mapping of plain data or None.
@@ -89,7 +90,8 @@ class Calibration:
 
     def __repr__(self) -> str:
         return (
-            f"<Calibration: {len(self.members)} members, contributions {self.contributions.sum():,.6g} {self.currency}, "
+            f"<Calibration: {len(self.members)} members, "
+            f"contributions {self.contributions.sum():,.6g} {self.currency}, "
             f"reserves {self.reserves.sum():,.6g} {self.currency}, gap {self.gap:.1e}>"
         )
 

@@ -138,7 +138,7 @@ def _matrix(values: npt.ArrayLike, what: str) -> Floats:
         raise DataError(f"{what} must be numbers in a 2-d array (scenarios x columns): {error}") from None
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise DataError(
-            f"{what} must be a 2-d array (scenarios x columns) with at least one row and column, got shape {matrix.shape}"
+            f"{what} must be a 2-d array (scenarios x columns) with at least one of each, got shape {matrix.shape}"
         )
     return matrix
 
@@ -181,7 +181,7 @@ def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
     if wrong.size:
         raise DataError(f"scenario {wrong[0]}: probability is {p[wrong[0]]}, expected a finite number >= 0")
     if abs(p.sum() - 1) > 1e-9:
-        raise DataError(f"probabilities sum to {p.sum():.12g}, expected 1; divide them by their sum if they are weights")
+        raise DataError(f"probabilities sum to {p.sum():.12g}, expected 1; divide weights by their sum")
     return np.asarray(p / p.sum())
 
 

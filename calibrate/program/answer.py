@@ -1,4 +1,4 @@
-"""From decisions to the published calibration: all is measured again on the plan itself, nothing taken from a solver."""
+"""From decisions to the published calibration: all is measured again on the plan, nothing is taken from a solver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules, limits and costs of a program as matrices: all that does not depend on the scenarios, compiled once by cvxpy."""
+"""Rules, limits and costs of a program as matrices: what does not depend on the scenarios, compiled once by cvxpy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NotSeparable(Exception):  # noqa: N818 (a reason to go the extensive way, 
 
 @dataclass(frozen=True, eq=False)
 class Amounts:
-    """What the stages pay, affine in `x`, in units: `own = own_rate * x_cell`, `segment = S x + s`, `pool = P x + p`."""
+    """What the stages pay in units, affine in `x`: `own_rate * x_cell`, `segment = S x + s`, `pool = P x + p`."""
 
     own_rate: Floats
     segment: Floats
@@ -86,7 +86,7 @@ class Amounts:
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Matrices of a program. `v = (x, auxiliary variables of the rules, slacks of the elastic conditions, t of each term)`."""
+    """Matrices of a program. `v = (x, auxiliary variables of rules, slacks of elastic conditions, t of each term)`."""
 
     body: Body
     amounts: Amounts

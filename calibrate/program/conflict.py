@@ -1,4 +1,4 @@
-"""Why there is no plan: an irreducible set of conflicting rules, verified by re-solving, and what each would have to give."""
+"""Why there is no plan: an irreducible set of rules in conflict, verified by re-solving, and what each has to give."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Newton's equations of a forest, eliminated from the leaves to the root and solved from the root to the leaves.
 
-A kink with stiffnesses `D = multiplier / slack` passes on the slope `theta = D1 / (D1 + D2)` in (0, 1), a softened 0 or 1, and
-the compliance `1 / (D1 + D2)`; what it holds back, `theta D2`, is curvature on the vector of its subtree. Over children with
-compliance `B` the first stiffness is softer, `kappa = 1 / (1 / D1 + B)`. So a million variables cost one pass, and what is
-left to solve is as large as the plan.
+A kink with stiffnesses `D = multiplier / slack` passes on the slope `theta = D1 / (D1 + D2)` in (0, 1), a softened 0 or
+1, and the compliance `1 / (D1 + D2)`; what it holds back, `theta D2`, is curvature on the vector of its subtree. Over
+children with compliance `B` the first stiffness is softer, `kappa = 1 / (1 / D1 + B)`. So a million variables cost one
+pass, and what is left to solve is as large as the plan.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ K, THETA, R, C, KAPPA = 0, 1, 2, 3, 4
 
 @kernel
 def start(forest: Forest, y: Floats, price: float, tail: Floats, mu: float, state: Kinks) -> None:
-    """States near the central path at coordinates `y`: `tail[s]` in (0, 1) is the share of its weight that a root carries."""
+    """States near the central path at coordinates `y`; `tail[s]` in (0, 1): the share of its weight that a root carries."""
     groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     n_y = len(y)
@@ -76,9 +76,9 @@ def _kink(level: float, multiplier: float, mu: float, state: Floats, i: int) -> 
 
 @kernel
 def factor(forest: Forest, state: Kinks, factors: Kinks, H: Floats, rows: Floats, dense: bool, bend: Floats) -> float:
-    """Eliminate every tree. Adds the curvature to `H` (or writes rows `sqrt(h) V` if `dense`), and `sum w theta V` to `bend`.
+    """Eliminate every tree.
 
-    Returns `sum w^2 / k` over the roots.
+    Adds the curvature to `H` (or writes rows `sqrt(h) V` if `dense`), and `sum w theta V` to `bend`. Returns `sum w^2 / k` over the roots.
     """
     groups_of, leaves_of, _base, segment, cell, _loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
@@ -159,11 +159,11 @@ def _outer(H: Floats, at: Ints, value: Floats, first: int, last: int, h: float) 
 
 @kernel
 def forward(forest: Forest, price: float, state: Kinks, factors: Kinks, aims: Kinks, push: Floats) -> float:
-    """Right-hand side of a Newton step on which every product of slack and multiplier aims at its `aim`, to first order.
+    """Right-hand side of a Newton step on which every product of slack and multiplier goes to its aim, to first order.
 
     Adds what the eliminated kinks push on the coordinates to `push`. Returns `sum w R / k` over the roots.
     """
-    groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
+    groups_of, leaves_of, _, segment, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
     leaf_a, group_a, root_a = aims
@@ -206,7 +206,7 @@ def forward(forest: Forest, price: float, state: Kinks, factors: Kinks, aims: Ki
 
 @kernel
 def gradient(forest: Forest, state: Kinks, pull: Floats) -> float:
-    """Adds the first multipliers to `pull`: minus the gradient of the tail along the coordinates. Returns its constant."""
+    """Adds the first multipliers to `pull`, minus the gradient of the tail by coordinate. Returns its constant."""
     groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     n_y = len(pull)
@@ -249,8 +249,8 @@ def _push(forest: Forest, leaf_f: Floats, g: int, c: float, push: Floats) -> Non
 def backward(
     forest: Forest, dy: Floats, d_price: float, state: Kinks, factors: Kinks, aims: Kinks, moves: Kinks
 ) -> Floats:
-    """Moves of all kinks for a move `dy` of the coordinates and `d_price` of the price. Returns the largest primal and dual step."""
-    groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
+    """Moves of all kinks for moves `dy` of coordinates and `d_price` of the price. Returns the longest primal, dual step."""
+    groups_of, leaves_of, _, _, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
     leaf_a, group_a, root_a = aims

@@ -6,8 +6,8 @@ The reference for everything faster, and the way for tiny pools. Variables stand
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

@@ -98,7 +98,7 @@ class Attempt:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What a solver hands back: `x` in units, the objective's bound in money, a shadow price for each rule and limit."""
+    """What a solver hands back: `x` in units, the objective's bound in money, shadow prices of rules and limits."""
 
     x: Floats
     lower_bound: float

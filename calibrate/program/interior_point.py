@@ -1,7 +1,7 @@
 """A primal-dual interior-point method for the program on a working set of scenarios.
 
     minimise    1/2 v'Pv + q'v + sum_k price_k * (t_k + sum_s w_ks z_ks)
-    subject to  q_j'v + sum_k eta_jk * (t_k + sum_s w_ks z_ks) <= b_j          (limits; their multipliers move the prices)
+    subject to  q_j'v + sum_k eta_jk * (t_k + sum_s w_ks z_ks) <= b_j     (limits; their multipliers move the prices)
                 G v + slack = h,  slack in a cone;   E v = f;   v_i >= 0 for some i
                 z_ks the root of the forest of term k at y = M_k v + m_k
 
@@ -102,7 +102,7 @@ class InteriorPoint:
         self.pairs = len(body.bounded) + body.cone.degree + len(rows) + 2 * sum(tail.forest.kinks for tail in tails)
 
     def solve(self, v: Floats, tolerance: float, mu: float, like: Point | None = None) -> Point:
-        """From a plan `v` (any numbers; pushed inside the bounds) and a complementarity `mu`, to a relative gap `tolerance`.
+        """From a plan `v` (pushed inside the bounds) and a complementarity `mu`, to a relative gap `tolerance`.
 
         `like`: a point of a similar program, whose multipliers of rules and limits are a good guess.
         """

@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def left(kind: str, losses: Floats, collateral: Floats | None, own: Floats, segment: Floats, pool: float) -> Floats:
-    """What is left in each scenario, money: the formulas of `Waterfall`, in one sweep over `losses` (scenarios, columns).
+    """What is left in each scenario, money: the formulas of `Waterfall` in one sweep over losses (scenarios, columns).
 
     Without the last `(.)+`: what is negative tells how far a scenario is from the tail.
     """

@@ -97,8 +97,8 @@ class PoolProblem:
 
         Raises
         ------
-        RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded; SolverError, when no
-        optimum was proven.
+        RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded; SolverError,
+        when no optimum was proven.
         """
         if not 0 < tolerance < 1:
             raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
@@ -112,7 +112,7 @@ class PoolProblem:
 
 
 def _solved(program: Program, tolerance: float) -> Solution:
-    """The seam: by the tail; if that cannot prove its answer, the rules are asked for a conflict, then all is written out."""
+    """The seam: by the tail; without a proof the rules are asked for a conflict; then the program is written out."""
     _check_bounded(program)
     try:
         return solve_by_tail(program, tolerance)

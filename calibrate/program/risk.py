@@ -1,4 +1,4 @@
-"""The language of the objective: risk and cost terms, closed under `price * term`, `term + term` and `term <= amount`."""
+"""The language of the objective: risk and cost terms, closed under `price * term`, `term + term`, `term <= amount`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""The program at any number of scenarios: solved on a working set of the tail, bounded from below there and from above by one pass.
+"""The program at any number of scenarios: solved on a working set of the tail, between a lower and an upper bound.
 
-Lower bound. Let `pi` be the multipliers of a forest on the working set W: 0 <= pi_leaf <= pi_group <= pi_root <= price * p / (1 - level),
-`sum pi_root <= price`. For every plan the waterfall leaves at least `phi * (x - amount)` for any slope `phi` in [0, 1], and a CVaR is the
-largest mean over such weights. So the affine function that the multipliers make of losses and plan is below the risk of *every* plan over *all*
-scenarios: those outside W carry weight 0, and losses are >= 0. Adding `multiplier * gap <= 0` for the rules and minimising the affine sum
-over the box of plans is a lower bound (weak duality), whatever the solver did.
+Lower bound. Let `pi` be the multipliers of a forest on the working set W, with `0 <= pi_leaf <= pi_group <= pi_root <=
+price * p / (1 - level)` and `sum pi_root <= price`. For every plan a layer leaves at least `phi * (x - amount)` for any
+slope `phi` in [0, 1], and a CVaR is the largest mean over weights such as these. So the affine function that the
+multipliers make of losses and plan lies below the risk of *every* plan over *all* scenarios: those outside W carry
+weight 0, and what is left is >= 0. This holds for any probabilities, a fractional scenario at the tail's edge included,
+as it only asks `pi_root <= price * p / (1 - level)`. Adding `multiplier * gap <= 0` for the rules and minimising the
+affine sum over the box of plans gives a lower bound (weak duality), whatever the solver did.
 
-Upper bound. The plan itself, its CVaR over all scenarios computed exactly. When the tail of the plan lies within W the two meet.
+Upper bound. The plan itself, its CVaR over all scenarios computed exactly. When its tail lies within W the two meet.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.forest import Y1, Forest, Kinks
 from calibrate.program.form import Attempt, Program, Solution
-from calibrate.program.interior_point import InteriorPoint, Point, Row, Tail
+from calibrate.program.interior_point import InteriorPoint, Point, Tail
 from calibrate.program.passes import left, tail_of
 from calibrate.program.risk import Kind, RiskTerm
 from calibrate.program.tail import cvar
@@ -166,10 +168,10 @@ class _Level:
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
 
     def closest(self, best: Bounds) -> Bounds:
-        """Among plans within the tolerance, the closest to the reference: its distance is added to the objective at a price.
+        """Among plans within the tolerance, the closest to the reference: the distance gets a price in the objective.
 
-        A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007), a large one is exact to more
-        digits; so the price starts large and falls until the objective gives no more than `TIE` of the tolerance. What
+        A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007), a large one is exact to
+        more digits; so the price starts large and falls until the objective gives no more than `TIE` of the tolerance. What
         it gives grows with the square of the price.
         """
         far = float(np.sum((self.weights * (best.v - self.target)) ** 2))
@@ -287,10 +289,7 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints) -> For
     n_groups = k if kinked_groups else 1
     by_group = losses.reshape(len(chosen), cells // k, k).transpose(0, 2, 1) if kinked_groups else losses[:, None, :]
     cell_of = np.arange(cells).reshape(-1, k).T if kinked_groups else np.arange(cells)[None, :]
-    if mutualised:
-        present = by_group > 0
-    else:
-        present = np.broadcast_to(worth is not None, by_group.shape)
+    present = by_group > 0 if mutualised else np.broadcast_to(worth is not None, by_group.shape)
     s, g, i = np.nonzero(present)
     cell = cell_of[g, i]
     counts = present.sum(axis=2).ravel()
@@ -337,7 +336,7 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
 
 
 def cut(forest: Forest, state: Kinks, price: float) -> tuple[float, Floats]:
-    """`(constant, gradient)` of a valid cut `constant - gradient.y` from any multipliers, clipped to where they are valid."""
+    """`(constant, gradient)` of a valid cut `constant - gradient.y`, from any multipliers clipped to where they are valid."""
     top = np.clip(state.root[:, Y1], 0.0, price * forest.weight)
     if top.sum() > price:
         top = top * (price / top.sum())
