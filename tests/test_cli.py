@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from calibrate import Calibration, __version__
+from calibrate import Calibration, __version__, program
 from calibrate.cli import app
+from calibrate.errors import SolverError
 
 RUN = re.compile(r"^Run: +(\S+)$", re.MULTILINE)
 
@@ -139,6 +140,20 @@ def test_conflicting_rules_are_named_with_amounts(tmp_path, write_pool, pool_con
     assert "ContributionFloor" in words
     assert "Budget" in words
     assert "ActuarialFairness" not in words.split("conflict", 1)[0]
+
+
+def test_an_unsolved_program_is_told_apart(tmp_path, write_pool, monkeypatch):
+    def gives_up(self, tolerance=1e-6, out_of_sample=None):
+        raise SolverError("no solver reached an optimum: CLARABEL user_limit")
+
+    monkeypatch.setattr(program.PoolProblem, "solve", gives_up)
+    assert "CLARABEL user_limit" in refused(calibrate("fit", write_pool(tmp_path)), 4)
+    assert not list(tmp_path.glob("runs/pool/[0-9a-f]*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, write_pool, pool_config):
+    config = write_pool(tmp_path, pool_config + 'folder = "losses.csv/runs"\n')
+    assert "losses.csv" in refused(calibrate("fit", config), 2)
 
 
 def test_bad_rows_are_named(tmp_path, write_pool):

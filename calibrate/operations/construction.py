@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ __all__ = ["calibrator", "referenced_files"]
 
 logger = logging.getLogger(__name__)
 
+FAMILY = "family"  # the key that names the class of a part of the model
 PREVIOUS = "previous"  # the argument that the run before fills in
 
 
@@ -35,10 +37,14 @@ class _Builder:
     key: str
     configuration: Configuration
 
-    def build(self, table: str | Mapping[str, Any], where: str) -> Any:
+    def build(self, table: Any, where: str) -> Any:
         """The object that a name, or a table with `key` and arguments, stands for."""
         if isinstance(table, str):
             table = {self.key: table}
+        if not isinstance(table, Mapping):
+            raise ConfigurationError(
+                f"{where} is {table!r}, expected the name of a class or a table with the key {self.key!r}"
+            )
         if self.key not in table:
             raise ConfigurationError(f"{where} needs the key {self.key!r}; one of {', '.join(sorted(self.classes))}")
         name = table[self.key]
@@ -148,9 +154,18 @@ def _model(configuration: Configuration) -> Any:
         elif part == "coverage":
             arguments[part] = construct(models.Coverage, table, where)
         else:
-            builder = _Builder((room,), "family", configuration)
-            arguments[part] = (builder.build if isinstance(table, str) else builder.value)(table, where)
+            arguments[part] = _part(_Builder((room,), FAMILY, configuration), table, where)
     return construct(models.JointLossModel, arguments, "[model]")
+
+
+def _part(builder: _Builder, table: Any, where: str) -> Any:
+    """A family, or one for each segment."""
+    if isinstance(table, str) or not isinstance(table, Mapping) or FAMILY in table:
+        return builder.build(table, where)
+    for segment in table:
+        if get_close_matches(segment, [FAMILY], cutoff=0.8):
+            raise ConfigurationError(f"{where} has the key {segment!r}; did you mean {FAMILY!r}?")
+    return {segment: builder.build(family, f"{where}, segment {segment!r}") for segment, family in table.items()}
 
 
 def _term(configuration: Configuration, table: Mapping[str, Any], where: str) -> Any:
