@@ -125,6 +125,8 @@ def _weight_below(values: Floats, weights: Floats, points: Floats) -> Floats:
 
 
 def _column(X: npt.ArrayLike) -> Floats:
+    if isinstance(X, np.ndarray) and X.dtype == np.float64 and X.ndim == 1 and X.size:
+        return X.copy()
     try:
         values = check_array(np.asarray(X), dtype=np.float64, ensure_2d=False, ensure_all_finite=False, copy=True)
     except ValueError as error:

@@ -13,7 +13,7 @@ from calibrate.models.severity.observation import Sample
 __all__ = ["exceedances", "information", "layer", "log_growth", "log_likelihood", "profile_fit"]
 
 Floats = npt.NDArray[np.float64]
-GRID, LOCATED_ON = 40, 256
+GRID, LOCATED_ON = 40, 128
 NEAR_ZERO = 1e-5  # below this |shape|, derivatives in the shape are taken here: an error of the same relative size
 
 
@@ -93,7 +93,7 @@ def profile_fit(sample: Sample) -> tuple[float, float, float]:
     located on a grid, then found as the root of the slope. Below shape -1 the likelihood has no maximum; the best at
     the edge is the uniform law up to the largest excess.
     """
-    unit = float(np.exp2(round(math.log2(sample.unit))))
+    unit = float(np.exp2(np.frexp(sample.losses.mean())[1]))  # a power of two: exact
     scaled = sample.scaled(unit)
     profile = Profile(scaled)
     t = profile.best()
@@ -115,19 +115,39 @@ class Profile:
         self.m = float(self.seen_w.sum())
         self.top = float(self.y.max())
         self.whole = self.entry is None and not sample.censored.any()
-        self.thin = sample.losses.size > LOCATED_ON and self.whole
+        self.thin = sample.losses.size >= 2 * LOCATED_ON and self.whole
         self.sample = sample
 
     def best(self) -> float:
         """The maximising `t`, never exactly 0."""
         grid = self._grid()
         t = self._t(grid)
-        k = int(np.argmax((self._rough() if self.thin else self)._heights(t)))
+        rough = self._rough() if self.thin else self
+        k = int(np.argmax(rough._heights(t)))
+        near = self._t(np.linspace(grid[max(k - 1, 0)], grid[min(k + 1, t.size - 1)], 14)[1:-1])
+        start = float(near[np.argmax(rough._heights(near))])
+        found = self._newton(start, float(t[max(k - 2, 0)]), float(t[min(k + 2, t.size - 1)]))
+        if found is not None:
+            return found
         left, right = self._bracket(grid, k)
         if left is None or right is None:
             return float(t[k])
-        root = brentq(self._uphill, left, right, xtol=1e-15, rtol=1e-14, maxiter=200)
+        root = brentq(self._uphill, left, right, xtol=1e-13, rtol=1e-13, maxiter=200)
         return float(self._t(np.asarray(root)))
+
+    def _newton(self, t: float, low: float, high: float) -> float | None:
+        """Newton's steps on the slope within (low, high); None where they leave it or do not settle at a maximum."""
+        for _ in range(12):
+            slope, bend = self._slope(t)
+            if bend >= 0:
+                return None
+            step = -slope / bend
+            t += step
+            if not low < t < high or abs(t) * self.top < 1e-6:
+                return None
+            if abs(step) <= max(1e-9 * abs(t), 1e-11 / self.top):  # the next step would be below rounding
+                return t
+        return None
 
     def _grid(self) -> Floats:
         spread = math.log(self.top / max(float(self.y.min()), 1e-300))
@@ -136,17 +156,11 @@ class Profile:
         return np.concatenate([np.linspace(-20.0, -2.0, GRID // 4), middle, np.arange(9.5, max(far, 12.0), 2.0)])
 
     def _rough(self) -> Profile:
-        """The same profile on evenly spaced order statistics (the largest kept): to find the hill, not its top."""
-        levels = (np.arange(LOCATED_ON - 1) + 0.5) / LOCATED_ON
-        if self.w.min() == self.w.max():
-            y = np.sort(self.y)[(levels * self.y.size).astype(np.intp)]
-        else:
-            order = np.argsort(self.y, kind="stable")
-            cumulated = np.cumsum(self.w[order])
-            y = self.y[order][np.searchsorted(cumulated, levels * cumulated[-1])]
-        y = np.append(y, self.top)
-        zeros = np.zeros(LOCATED_ON)
-        return Profile(Sample(y, np.ones(LOCATED_ON), zeros, zeros.astype(bool)))
+        """The same profile on every so-manieth excess and the largest: to find the hill, not its top."""
+        stride = self.y.size // LOCATED_ON
+        y, w = np.append(self.y[::stride], self.top), np.append(self.w[::stride], self.w.mean() / stride)
+        zeros = np.zeros(y.size)
+        return Profile(Sample(y, w, zeros, zeros.astype(bool)))
 
     def _bracket(self, grid: Floats, k: int) -> tuple[float | None, float | None]:
         """Around grid point `k`, a point where the profile rises and one where it falls; None if there is none."""
@@ -184,13 +198,28 @@ class Profile:
         return np.asarray(np.where(shapes >= -1, values, -np.inf))
 
     def _uphill(self, s: float) -> float:
-        """Slope of the profile in `t`: `1/t - k'(t)/k(t) - b'(t)`, `k` the shape and `b` the seen sum."""
-        t = float(self._t(np.asarray(s)))
+        return self._slope(float(self._t(np.asarray(s))))[0]
+
+    def _slope(self, t: float) -> tuple[float, float]:
+        """First and second derivative of the profile in `t`: `F / t` and `(t F' - F) / t^2`.
+
+        `F = 1 - t k'/k - t b'`, `t k' = A`, `t b' = B` with `A`, `B` sums of `r = t y / (1 + t y)`; `t r' = r (1 - r)`.
+        """
         growth = t * self.y
         ratio = growth / (1.0 + growth)
-        rising = float(self.w @ ratio)
-        seen = rising if self.whole else float(self.seen_w @ ratio)
+        a, a_more = _sums(self.w, ratio)
+        b, b_more = (a, a_more) if self.whole else _sums(self.seen_w, ratio)
         if self.entry is not None:
             late = t * self.entry
-            rising -= float(self.w @ (late / (1.0 + late)))
-        return (1.0 - rising / self.m / self.shape(t) - seen / self.m) / t
+            minus, minus_more = _sums(self.w, late / (1.0 + late))
+            a, a_more = a - minus, a_more - minus_more
+        weight = self.m * self.shape(t)
+        value = 1.0 - a / weight - b / self.m
+        change = -(a_more / weight - (a / weight) ** 2) - b_more / self.m
+        return value / t, (change - value) / t**2
+
+
+def _sums(weights: Floats, ratio: Floats) -> tuple[float, float]:
+    weighted = weights * ratio
+    first = float(weighted.sum())
+    return first, first - float(weighted @ ratio)
