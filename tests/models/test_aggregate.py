@@ -9,14 +9,16 @@ from calibrate.models.aggregate import (
     DiscreteSeverity,
     NegativeBinomialCount,
     PoissonCount,
+    compound,
     compound_by_recursion,
     compound_by_transform,
+    count_of,
     discretise,
 )
 from calibrate.models.severity import Gamma, GeneralizedPareto, LogNormal
 
 METHODS = (compound_by_recursion, compound_by_transform)
-both = pytest.mark.parametrize("compound", METHODS)
+both = pytest.mark.parametrize("method", METHODS)
 
 
 def gamma(shape, scale):
@@ -26,9 +28,9 @@ def gamma(shape, scale):
 
 
 @both
-def test_published_poisson_gamma(compound):
+def test_published_poisson_gamma(method):
     """Manual of the R package actuar, vignette on risk theory: Poisson(10), gamma(2, 1), unbiased grid of 0.5."""
-    total = compound(PoissonCount(10.0), discretise(gamma(2.0, 1.0), 0.5, 256))
+    total = method(PoissonCount(10.0), discretise(gamma(2.0, 1.0), 0.5, 256))
     assert [total.var(level) for level in (0.9, 0.95, 0.99)] == [30.5, 34.0, 41.0]
     tails = [round(total.conditional_tail_expectation(level), 2) for level in (0.9, 0.95, 0.99)]
     assert tails == [35.42, 38.55, 45.01]
@@ -44,8 +46,8 @@ def test_published_poisson_gamma(compound):
         (PoissonCount(0.05), stats.poisson(0.05)),
     ],
 )
-def test_total_of_gamma_losses_is_a_mixture_of_gammas(compound, count, law):
-    total = compound(count, discretise(gamma(2.0, 1.0), 0.02, 8192))
+def test_total_of_gamma_losses_is_a_mixture_of_gammas(method, count, law):
+    total = method(count, discretise(gamma(2.0, 1.0), 0.02, 8192))
     n = np.arange(1, 400)
     for x in (5.0, 20.0, 60.0):
         exact = law.pmf(0) + law.pmf(n) @ stats.gamma(2.0 * n).cdf(x)
@@ -139,6 +141,31 @@ def test_what_the_grid_does_not_hold_is_refused():
 
 def test_a_certain_loss_of_one_counts():
     one = DiscreteSeverity(1.0, np.array([0.0, 1.0] + [0.0] * 62), 1.0)
-    for compound in METHODS:
-        total = compound(PoissonCount(7.0), one)
+    for method in METHODS:
+        total = method(PoissonCount(7.0), one)
         assert total.probabilities == pytest.approx(stats.poisson(7.0).pmf(np.arange(64)), abs=1e-9)
+
+
+def test_compound_finds_its_grid():
+    n = np.arange(1, 400)
+    for count, law in ((PoissonCount(10.0), stats.poisson(10.0)), (PoissonCount(0.01), stats.poisson(0.01))):
+        total = compound(count, gamma(2.0, 1.0))
+        assert total.beyond <= 1e-6
+        q = total.var(0.995)
+        excess = law.pmf(n) @ (2.0 * n * stats.gamma(2.0 * n + 1).sf(q) - q * stats.gamma(2.0 * n).sf(q))
+        assert total.expected_shortfall(0.995) == pytest.approx(q + excess / 0.005, rel=2e-3)
+    capped = compound(PoissonCount(2.0), gamma(2.0, 1.0), retention=1.0, limit=3.0)
+    assert capped.mean == pytest.approx(2.0 * gamma(2.0, 1.0).layer_mean(1.0, 4.0))
+    big, small = compound(PoissonCount(10.0), gamma(2.0, 1e24)), compound(PoissonCount(10.0), gamma(2.0, 1.0))
+    assert big.expected_shortfall(0.99) == pytest.approx(small.expected_shortfall(0.99) * 1e24, rel=2e-3)
+    with pytest.raises(ModelError, match="beyond must lie strictly between 0 and 1"):
+        compound(PoissonCount(1.0), gamma(2.0, 1.0), beyond=0.0)
+
+
+def test_count_of_moments():
+    assert count_of(3.0, 3.0) == PoissonCount(3.0)
+    law = count_of(3.0, 7.5)
+    assert isinstance(law, NegativeBinomialCount)
+    assert law.rate * (1 + law.rate / law.size) == pytest.approx(7.5)
+    with pytest.raises(ModelError, match="mean 3 and a smaller variance 2 is neither"):
+        count_of(3.0, 2.0)
