@@ -17,7 +17,7 @@ from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, StudentT
-from calibrate.models.frequency import Frequency, NegativeBinomial, SharedShock
+from calibrate.models.frequency import Frequency, NegativeBinomial, Reshaped, SharedShock
 from calibrate.models.margins import Margins, RatioMargins
 from calibrate.models.process import OrderedMargins, Process, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
@@ -66,7 +66,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         severity: Severity | Mapping[str, Severity] | None = None,
-        frequency: Frequency | None = None,
+        frequency: Frequency | Reshaped | None = None,
         ratio: Ratio | None = None,
         dependence: Dependence | None = None,
         coverage: Coverage | None = None,
@@ -123,7 +123,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         collective = Collective(parts, terms, self.exposure_cap)
         self.flags_ = (*collective.flags(), *reason)
         self.margins_ = collective
-        if isinstance(frequencies[0], SharedShock):
+        if frequencies[0].shared:
             self._bind_shocks(events, collective)
         else:
             self._bind(losses, exposures)
@@ -137,7 +137,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             raise ModelError(f"severity names {strangers[0]!r}, which is no segment; the segments are {known}")
         return [self.severity.get(name) for name in self.segments_]
 
-    def _frequencies(self, events: Events) -> tuple[list[Frequency], tuple[str, ...]]:
+    def _frequencies(self, events: Events) -> tuple[list[Frequency | Reshaped], tuple[str, ...]]:
         """As asked for; else by likelihood, if members' counts rise together or each on its own."""
         if self.frequency is not None or self.dependence is not None:
             return events.frequencies(NegativeBinomial() if self.frequency is None else self.frequency), ()
@@ -159,9 +159,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     def _bind_shocks(self, events: Events, collective: Collective) -> None:
         """Dependence of the segments' shocks: of events over their expected number, less what chance takes away."""
-        expected = np.column_stack(
-            [events.exposures[:, :, g] @ part.frequency.rate_ for g, part in enumerate(collective.segments)]
-        )
+        expected = np.column_stack([part.frequency.means_.sum(axis=1) for part in collective.segments])
         sizes = np.array([part.frequency.size_ for part in collective.segments])
         chance = sizes * np.mean(1 / expected, axis=0)  # Poisson variance over the variance of the shock
         dependence = StudentT() if self.dependence is None else clone(self.dependence)

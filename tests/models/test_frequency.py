@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 
 from calibrate.errors import ModelError
-from calibrate.models.frequency import NegativeBinomial, Poisson, SharedShock
+from calibrate.models.frequency import Elastic, NegativeBinomial, Poisson, SharedShock, Trend
 
 
 def clustered(rng, size, mean, shape):
@@ -137,3 +138,40 @@ def test_own_shocks_are_likelier_where_they_are_own():
     rng = np.random.default_rng(13)
     counts = clustered(rng, 0.7, 0.6, (400, 20))
     assert NegativeBinomial().fit(counts).log_likelihood_ > SharedShock().fit(counts).log_likelihood_
+
+
+def test_elasticity_is_that_of_a_poisson_regression():
+    """statsmodels GLM on log exposure, one column; the likelihood of Poisson."""
+    rng = np.random.default_rng(14)
+    exposure = np.exp(rng.normal(2, 1.2, 200))
+    counts = rng.poisson(0.8 * exposure**0.6).astype(float)
+    model = Elastic(Poisson()).fit(counts, exposure=exposure)
+    glm = sm.GLM(counts, sm.add_constant(np.log(exposure)), family=sm.families.Poisson()).fit()
+    assert model.coefficient_ == pytest.approx(glm.params[1], abs=1e-5)
+    assert model.log_likelihood_ == pytest.approx(glm.llf, abs=1e-6)
+    assert model.mean(50.0)[0] == pytest.approx(np.exp(glm.params[0] + glm.params[1] * np.log(50.0)), rel=1e-5)
+
+
+def test_trend_is_that_of_a_negative_binomial_regression():
+    rng = np.random.default_rng(15)
+    time = np.arange(120.0)
+    counts = rng.poisson(2 * np.exp(0.012 * time) * rng.gamma(2, 0.5, 120)).astype(float)
+    model = Trend().fit(counts)
+    theirs = sm.NegativeBinomial(counts, sm.add_constant(time)).fit(disp=0, method="newton", maxiter=200)
+    assert model.coefficient_ == pytest.approx(theirs.params[1], abs=1e-6)
+    assert 1 / model.size_ == pytest.approx(theirs.params[2], rel=1e-3)
+    ahead = np.exp(theirs.params[0] + theirs.params[1] * 120)
+    assert model.mean()[0] == pytest.approx(ahead, rel=1e-4)
+
+
+@pytest.mark.parametrize(("family", "neutral"), [(Elastic, 1.0), (Trend, 0.0)])
+def test_what_adds_nothing_is_left_out(family, neutral):
+    rng = np.random.default_rng(16)
+    exposure = np.exp(rng.normal(0, 0.5, (60, 8)))
+    kept = 0
+    for _ in range(12):
+        model = family().fit(rng.poisson(0.7 * exposure).astype(float), exposure=exposure)
+        kept += model.coefficient_ != neutral
+    assert kept <= 3
+    plain = NegativeBinomial().fit(np.full((10, 2), 3.0), exposure=1.0)
+    assert family().fit(np.full((10, 2), 3.0)).mean()[0] == pytest.approx(plain.mean()[0])

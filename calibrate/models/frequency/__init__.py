@@ -4,6 +4,7 @@ from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.hawkes import Hawkes
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.poisson import Poisson
+from calibrate.models.frequency.reshaped import Elastic, Reshaped, Trend
 from calibrate.models.frequency.shared_shock import SharedShock
 
-__all__ = ["Frequency", "Hawkes", "NegativeBinomial", "Poisson", "SharedShock"]
+__all__ = ["Elastic", "Frequency", "Hawkes", "NegativeBinomial", "Poisson", "Reshaped", "SharedShock", "Trend"]

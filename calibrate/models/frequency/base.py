@@ -37,14 +37,15 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
     rate with shape `a` (Buehlmann and Gisler 2005, chapter 2); `e` is the exposure, less what clustering takes away.
     A single column stands alone (`Z = 1`).
 
-    Fitted: `rate_`, `credibility_` (by column), `collective_rate_`, `size_` (variance = mean + mean^2 / size),
-    `log_likelihood_`. Counts may be any numbers >= 0.
+    Fitted: `rate_`, `credibility_` (by column), `collective_rate_`, `means_` (like the counts), `size_` (the variance
+    is mean + mean^2 / size), `log_likelihood_`. Counts may be any numbers >= 0.
     """
 
     rate_: Floats
     credibility_: Floats
     collective_rate_: float
     size_: float
+    means_: Floats
     log_likelihood_: float
     n_features_in_: int
 
@@ -88,10 +89,20 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
             if done:
                 break
         self.rate_, self.collective_rate_, self.credibility_, self.size_ = rate, collective, credibility, k
+        self.means_ = means
         expected = self._together(means)
         shocks = log_probability(hit, expected, k) - log_probability(hit, expected, math.inf)
         independent = log_probability(counts, means, math.inf)
         self.log_likelihood_ = float(weights @ (independent.sum(axis=1) + shocks.sum(axis=1)))
+
+    def residuals(self, counts: Floats) -> Floats:
+        """`(N - m) / (1 + m / k)` of the fitted counts, `m` in the divisor of all that is hit together."""
+        return np.asarray((counts - self.means_) / (1 + self._together(self.means_) / self.size_))
+
+    @property
+    def shared(self) -> bool:
+        """Whether one shock hits all columns together."""
+        return bool(self._together(np.ones((1, 2))).shape[1] == 1)
 
     def mean(self, exposure: Any = 1.0) -> Floats:
         """Expected count of each column at `exposure` (one number or one for each column)."""
