@@ -41,7 +41,11 @@ def _clarabel(tolerance: float) -> tuple[str, dict[str, Any]]:
 
 
 SOLVERS: Ladder = (_clarabel(1e-10), (cp.HIGHS, {"time_limit": 900.0}))
+# A slack is told in three digits and judged at 1e-6 units: where ten digits cannot be had, seven do.
+SLACK_SOLVERS: Ladder = (*SOLVERS, _clarabel(1e-8), _clarabel(1e-7))
 TIE_SOLVERS: Ladder = tuple(_clarabel(tolerance) for tolerance in (1e-10, 1e-9, 1e-8))
+
+SMALLEST_ENTRY = 2e-9  # of a matrix that HiGHS may be given
 
 
 class Infeasible(Exception):  # noqa: N818 (not an error yet: the rules are asked which of them conflict)
@@ -102,7 +106,7 @@ class _Writer:
         own = self.plan.cells / program.unit if own is None else own
         beyond = self._excess(own) if kind == "mutualised" else self._balance(own)
         if segment is not None:
-            beyond = beyond - cp.reshape(cp.hstack([segment] * n), (n, k), order="C") if k > 1 else beyond - segment[0]
+            beyond = beyond - np.ones((n, 1)) @ cp.reshape(segment, (1, k), order="C")
         if k > 1:
             left = cp.Variable((n, k), nonneg=True)
             self.constraints.append(left >= beyond)
@@ -172,7 +176,7 @@ def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
     gives = [any(one is other for other in elastic) for one in (*program.rules, *program.limits)]
     rows = [gap <= (slack[k] if gives[k] else 0.0) for k, gap in enumerate(parts.gaps)]
     problem = cp.Problem(cp.Minimize(cp.sum(slack)), parts.constraints + rows)
-    run(problem, "conflict")
+    run(problem, "conflict", SLACK_SOLVERS)
     return float(problem.value)
 
 
@@ -198,11 +202,17 @@ def reference_weights(program: Program) -> Floats:
     )
 
 
+def _keeps_its_entries(problem: cp.Problem) -> bool:
+    """Whether HiGHS would read the whole matrix: it drops entries below 1e-9, and then proves another optimum."""
+    entries = np.abs(problem.get_problem_data(cp.HIGHS)[0]["A"].data)
+    return not bool(np.any((entries > 0) & (entries < SMALLEST_ENTRY)))
+
+
 def run(problem: cp.Problem, what: str, ladder: Ladder = SOLVERS) -> tuple[Attempt, ...]:
     """Solve by the ladder of solvers; only `optimal` counts. This is the one place where a status is read."""
     attempts: list[Attempt] = []
     for solver, options in ladder:
-        if solver == cp.HIGHS and not problem.is_lp():
+        if solver == cp.HIGHS and not (problem.is_lp() and _keeps_its_entries(problem)):
             continue
         try:
             with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from calibrate import Scenarios, fairness
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, SegmentReserve, Waterfall
 
 few = settings(
-    max_examples=6,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],  # a smaller random pool tells no more: no shrinking
@@ -167,10 +167,9 @@ def test_a_higher_level_never_makes_it_cheaper(pool, one, other):
 def test_collateral_that_falls_never_makes_it_cheaper(pool, worth):
     losses, p, k = pool
     collateral = np.full((len(p), losses.shape[1] // k), worth)
-    assert solved(losses, p, k, collateral=collateral).objective >= solved(*pool).objective * (1 - 1e-7)
-    assert solved(losses, p, k, collateral=np.ones_like(collateral)).objective == pytest.approx(
-        solved(*pool).objective, rel=1e-7
-    )
+    cash = solved(*pool).objective
+    assert solved(losses, p, k, collateral=collateral).objective >= cash * (1 - 1e-7)
+    assert solved(losses, p, k, collateral=np.ones_like(collateral)).objective == pytest.approx(cash, rel=1e-7)
 
 
 @given(pools(members=(2, 4), segments=(1, 1)))
