@@ -9,6 +9,7 @@ from itertools import pairwise
 import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from calibrate.program.cones import Cone
 from calibrate.program.fairness.base import Rule
@@ -265,5 +266,9 @@ def _affine(expression: cp.Expression, x: cp.Variable) -> tuple[Floats, Floats]:
     x.value = np.zeros(x.size)
     slope = expression.grad.get(x)
     constant = np.asarray(expression.value, dtype=float).ravel()
-    matrix = np.zeros((len(constant), x.size)) if slope is None else np.asarray(slope.todense(), dtype=float).T
-    return matrix.reshape(len(constant), x.size), constant
+    if slope is None:
+        return np.zeros((len(constant), x.size)), constant
+    dense = (
+        slope.toarray() if sp.issparse(slope) else np.asarray(slope, dtype=float)
+    )  # a scalar by a scalar is a number
+    return dense.reshape(x.size, len(constant)).T, constant

@@ -50,6 +50,8 @@ STUCK = 1e-5  # residual above which a round has failed: no plan, or a program t
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
 TIE_EXACT, WARM_TIE = 1e-5, 1e-3
 FIRST_PRICE, MOST_TIES = 1e-2, 10
+LITTLE = 1e-6  # units: a value below which a gap is not asked to be relative
+NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
 
@@ -81,8 +83,8 @@ class Bounds:
 
     @property
     def gap(self) -> float:
-        """Relative."""
-        return (self.upper - self.lower) / abs(self.upper) if self.upper else self.upper - self.lower
+        """Relative to the value, or to a millionth of the gross tail loss where the value is smaller still."""
+        return (self.upper - self.lower) / max(abs(self.upper), LITTLE)
 
 
 def solve_by_tail(program: Program, tolerance: float) -> Solution:
@@ -209,8 +211,19 @@ class _Level:
             shadows = [float(price) for price in np.abs(self.form.room).T @ np.abs(best.point.rule)]
             shadows += [float(multiplier) for multiplier in best.point.limit]
         passes = Attempt("passes over all scenarios", str(self.passes))
-        x = np.maximum(best.v[: self.program.size], 0.0)
-        return Solution(x, best.lower * self.program.unit, tuple(shadows), (*self.attempts, passes))
+        return Solution(
+            self._without_dust(best), best.lower * self.program.unit, tuple(shadows), (*self.attempts, passes)
+        )
+
+    def _without_dust(self, best: Bounds) -> Floats:
+        """The plan without the traces that an interior method leaves where nothing is due, if it costs no more so."""
+        n, cells = self.program.size, self.program.n_cells
+        x = np.maximum(best.v[:n], 0.0)
+        largest = np.append(self.sample.losses.max(axis=0) / self.program.unit, np.ones(n - cells))
+        v = best.v.copy()
+        v[:n] = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x)
+        upper = self._value(v, self._pass(v))
+        return v[:n] if replace(best, upper=upper).gap <= self.tolerance else x
 
     def _pass(self, v: Floats) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units: one pass over all scenarios."""
