@@ -9,7 +9,6 @@ from itertools import pairwise
 import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from calibrate.program.cones import Cone
 from calibrate.program.fairness.base import Rule
@@ -268,7 +267,5 @@ def _affine(expression: cp.Expression, x: cp.Variable) -> tuple[Floats, Floats]:
     constant = np.asarray(expression.value, dtype=float).ravel()
     if slope is None:
         return np.zeros((len(constant), x.size)), constant
-    dense = (
-        slope.toarray() if sp.issparse(slope) else np.asarray(slope, dtype=float)
-    )  # a scalar by a scalar is a number
+    dense = np.asarray(slope.todense() if hasattr(slope, "todense") else slope, dtype=float)  # 1 by 1 is a number
     return dense.reshape(x.size, len(constant)).T, constant
