@@ -17,7 +17,7 @@ from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, StudentT
-from calibrate.models.frequency import Frequency, NegativeBinomial, Reshaped, SharedShock
+from calibrate.models.frequency import Elastic, Frequency, NegativeBinomial, Reshaped, SharedShock
 from calibrate.models.margins import Margins, RatioMargins
 from calibrate.models.process import OrderedMargins, Process, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
@@ -44,8 +44,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     ----------
     severity : estimator, or mapping segment -> estimator. Default: `Spliced()` from 200 losses; below, the form of all
         segments' losses at the segment's level.
-    frequency : default `SharedShock()` or `NegativeBinomial()`, whichever is likelier (`flags_` says so); the latter if
-        a dependence is given.
+    frequency : default `SharedShock()` or `NegativeBinomial()`, whichever is likelier (the latter if a dependence is
+        given), `Elastic` in exposure where that is much likelier; `flags_` says so.
     ratio : for panels; default `LogNormalRatio()`.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
@@ -99,7 +99,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         if events is None:
             self._panel(losses, exposures)
         else:
-            self._collective(losses, Events.of(history, events, exposures), exposures)
+            self._collective(losses, Events.of(history, events, exposures))
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
         return self
 
@@ -115,7 +115,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self._bind(losses, exposures)
         self.flags_: tuple[str, ...] = ()
 
-    def _collective(self, losses: Floats, events: Events, exposures: Floats) -> None:
+    def _collective(self, losses: Floats, events: Events) -> None:
+        if self.ratio is not None:
+            raise ModelError("ratio is about panels, and this history has events; use from_panel, or leave it out")
         sizes = events.sizes(self._laws())
         frequencies, reason = self._frequencies(events)
         parts = [Segment(f, x, n) for f, x, n in zip(frequencies, sizes, events.counts.sum(axis=0).T, strict=True)]
@@ -126,7 +128,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         if frequencies[0].shared:
             self._bind_shocks(events, collective)
         else:
-            self._bind(losses, exposures)
+            expected = np.stack([model.means_ for model in frequencies], axis=2)
+            self._bind(losses, expected.reshape(losses.shape))
 
     def _laws(self) -> list[Severity | None]:
         if not isinstance(self.severity, Mapping):
@@ -138,20 +141,30 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         return [self.severity.get(name) for name in self.segments_]
 
     def _frequencies(self, events: Events) -> tuple[list[Frequency | Reshaped], tuple[str, ...]]:
-        """As asked for; else by likelihood, if members' counts rise together or each on its own."""
-        if self.frequency is not None or self.dependence is not None:
-            return events.frequencies(NegativeBinomial() if self.frequency is None else self.frequency), ()
-        own, shared = events.frequencies(NegativeBinomial()), events.frequencies(SharedShock())
-        alone, together = (sum(model.log_likelihood_ for model in fitted) for fitted in (own, shared))
-        found = f"log-likelihood {together:,.1f} against {alone:,.1f}"
-        if together - alone > CLEARLY:
-            return shared, (f"events hit members together: SharedShock is likelier than NegativeBinomial ({found})",)
-        return own, ()
+        """As asked for; else by likelihood: shocks shared or not, events in proportion to exposure or not."""
+        if self.frequency is not None:
+            return events.frequencies(self.frequency), ()
+        flags, family = [], NegativeBinomial()
+        chosen = events.frequencies(family)
+        if self.dependence is None:
+            shared = events.frequencies(SharedShock())
+            alone, together = (sum(model.log_likelihood_ for model in fitted) for fitted in (chosen, shared))
+            if together - alone > CLEARLY:
+                chosen, family = shared, SharedShock()
+                found = f"log-likelihood {together:,.1f} against {alone:,.1f}"
+                flags.append(f"events hit members together: SharedShock is likelier than NegativeBinomial ({found})")
+        for g, elastic in enumerate(events.frequencies(Elastic(family))):
+            if elastic.gain_ > 2 * CLEARLY:
+                chosen[g] = elastic
+                power = f"the power {elastic.coefficient_:.2f} of exposure, not with exposure"
+                found = f"log-likelihood {elastic.gain_:+,.1f}"
+                flags.append(f"segment {self.segments_[g]!r}: the number of events grows with {power} ({found})")
+        return chosen, tuple(flags)
 
-    def _bind(self, losses: Floats, exposures: Floats) -> None:
-        """Dependence of the columns' losses over exposure."""
+    def _bind(self, losses: Floats, expected: Floats) -> None:
+        """Dependence of the columns' losses over what was to be expected (exposures, or expected events)."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = np.where(exposures > 0, losses / exposures, 0.0)
+            ratios = np.where(expected > 0, losses / expected, 0.0)
         groups = np.tile(np.arange(len(self.segments_)), len(self.members_))
         dependence = (StudentT() if self.dependence is None else clone(self.dependence)).fit(ratios, groups=groups)
         self.process_: Process = OrderedMargins(self.margins_, dependence)

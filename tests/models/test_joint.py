@@ -336,6 +336,11 @@ def test_refusals():
         JointLossModel().fit(PANEL).sample(0, 1)
 
 
+def test_a_ratio_model_for_events_is_refused():
+    with pytest.raises(ModelError, match="ratio is about panels, and this history has events"):
+        JointLossModel(ratio=GammaRatio()).fit(EVENTS)
+
+
 def test_events_of_zero_are_no_losses():
     frame = EVENTS.events.assign(id=range(len(EVENTS.events)))
     zeros = frame.head(5).assign(loss=0.0)
@@ -429,3 +434,29 @@ def test_margins_do_not_depend_on_the_process():
 def test_the_chosen_process_is_reported_and_can_be_chosen():
     assert JointLossModel(frequency=frequency.SharedShock()).fit(EVENTS).process_.__class__ is SharedShocks
     assert JointLossModel(dependence=dependence.StudentT()).fit(EVENTS).process_.__class__ is OrderedMargins
+
+
+def test_events_that_do_not_grow_with_exposure_are_found_and_said():
+    """Exposure grows a hundredfold, the number of events stays: no forecast of a hundred times the events."""
+    rng = np.random.default_rng(17)
+    months = pd.period_range("2019-01", periods=72, freq="M")
+    growth = np.exp(np.linspace(0, np.log(100), 72))
+    exposure = pd.DataFrame({f"D{i}": growth * 10**i for i in range(4)}, index=months)
+    t, i = np.nonzero(rng.random((72, 4)) < 0.6)
+    frame = pd.DataFrame({"date": months[t].to_timestamp(), "member": [f"D{k}" for k in i]})
+    frame["loss"] = np.exp(rng.normal(10, 1, len(frame)))
+    names = {"date": "date", "member": "member", "loss": "loss"}
+    history = LossHistory.from_events(frame, **names, exposures=exposure, start="2019-01", end="2024-12")
+    model = JointLossModel().fit(history)
+    assert any("'all': the number of events grows with the power" in flag for flag in model.flags_)
+    assert model.summary_["frequency"].sum() == pytest.approx(len(frame) / 72, rel=0.15)
+    blind = JointLossModel(frequency=frequency.NegativeBinomial()).fit(history)
+    assert blind.summary_["frequency"].sum() > 2 * len(frame) / 72
+    drawn = model.sample(20_000, 1).losses
+    error = 5 * drawn.std(axis=0) / np.sqrt(20_000)
+    assert np.all(np.abs(drawn.mean(axis=0) - model.summary_["expected_loss"]) < error)
+
+
+def test_proportion_is_kept_where_it_holds():
+    kept = [JointLossModel().fit(make_events(np.random.default_rng(seed), months=48)).flags_ for seed in range(6)]
+    assert sum(any("the power" in flag for flag in flags) for flags in kept) <= 1
