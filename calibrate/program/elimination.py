@@ -24,7 +24,7 @@ K, THETA, R, C, KAPPA = 0, 1, 2, 3, 4
 
 @kernel
 def start(forest: Forest, y: Floats, price: float, tail: Floats, mu: float, state: Kinks) -> None:
-    """States near the central path at coordinates `y`; `tail[s]` in (0, 1): the share of its weight that a root carries."""
+    """States near the central path at coordinates `y`; a root carries the share `tail[s]` in (0, 1) of its weight."""
     groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     n_y = len(y)
@@ -78,7 +78,8 @@ def _kink(level: float, multiplier: float, mu: float, state: Floats, i: int) -> 
 def factor(forest: Forest, state: Kinks, factors: Kinks, H: Floats, rows: Floats, dense: bool, bend: Floats) -> float:
     """Eliminate every tree.
 
-    Adds the curvature to `H` (or writes rows `sqrt(h) V` if `dense`), and `sum w theta V` to `bend`. Returns `sum w^2 / k` over the roots.
+    Adds the curvature to `H` (or writes rows `sqrt(h) V` if `dense`), and `sum w theta V` to `bend`. Returns
+    `sum w^2 / k` over the roots.
     """
     groups_of, leaves_of, _base, segment, cell, _loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
@@ -249,7 +250,7 @@ def _push(forest: Forest, leaf_f: Floats, g: int, c: float, push: Floats) -> Non
 def backward(
     forest: Forest, dy: Floats, d_price: float, state: Kinks, factors: Kinks, aims: Kinks, moves: Kinks
 ) -> Floats:
-    """Moves of all kinks for moves `dy` of coordinates and `d_price` of the price. Returns the longest primal, dual step."""
+    """Moves of all kinks for moves `dy` of the coordinates and `d_price` of the price; returns the longest steps."""
     groups_of, leaves_of, _, _, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     leaf_f, group_f, root_f = factors

@@ -1,7 +1,8 @@
 """The tail of one risk term as a forest of kinks.
 
 A scenario is a tree: a leaf for every loss, a group for every segment, a root. Each kink `v >= l, v >= 0` is a variable
-`v` with two slacks and two multipliers. In coordinates `y` (what each cell, each segment and the pool pay at most, and `t`):
+`v` with two slacks and two multipliers. In coordinates `y` (what each cell, each segment and the pool pay at most,
+and `t`):
 
     leaf    e >= L - a y_cell                    e >= 0      multipliers add up to the one of its group's first kink
     group   u >= base + sum e - y_segment        u >= 0      ... to the one of its root's first kink

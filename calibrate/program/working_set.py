@@ -173,8 +173,8 @@ class _Level:
         """Among plans within the tolerance, the closest to the reference: the distance gets a price in the objective.
 
         A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007), a large one is exact to
-        more digits; so the price starts large and falls until the objective gives no more than `TIE` of the tolerance. What
-        it gives grows with the square of the price.
+        more digits; so the price starts large and falls until the objective gives no more than `TIE` of the tolerance.
+        What it gives grows with the square of the price.
         """
         far = float(np.sum((self.weights * (best.v - self.target)) ** 2))
         allowed = TIE * self.tolerance * abs(best.upper)
@@ -349,7 +349,7 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
 
 
 def cut(forest: Forest, state: Kinks, price: float) -> tuple[float, Floats]:
-    """`(constant, gradient)` of a valid cut `constant - gradient.y`, from any multipliers clipped to where they are valid."""
+    """`(constant, gradient)` of the cut `constant - gradient.y`, from any multipliers clipped to where it is valid."""
     top = np.clip(state.root[:, Y1], 0.0, price * forest.weight)
     if top.sum() > price:
         top = top * (price / top.sum())
