@@ -53,7 +53,7 @@ class Burr(ScaleFamily):
 
     def _z_isf(self, p: Floats, *shapes: float) -> Floats:
         a, g = shapes
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             return np.asarray(np.expm1(-np.log(p) / a) ** (1 / g))
 
     def _z_layer(self, low: float, high: float, *shapes: float) -> float:
@@ -69,5 +69,6 @@ class Burr(ScaleFamily):
 
 
 def _beyond(z: float, a: float, g: float) -> float:
-    u = 1.0 / (1.0 + z**g) if math.isfinite(z) else 0.0
+    with np.errstate(over="ignore"):
+        u = 1.0 / (1.0 + np.power(z, g))
     return float(beta(a - 1 / g, 1 / g) * betainc(a - 1 / g, 1 / g, u) / g)

@@ -12,7 +12,7 @@ from calibrate.errors import ModelError
 from calibrate.models.severity.base import Floats, Severity
 from calibrate.models.severity.intervals import Interval, TailProfile
 from calibrate.models.severity.observation import Sample, product_limit
-from calibrate.models.severity.pareto_tail import exceedances, information, layer, log_growth, profile_fit
+from calibrate.models.severity.pareto_tail import exceedances, information, layer, log_density, log_growth, profile_fit
 from calibrate.models.severity.threshold import ThresholdRule
 
 __all__ = ["GeneralizedPareto"]
@@ -119,12 +119,9 @@ class GeneralizedPareto(Severity):
     def _log_density(self, x: Floats) -> Floats:
         z = (x - self.threshold_) / self.scale_
         with np.errstate(divide="ignore", invalid="ignore"):
-            inside = -(1 + self.shape_) * log_growth(np.maximum(z, 0.0), self.shape_) + math.log(
-                self.exceedance_probability_ / self.scale_
-            )
-        return np.where(
-            (z > 0) & (x <= self.endpoint_), inside, -np.inf if self.exceedance_probability_ == 1 else np.nan
-        )
+            inside = log_density(np.maximum(z, 0.0), self.shape_)
+        outside = -np.inf if self.exceedance_probability_ == 1 else np.nan  # below the threshold nothing is known
+        return np.where(z > 0, inside + math.log(self.exceedance_probability_ / self.scale_), outside)
 
     def _no_body(self, what: str) -> str:
         return (

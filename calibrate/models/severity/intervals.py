@@ -64,7 +64,7 @@ class TailProfile:
         def scale(excess: float, shape: float, ratio: float) -> float:
             return excess / _growth(shape, ratio)
 
-        return self._of_amount(level, threshold, confidence, scale, 50.0)
+        return self._of_amount(level, threshold, confidence, scale, 50.0 + 2 * abs(self.fitted_shape))
 
     def expected_shortfall(self, level: float, threshold: float, confidence: float) -> Interval:
         """Of the expected shortfall at `level`; no upper limit (infinity) where a shape of 1 cannot be excluded."""
@@ -135,11 +135,13 @@ class ProfileSearch:
         return lower, upper
 
     def _end(self, sign: float, theta: Floats, move: Callable[[float, float], float], floor: float) -> float:
-        state = [theta]
+        state, known = [theta], {0.0: self.height(move(sign, 0.0), theta) - floor}
 
         def above(distance: float) -> float:
-            value, state[0] = self._highest(move(sign, distance), state[0])
-            return max(value - floor, -1e6)
+            if distance not in known:  # a second search for the same value may start, and end, elsewhere
+                value, state[0] = self._highest(move(sign, distance), state[0])
+                known[distance] = max(value - floor, -1e6)
+            return known[distance]
 
         near, far = 0.0, 1.0
         while above(far) > 0:

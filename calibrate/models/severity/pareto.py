@@ -56,10 +56,10 @@ class Pareto(Severity):
         self.standard_errors_ = pd.Series({"alpha": self.alpha_ / math.sqrt(seen)}, name="standard error")
 
     def _sf(self, x: Floats) -> Floats:
-        return np.asarray((np.maximum(x, self.scale_) / self.scale_) ** -self.alpha_)
+        return np.asarray(np.exp(-self.alpha_ * np.log(np.maximum(x, self.scale_) / self.scale_)))
 
     def _isf(self, p: Floats) -> Floats:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             return np.asarray(self.scale_ * np.asarray(p, dtype=np.float64) ** -self.shape_)
 
     def _layer(self, low: float, high: float) -> float:

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from calibrate.models.severity.observation import Sample
 
-__all__ = ["exceedances", "information", "layer", "log_growth", "log_likelihood", "profile_fit"]
+__all__ = ["exceedances", "information", "layer", "log_density", "log_growth", "log_likelihood", "profile_fit"]
 
 Floats = npt.NDArray[np.float64]
 GRID, LOCATED_ON = 40, 128
@@ -27,6 +27,13 @@ def log_growth(z: Floats, shape: float) -> Floats:
     """`log(1 + shape z) / shape` (`z` at shape 0): minus the log survival of a standard excess `z >= 0`."""
     with np.errstate(divide="ignore"):
         return np.log1p(np.maximum(shape * z, -1.0)) / shape if shape else np.asarray(z)
+
+
+def log_density(z: Floats, shape: float) -> Floats:
+    """`-(1 + 1/shape) log(1 + shape z)` of a standard excess, minus infinity beyond its end; `shape >= -1`."""
+    if shape <= -1:
+        return np.where(z <= 1 + 1e-12, 0.0, -np.inf)
+    return np.asarray(-(1 + shape) * log_growth(z, shape))
 
 
 def layer(low: float, high: float, shape: float) -> float:
@@ -50,8 +57,7 @@ def log_likelihood(sample: Sample, shape: float, scale: float) -> float:
     `log f = -log scale - (1 + 1/shape) log(1 + shape y / scale)`."""
     weights, z = sample.weights, sample.losses / scale
     growth = log_growth(z, shape)
-    seen = -(1 + shape) * growth if shape > -1 else np.where(z <= 1, 0.0, -np.inf)
-    terms = np.where(sample.censored, -growth, seen - math.log(scale))
+    terms = np.where(sample.censored, -growth, log_density(z, shape) - math.log(scale))
     if sample.entry.any():
         terms = terms + log_growth(sample.entry / scale, shape)
     return float(weights @ terms)

@@ -20,6 +20,7 @@ from calibrate.models.severity.observation import Sample
 __all__ = ["ScaleFamily"]
 
 Floats = npt.NDArray[np.float64]
+SMALLEST_SPREAD = 1e-6  # losses that agree to a millionth are one number, rounded
 
 
 class ScaleFamily(Severity):
@@ -121,7 +122,7 @@ class ScaleFamily(Severity):
     def _refuse_degenerate(self, sample: Sample) -> None:
         distinct = np.unique(sample.losses[~sample.censored])
         needed = len(self.shapes) + 1
-        spread = distinct.size and distinct[-1] / distinct[0] - 1 > 1e-12
+        spread = distinct.size and distinct[-1] / distinct[0] - 1 > SMALLEST_SPREAD
         if distinct.size < needed or not spread:
             what = (
                 f"all equal {distinct[0]:g}"

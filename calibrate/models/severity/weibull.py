@@ -45,4 +45,6 @@ class Weibull(ScaleFamily):
 
     def _z_layer(self, low: float, high: float, *shapes: float) -> float:
         (k,) = shapes
-        return float(gamma(1 + 1 / k) * (gammaincc(1 / k, low**k) - gammaincc(1 / k, high**k)))
+        with np.errstate(over="ignore"):
+            a, b = np.power([low, high], k)
+        return float(gamma(1 + 1 / k) * (gammaincc(1 / k, a) - gammaincc(1 / k, b)))

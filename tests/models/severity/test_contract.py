@@ -244,3 +244,48 @@ def test_observation_faults_are_named():
         severity.LogNormal().fit([3.0, 4.0], observation=Observation(deductible=[1.0, 2.0, 1.0]))
     with pytest.raises(ModelError, match="distinct"):
         severity.LogNormal().fit([3.0, 4.0], observation=Observation(open_claim=True))
+
+
+def hopeless():
+    rng = np.random.default_rng(0)
+    return {
+        "two values": [5.0] * 20 + [5.1] * 20,
+        "one outlier": [1.0] * 50 + [1e12],
+        "one number, rounded": 1 + 1e-9 * rng.random(50),
+        "four losses": [1.0, 10.0, 100.0, 1000.0],
+        "all but one alike": [3.0] * 10 + [4.0],
+        "sixty decades": np.exp(rng.normal(0, 30, 200)),
+        "tiny": 1e-300 * rng.random(50) + 1e-305,
+        "huge": 1e300 * rng.random(30) + 1e299,
+        "counts": rng.integers(1, 4, 100).astype(float),
+        "uniform": rng.random(300),
+        "two clusters": np.concatenate([rng.random(100), 1e6 + rng.random(100)]),
+        "no mean": rng.pareto(0.3, 300) + 1e-9,
+        "one loss": [2.0],
+        "two losses": [1.0, 2.0],
+        "rounded and heavy": np.ceil(rng.pareto(1.1, 500) * 10),
+    }
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("losses", hopeless().values(), ids=hopeless())
+@every
+def test_hopeless_losses_get_numbers_or_a_refusal(make, losses):
+    for observation in (None, Observation(limit=float(np.quantile(losses, 0.8)))):
+        try:
+            model = make(1.0).fit(losses, observation=observation)
+        except (ModelError, DataError) as refusal:
+            assert len(str(refusal)) > 40
+            continue
+        for ask in (
+            lambda m: m.var(0.99),
+            lambda m: m.expected_shortfall(0.99),
+            lambda m: m.mean(cap=10.0),
+            lambda m: m.sample(20, 1),
+            lambda m: m.log_likelihood_,
+            lambda m: m.cdf(losses),
+        ):
+            try:
+                assert not np.isnan(ask(model)).any()
+            except ModelError as refusal:
+                assert len(str(refusal)) > 40

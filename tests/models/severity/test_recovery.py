@@ -165,7 +165,7 @@ def simulate(truth, scheme, n, judge):
 @every_truth
 def test_bias_and_coverage_over_500_simulations(truth, scheme, n):
     """The median estimate lies within three Monte Carlo errors of the truth, but for the bias of order 1/n that maximum
-    likelihood has (here below a tenth of the spread at n = 500); Wald intervals cover 95 % but for Monte Carlo error."""
+    likelihood has (below a tenth of the spread at n = 500); Wald intervals cover 95 % but for Monte Carlo error."""
     blurred = isinstance(truth[0], severity.Burr) and scheme != "complete"
 
     def inside(model, name, value):
