@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
 from calibrate.errors import CalibrateError, ConfigurationError
 from calibrate.operations.config import Configuration, did_you_mean
 from calibrate.operations.sources import read_table
@@ -56,13 +58,15 @@ class _Builder:
         return construct(self.classes[name], arguments, f"{where} {name}")
 
     def value(self, value: Any, where: str) -> Any:
-        """A value of a table: nested objects, lists, the content of a CSV file, or the plain value itself."""
+        """A value of a table: an object by its name or table, a list, the content of a CSV file, or the plain value."""
         if isinstance(value, Mapping):
             if self.key in value:
                 return self.build(value, where)
             return {key: self.value(item, f"{where}, {key}") for key, item in value.items()}
         if isinstance(value, list):
             return [self.value(item, where) for item in value]
+        if isinstance(value, str) and value in self.classes:
+            return self.build(value, where)
         if isinstance(value, str) and value.endswith(".csv"):
             return read_table(self.configuration.path(value))
         return value
@@ -89,10 +93,32 @@ def construct(kind: type, arguments: Any, where: str) -> Any:
     needed = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in arguments]
     if needed:
         raise ConfigurationError(f"{where} needs the key(s) {', '.join(needed)}")
+    _check_kinds(kind, arguments, where)
     try:
         return kind(**arguments)
     except (CalibrateError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{where}: {str(error).removeprefix(f'{kind.__name__}: ')}") from None
+
+
+def _check_kinds(kind: type, arguments: Mapping[str, Any], where: str) -> None:
+    """Refuse a text where a number or an object belongs, by the annotations of the constructor if they can be read."""
+    try:
+        parameters = inspect.signature(kind, eval_str=True).parameters
+    except (NameError, TypeError):  # an annotation for the type checker only
+        return
+    for key, value in arguments.items():
+        try:
+            accepted: TypeAdapter[Any] = TypeAdapter(
+                parameters[key].annotation, config=ConfigDict(arbitrary_types_allowed=True)
+            )
+            accepted.validate_python(value, strict=True)
+        except PydanticSchemaGenerationError:  # a protocol, such as ArrayLike
+            continue
+        except ValidationError as error:
+            expected = " or ".join(
+                dict.fromkeys(fault["msg"].removeprefix("Input should be ") for fault in error.errors())
+            )
+            raise ConfigurationError(f"{where}, {key} = {value!r}: expected {expected}") from None
 
 
 def calibrator(configuration: Configuration, previous: pd.Series[float] | None) -> PoolCalibrator:

@@ -101,7 +101,8 @@ coverage = { retention = 1000.0, limit = { A = 5e5, B = 1e6, C = 1e6 } }
 exposure_cap = 0.5
 [model.severity.fire]
 family = "Spliced"
-body = { family = "Gamma" }
+body = "Gamma"
+tail = { family = "GeneralizedPareto", threshold = 5e4 }
 [model.severity.flood]
 family = "LogNormal"
 """
@@ -109,6 +110,7 @@ family = "LogNormal"
     assert isinstance(model.frequency, models.frequency.Poisson)
     assert isinstance(model.dependence, models.dependence.Gaussian)
     assert isinstance(model.severity["fire"].body, models.severity.Gamma)
+    assert model.severity["fire"].tail.threshold == 5e4
     assert isinstance(model.severity["flood"], models.severity.LogNormal)
     assert model.coverage.limit["A"] == 5e5
     assert model.exposure_cap == 0.5
@@ -118,6 +120,14 @@ family = "LogNormal"
     ("text", "words"),
     [
         ('[model]\nseverity = { famly = "Gamma" }', "[model] severity has the key 'famly'; did you mean 'family'?"),
+        (
+            '[model.severity]\nfamily = "GeneralizedPareto"\nthreshold = "high"',
+            "[model] severity GeneralizedPareto, threshold = 'high': expected a valid number",
+        ),
+        (
+            '[model.severity]\nfamily = "Spliced"\nbody = "Gammma"',
+            "[model] severity Spliced, body = 'Gammma': expected an instance of Severity",
+        ),
         (
             "[model]\nseverity = 3",
             "[model] severity is 3, expected the name of a class or a table with the key 'family'",
