@@ -18,7 +18,7 @@ from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, Kind, RiskTerm
 from calibrate.program.waterfall import Stage
 
-__all__ = ["Amounts", "Compiled", "NotSeparable", "compiled"]
+__all__ = ["Amounts", "Compiled", "NotSeparable", "compiled", "rule_rows"]
 
 Floats = npt.NDArray[np.float64]
 _Rules = tuple[Floats, Floats, Floats, Floats, Cone, Floats]  # G, h, E, f, cone, room
@@ -110,7 +110,7 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     x = cp.Variable(program.size)
     plan = program.plan(x)
     amounts = Amounts.of(program, plan, x)
-    blocks = [_rows(rule, program, x, plan) for rule in program.rules]
+    blocks = [rule_rows(rule, program, x, plan) for rule in program.rules]
     extra = sum(block.A.shape[1] - program.size - 1 for block in blocks)
     conditions = (*program.rules, *program.limits)
     gives = [] if elastic is None else [j for j, one in enumerate(conditions) if any(one is other for other in elastic)]
@@ -149,7 +149,8 @@ class _Block:
     sizes: tuple[int, ...]
 
 
-def _rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> _Block:
+def rule_rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> _Block:
+    """One rule as balanced rows of a cone, in units."""
     slack = cp.Variable()
     gap = rule.gap(plan) / program.unit
     data, _, _ = cp.Problem(cp.Minimize(0), [gap <= slack]).get_problem_data(cp.CLARABEL)

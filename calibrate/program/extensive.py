@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cvxpy as cp
@@ -16,6 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from calibrate.errors import ProblemError, SolverError
+from calibrate.program.compiled import NotSeparable, rule_rows
+from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Attempt, Floats, Program, Solution
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, RiskTerm
@@ -70,9 +73,31 @@ class Extensive:
         plan = program.plan(x)
         writer = _Writer(program, plan)
         objective = writer.total(program.objective)
-        gaps = [rule.gap(plan) / program.unit for rule in program.rules]
+        gaps = [_ruled(rule, program, x, plan, writer.constraints) for rule in program.rules]
         gaps += [writer.total(limit.term.parts) - limit.amount / program.unit for limit in program.limits]
         return cls(x, plan, objective, writer.constraints, gaps)
+
+
+def _ruled(rule: Rule, program: Program, x: cp.Variable, plan: Plan, constraints: list[cp.Constraint]) -> cp.Expression:
+    """A variable that is at least the rule's worst gap, in units.
+
+    Compiled with its auxiliary variables in units too: left in money, a solver takes 1e9 for well scaled and is wrong.
+    """
+    free = cp.Variable(program.size)
+    try:
+        block = rule_rows(rule, program, free, program.plan(free))
+    except NotSeparable:
+        return rule.gap(plan) / program.unit
+    gap, n = cp.Variable(), program.size
+    left = block.b - block.A[:, :n] @ x - block.A[:, n] * gap
+    if block.A.shape[1] > n + 1:
+        left = left - block.A[:, n + 1 :] @ cp.Variable(block.A.shape[1] - n - 1)
+    ends = np.cumsum([block.zero, block.orthant, *block.sizes])
+    cones = [cp.SOC(left[int(a)], left[int(a) + 1 : int(z)]) for a, z in pairwise(ends[1:])]
+    constraints += [left[: ends[0]] == 0] if block.zero else []
+    constraints += [left[ends[0] : ends[1]] >= 0] if block.orthant else []
+    constraints += cones
+    return gap
 
 
 class _Writer:
@@ -176,7 +201,10 @@ def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
     gives = [any(one is other for other in elastic) for one in (*program.rules, *program.limits)]
     rows = [gap <= (slack[k] if gives[k] else 0.0) for k, gap in enumerate(parts.gaps)]
     problem = cp.Problem(cp.Minimize(cp.sum(slack)), parts.constraints + rows)
-    run(problem, "conflict", SLACK_SOLVERS)
+    try:
+        run(problem, "conflict", SLACK_SOLVERS)
+    except Infeasible as claim:
+        raise SolverError(f"the conflict of the rules could not be measured: {claim}") from None
     return float(problem.value)
 
 
