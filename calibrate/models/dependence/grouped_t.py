@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.models.arrays import Floats, RandomState, generator
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
-from calibrate.models.dependence.likelihood import GRID, profile, tail_dependence
+from calibrate.models.dependence.likelihood import GRID, plausible, profile, tail_dependence
 
 __all__ = ["GroupedT"]
 
@@ -21,8 +21,8 @@ class GroupedT(Dependence):
     """Grouped t copula: segments whose large losses come together more, or less, than those of others.
 
     Score `z_j sqrt(v_g / W_g)` of column j in group g, `z` normal with correlation `R`, `W_g` the chi-square quantile
-    of `v_g` degrees of freedom at one uniform that all groups share. `R` as in `Gaussian`; `v_g` by profile likelihood
-    of the group's own columns on a grid from 3 to 100. Without groups it is `StudentT`; a group of one column says
+    of `v_g` degrees of freedom at one uniform that all groups share. `R` as in `Gaussian`; `v_g` as in `StudentT`,
+    from the group's own columns. Without groups it is `StudentT`; a group of one column says
     nothing of `v` and has 100. Source: Daul, De Giorgi, Lindskog and McNeil 2003.
 
     Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_` (by column), `profile_` (frame, one group a column),
@@ -48,7 +48,7 @@ class GroupedT(Dependence):
             if columns.size > 1:
                 own = self.correlation_[np.ix_(columns, columns)]
                 profiles[int(group)] = profile(ranks.part(columns), weights, own, GRID)
-                self.degrees_of_freedom_[columns] = GRID[int(np.argmax(profiles[int(group)].to_numpy()))]
+                self.degrees_of_freedom_[columns] = plausible(profiles[int(group)])
         self.profile_ = pd.DataFrame(profiles)
 
     @property

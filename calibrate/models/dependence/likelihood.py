@@ -11,7 +11,7 @@ from scipy.special import gammaln, stdtr, stdtrit
 from calibrate.models.arrays import Floats
 from calibrate.models.dependence.correlation import Ranks
 
-__all__ = ["GRID", "copula_log_likelihood", "pairwise_log_likelihood", "profile", "tail_dependence"]
+__all__ = ["GRID", "copula_log_likelihood", "pairwise_log_likelihood", "plausible", "profile", "tail_dependence"]
 
 NODES, NODE_WEIGHTS = (np.asarray(part, dtype=np.float64) for part in np.polynomial.legendre.leggauss(24))
 PAIRS = 1500  # the pairs with most losses say what there is to say
@@ -31,6 +31,16 @@ def profile(ranks: Ranks, weights: Floats, correlation: Floats, grid: Sequence[f
     values = np.array([likelihood(ranks, weights, seen, v) for v in grid])
     index = pd.Index(grid, name="degrees of freedom")
     return pd.Series(values - values.max(), index=index, name="log-likelihood")
+
+
+def plausible(found: pd.Series[float]) -> float:
+    """`1 / E[1 / v]` over the grid, each point weighted by its likelihood: few periods must not rule heavy tails out.
+
+    Where the data are many it is the maximum; where the likelihood is flat it lies between what they allow, instead of
+    at the end of the grid where large losses no longer come together.
+    """
+    weights = np.exp(found.to_numpy(dtype=np.float64))
+    return float(weights.sum() / (weights / np.asarray(found.index, dtype=np.float64)).sum())
 
 
 def tail_dependence(correlation: Floats, v: float) -> Floats:

@@ -13,7 +13,7 @@ from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats, RandomState, generator
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
-from calibrate.models.dependence.likelihood import GRID, profile, tail_dependence
+from calibrate.models.dependence.likelihood import GRID, plausible, profile, tail_dependence
 
 __all__ = ["StudentT"]
 
@@ -21,10 +21,10 @@ __all__ = ["StudentT"]
 class StudentT(Dependence):
     """Student t copula `C(u) = t_R,v(t_v^-1(u_1), ..., t_v^-1(u_d))`: large losses come together.
 
-    `R` as in `Gaussian`; the degrees of freedom `v` by profile likelihood on a grid from 3 to 100, for the whole table,
-    or by pairs where losses have a point mass or there are fewer than 50 periods. Fitted: `correlation_`,
-    `shrinkage_`, `degrees_of_freedom_`, `profile_` (Series: log-likelihood by degrees of freedom, less its maximum),
-    `tail_dependence_` (matrix).
+    `R` as in `Gaussian`; the degrees of freedom `v` from the profile likelihood on a grid from 3 to 100, for the whole
+    table, or by pairs where losses have a point mass or there are fewer than 50 periods: `1 / v` is the mean of the
+    grid's, weighted by likelihood. Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_`, `profile_` (Series:
+    log-likelihood by degrees of freedom, less its maximum), `tail_dependence_` (matrix).
     Source: Demarta and McNeil 2005; McNeil, Frey, Embrechts, Quantitative Risk Management, 7.3.
 
     Parameters
@@ -53,7 +53,7 @@ class StudentT(Dependence):
         self._factor = np.linalg.cholesky(self.correlation_)
         grid = GRID if fixed is None else (float(fixed),)
         self.profile_ = profile(ranks, weights, self.correlation_, grid)
-        self.degrees_of_freedom_ = float(grid[int(np.argmax(self.profile_.to_numpy()))])
+        self.degrees_of_freedom_ = plausible(self.profile_)
 
     @property
     def tail_dependence_(self) -> Floats:
