@@ -159,6 +159,15 @@ def simulate(truth, scheme, n, judge):
     return said, estimates
 
 
+@pytest.mark.parametrize("shape", [0.02, 0.15, 0.7, 3.0, 50.0, 4000.0])
+def test_many_gamma_quantiles_are_those_of_scipy(shape):
+    model = severity.Gamma().fit([1.0, 2.0, 3.0])
+    model.shape_, model.scale_ = shape, 2.0
+    few = np.concatenate([np.random.default_rng(0).random(300), [1e-18, 1e-12, 1e-5, 0.5, 1 - 1e-9, 1.0]])
+    p = np.concatenate([few, np.full(30_000, 0.5)])
+    assert model.isf(p)[: few.size] == pytest.approx(stats.gamma(shape, scale=2.0).isf(few), rel=1e-9)
+
+
 def bias_of_maximum_likelihood(truth, scheme, n):
     """Of order 1/n for the generalized Pareto law (Giles, Feng and Godwin 2016, Communications in Statistics 45(8)).
 
