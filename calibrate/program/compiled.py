@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cvxpy as cp
@@ -94,12 +94,23 @@ class Compiled:
     t: tuple[int, ...]
     prices: Floats
     rows: tuple[Row, ...]
+    scale: Floats  # units of one entry of v: members of any size count in their own losses
     room: Floats  # column j: what one unit of slack in rule j adds to the left-hand side of the rule rows
 
     @property
     def size(self) -> int:
         """Length of `v`."""
         return len(self.body.q)
+
+    def plan(self, v: Floats) -> Floats:
+        """The decisions `x`, in units."""
+        n = self.amounts.segment.shape[1]
+        return np.asarray(self.scale[:n] * np.maximum(v[:n], 0.0))
+
+    def coordinates(self, kind: Kind, pooled: bool, t: int) -> tuple[Floats, Floats]:
+        """`y = M v + m` of a term with its `t`."""
+        M, m = self.amounts.coordinates(kind, pooled, self.size, t)
+        return M * self.scale, m
 
 
 def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compiled:
@@ -134,8 +145,20 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
         q[list(slack.values())] = 1.0
     bounded = np.array([*range(program.size), *slack.values(), *t], dtype=np.intp)
     constant = 0.0 if elastic is None else 1.0
-    body = Body(q=q, P=np.zeros(n), G=G, h=h, cone=cone, E=E, f=f, bounded=bounded, constant=constant)
-    return Compiled(body, amounts, terms, t, prices, tuple(rows), room)
+    scale = np.ones(n)
+    scale[: program.n_cells] = _sizes(program)
+    rows = [replace(row, q=row.q * scale) for row in rows]
+    body = Body(
+        q=q * scale, P=np.zeros(n), G=G * scale, h=h, cone=cone, E=E * scale, f=f, bounded=bounded, constant=constant
+    )
+    return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room)
+
+
+def _sizes(program: Program) -> Floats:
+    """A power of two near each column's share of the expected losses; 1 for a column that never loses."""
+    scenarios = program.pool.scenarios
+    mu = np.asarray(scenarios.probabilities @ scenarios.losses) / program.unit
+    return 1 / _power(np.where(mu > 0, mu / max(float(mu.sum()), 1e-300), 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,19 +194,27 @@ def rule_rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> _Bloc
 def _balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Rows and auxiliary columns brought near one by powers of two: cvxpy's auxiliary variables count in money.
 
-    The rows of a second-order cone keep one scale among them; the first `fixed` columns keep theirs.
+    The first `fixed` columns keep their scale. It spreads from them: a row is measured by the columns whose scale is
+    known, a column by the rows whose scale is known. The rows of a second-order cone keep one scale among them.
     """
     ends = np.cumsum([len(b) - sum(sizes), *sizes])
-    blocks = [slice(int(a), int(z)) for a, z in pairwise(ends)]
-    for _ in range(4):
-        height = np.abs(A).max(axis=1, initial=0.0)
-        for block in blocks:
-            height[block] = height[block].max(initial=0.0)
-        row = _power(height)
-        A, b = A * row[:, None], b * row
-        column = _power(np.abs(A[:, fixed:]).max(axis=0, initial=0.0))
-        A = np.column_stack([A[:, :fixed], A[:, fixed:] * column])
-    return A, b
+    cones = [slice(int(a), int(z)) for a, z in pairwise(ends)]
+    row, column = np.ones(len(b)), np.ones(A.shape[1])
+    told, known = np.zeros(len(b), dtype=bool), np.arange(A.shape[1]) < fixed
+    size = np.abs(A)
+    while True:
+        height = (size[:, known] * column[known]).max(axis=1, initial=0.0)
+        for cone in cones:
+            height[cone] = height[cone].max(initial=0.0)
+        new = (height > 0) & ~told
+        if not new.any():
+            return A * row[:, None] * column, b * row
+        row[new] = _power(height[new])
+        told |= new
+        width = (size[told] * row[told, None]).max(axis=0, initial=0.0)
+        found = (width > 0) & ~known
+        column[found] = _power(width[found])
+        known |= found
 
 
 def _power(size: Floats) -> Floats:
