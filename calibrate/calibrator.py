@@ -15,6 +15,7 @@ from calibrate.errors import DataError, ProblemError
 from calibrate.fairness import ActuarialFairness, Rule
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel
+from calibrate.models.uncertainty import chain_uncertainty
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, RiskLimit, Term, Waterfall
 from calibrate.program.risk import Kind
 from calibrate.scenarios import Scenarios
@@ -104,6 +105,23 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         self.calibration_ = solved.with_provenance(self._origin(history, previous))
         return self
 
+    def uncertainty(
+        self, history: LossHistory, replications: int = 100, seeds: int = 10, block: int = 1
+    ) -> pd.DataFrame:
+        """What the length of the history, and apart from it the simulation, leave open in the published numbers.
+
+        The whole chain is run again on `replications` histories of resampled periods (`block` consecutive ones drawn
+        together), and on the history itself with `seeds` seeds: minutes. Rows: contributions by member, reserves, risk
+        terms (out-of-sample); columns as in `models.uncertainty.chain_uncertainty`. Money.
+        """
+
+        def chain(resampled: LossHistory, seed: int) -> pd.Series[float]:
+            return _published(clone(self).set_params(random_state=seed).fit(resampled).calibration_)
+
+        return chain_uncertainty(
+            history, chain, replications=replications, seeds=seeds, block=block, random_state=self.random_state
+        )
+
     def _check(self, history: LossHistory, previous: Calibration | None) -> None:
         if not isinstance(history, LossHistory):
             raise DataError(
@@ -141,6 +159,17 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
             "seed": self.random_state,
             "previous": None if previous is None else previous.provenance.get("run", "given"),
         }
+
+
+def _published(calibration: Calibration) -> pd.Series[float]:
+    """Contributions, reserves and risk under names of two levels: what it is, and whose."""
+    parts = {
+        "contribution": calibration.members["contribution"],
+        "reserve": calibration.reserves,
+        "risk": calibration.risk["out_of_sample"],
+    }
+    numbers: pd.Series[float] = pd.concat(parts, names=["number", "of"])
+    return numbers
 
 
 def _default_terms(waterfall: Waterfall) -> list[Term]:

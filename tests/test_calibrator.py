@@ -116,3 +116,23 @@ def test_wrong_arguments_are_named(history):
     dollars = PoolCalibrator(n_scenarios=50, n_out_of_sample=50).fit(history).calibration_
     with pytest.raises(DataError, match="previous calibration is in USD, the history in EUR"):
         PoolCalibrator().fit(euro, previous=dollars)
+
+
+def test_what_the_history_leaves_open_is_told_apart_from_the_simulation(history):
+    """Against the textbook: the mean of 12 yearly losses has a standard error of sd / sqrt(12)."""
+    mutual = program.Waterfall((program.PoolReserve(),))
+    calibrator = PoolCalibrator(
+        waterfall=mutual,
+        minimise=[program.CostOfCapital(0.1, 0.2), program.ExpectedLoss()],
+        n_scenarios=400,
+        n_out_of_sample=400,
+    )
+    table = calibrator.uncertainty(history, replications=12, seeds=3)
+    assert set(table.index.get_level_values("number")) == {"contribution", "reserve", "risk"}
+    total = table.loc["contribution"]
+    assert (total["history_error"] > 0).all()
+    assert (total["lower"] <= total["upper"]).all()
+    textbook = history.losses.std().mean() / np.sqrt(12)
+    assert 0.3 * textbook < total["history_error"].mean() < 3 * textbook
+    published = calibrator.fit(history).calibration_.members["contribution"]
+    assert total["estimate"].to_dict() == published.to_dict()
