@@ -10,7 +10,7 @@ import pytest
 
 from calibrate import Scenarios, fairness
 from calibrate.errors import ProblemError
-from calibrate.program import CostOfCapital, Plan, Pool, PoolProblem, Waterfall
+from calibrate.program import CostOfCapital, CVaR, Plan, Pool, PoolProblem, Waterfall
 
 MEMBERS = ["A", "B", "C", "D"]
 LOSSES = np.array([[0, 0, 0, 0], [4, 0, 2, 0], [0, 8, 2, 0], [0, 0, 4, 10], [1, 2, 2, 0]], dtype=float)
@@ -300,6 +300,25 @@ def test_a_pool_of_one_and_a_pool_without_losses(name, losses):
     calibration = problem.solve()
     assert np.isfinite(calibration.fairness["gap"]).all()
     assert calibration.fairness["gap"].iloc[0] <= 1e-6
+
+
+@every_rule
+def test_a_program_with_the_rule_is_the_same_in_any_unit(name):
+    """Powers of two are exact: the same digits come out, also through rules with auxiliary variables."""
+
+    def solved(k):
+        terms = CostOfCapital(0.1, 0.2) + 0.5 * CVaR(0.6, of="mutualised")
+        rules = [CASES[name].make(k), fairness.FundFloor(6.0 * k)]
+        exposures = dict(zip(MEMBERS, EXPOSURES, strict=True))
+        return PoolProblem(Scenarios(LOSSES * k, MEMBERS), Waterfall(), terms, rules, exposures=exposures).solve()
+
+    ours = solved(1.0)
+    assert ours.fairness["gap"].max() <= 1e-6
+    k = (2.0**-57, 2.0**70)[list(CASES).index(name) % 2]
+    theirs = solved(k)
+    assert theirs.objective == pytest.approx(ours.objective * k, rel=1e-6)
+    np.testing.assert_allclose(theirs.contributions / k, ours.contributions, atol=1e-3)
+    assert theirs.fairness["gap"].max() <= 1e-6 * k
 
 
 NEVER_LOSES = np.column_stack([LOSSES[:, 0], LOSSES[:, 1], np.zeros(5)])
