@@ -30,8 +30,8 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None: ...
 
     @abstractmethod
-    def scores(self, n: int, random_state: RandomState = None) -> Floats:
-        """`n` rows of dependent scores, shape (n, columns)."""
+    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
+        """Dependent scores, one column of the data a row: shape (columns, n), contiguous."""
 
     @abstractmethod
     def score_cdf(self, scores: Any) -> Any:
@@ -59,7 +59,11 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
         self._fit(Ranks.of(values[kept], weights[kept], share), weights[kept], labels)
         return self
 
+    def scores(self, n: int, random_state: RandomState = None) -> Floats:
+        """`n` rows of dependent scores, shape (n, columns); each column is contiguous in memory."""
+        check_is_fitted(self)
+        return self._by_column(n, generator(random_state)).T
+
     def sample(self, n: int = 1, random_state: RandomState = None) -> Floats:
         """`n` rows of dependent uniforms, shape (n, columns)."""
-        check_is_fitted(self)
-        return np.asarray(self.score_cdf(self.scores(n, generator(random_state))))
+        return np.asarray(self.score_cdf(self.scores(n, random_state)))

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from sklearn.utils.validation import check_is_fitted
 
-from calibrate.models.arrays import Floats, RandomState, generator
+from calibrate.models.arrays import Floats
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
 
@@ -33,10 +32,8 @@ class Gaussian(Dependence):
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
         self._factor = np.linalg.cholesky(self.correlation_)
 
-    def scores(self, n: int, random_state: RandomState = None) -> Floats:
-        """`n` rows of standard normal scores with correlation `R`."""
-        check_is_fitted(self)
-        return np.asarray(generator(random_state).standard_normal((n, self.n_features_in_)) @ self._factor.T)
+    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
+        return np.asarray(self._factor @ rng.standard_normal((self.n_features_in_, n)))
 
     def score_cdf(self, scores: Any) -> Any:
         """Standard normal distribution function."""

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import gammaincinv, stdtr, stdtrit
-from sklearn.utils.validation import check_is_fitted
 
-from calibrate.models.arrays import Floats, RandomState, generator
+from calibrate.models.arrays import Floats
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
 from calibrate.models.dependence.likelihood import GRID, plausible, profile, tail_dependence
@@ -58,15 +57,15 @@ class GroupedT(Dependence):
         same = self._groups[:, None] == self._groups
         return np.where(same, np.array(pieces), np.nan)
 
-    def scores(self, n: int, random_state: RandomState = None) -> Floats:
-        """`n` rows of scores, each column a Student t of its group's degrees of freedom."""
-        check_is_fitted(self)
-        rng, v = generator(random_state), self.degrees_of_freedom_
+    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
+        """Each column a Student t of its group's degrees of freedom."""
         uniform = rng.random(n)
-        normal = rng.standard_normal((n, self.n_features_in_)) @ self._factor.T
-        distinct, place = np.unique(v, return_inverse=True)
-        shocks = np.column_stack([np.sqrt(k / (2 * gammaincinv(k / 2, uniform))) for k in distinct])
-        return np.asarray(normal * shocks[:, place])
+        scores = np.asarray(self._factor @ rng.standard_normal((self.n_features_in_, n)))
+        distinct, place = np.unique(self.degrees_of_freedom_, return_inverse=True)
+        shocks = [np.sqrt(k / (2 * gammaincinv(k / 2, uniform))) for k in distinct]
+        for column, at in zip(scores, place, strict=True):
+            column *= shocks[at]
+        return scores
 
     def score_cdf(self, scores: Any) -> Any:
         """Distribution functions of Student's t, by column."""

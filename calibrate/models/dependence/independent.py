@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from sklearn.utils.validation import check_is_fitted
 
-from calibrate.models.arrays import Floats, RandomState, generator
+from calibrate.models.arrays import Floats
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks
 
@@ -26,10 +25,8 @@ class Independent(Dependence):
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
         self.correlation_ = np.eye(groups.size)
 
-    def scores(self, n: int, random_state: RandomState = None) -> Floats:
-        """`n` rows of independent standard normal scores."""
-        check_is_fitted(self)
-        return generator(random_state).standard_normal((n, self.n_features_in_))
+    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
+        return rng.standard_normal((self.n_features_in_, n))
 
     def score_cdf(self, scores: Any) -> Any:
         """Standard normal distribution function."""

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
-from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import ModelError
-from calibrate.models.arrays import Floats, RandomState, generator
+from calibrate.models.arrays import Floats
 from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
 from calibrate.models.dependence.likelihood import GRID, plausible, profile, tail_dependence
@@ -60,12 +59,12 @@ class StudentT(Dependence):
         """`2 t_{v+1}(-sqrt((v + 1)(1 - rho)/(1 + rho)))`: chance that one is extreme given that the other is."""
         return tail_dependence(self.correlation_, self.degrees_of_freedom_)
 
-    def scores(self, n: int, random_state: RandomState = None) -> Floats:
-        """`n` rows of t scores: normal scores with correlation `R` over a common `sqrt(chi2_v / v)`."""
-        check_is_fitted(self)
-        rng, v = generator(random_state), self.degrees_of_freedom_
-        shock = np.sqrt(v / rng.chisquare(v, n))
-        return np.asarray(rng.standard_normal((n, self.n_features_in_)) @ self._factor.T) * shock[:, None]
+    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
+        """Normal scores with correlation `R` over a common `sqrt(chi2_v / v)`."""
+        shock = np.sqrt(self.degrees_of_freedom_ / rng.chisquare(self.degrees_of_freedom_, n))
+        scores = np.asarray(self._factor @ rng.standard_normal((self.n_features_in_, n)))
+        scores *= shock
+        return scores
 
     def score_cdf(self, scores: Any) -> Any:
         """Distribution function of Student's t."""
