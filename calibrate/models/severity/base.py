@@ -39,12 +39,11 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
     def fit(
         self,
         X: npt.ArrayLike,
-        y: object = None,
         sample_weight: npt.ArrayLike | None = None,
         *,
         observation: Observation | None = None,
     ) -> Self:
-        """Fit to losses `X` (n,) or (n, 1), all > 0; `y` is ignored. Errors say in words what is wrong."""
+        """Fit to losses `X` (n,) or (n, 1), all > 0. DataError or ModelError say in words what is wrong."""
         return self._fitted(Sample.of(X, sample_weight, observation))
 
     def __sklearn_tags__(self) -> Any:
@@ -137,7 +136,7 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
         uniform = np.random.default_rng(random_state).random(n)
         return np.asarray(self._isf(1.0 - uniform), dtype=np.float64)
 
-    def score(self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None) -> float:
+    def score(self, X: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Mean log density of fresh, complete losses (log score, larger is better)."""
         check_is_fitted(self)
         fresh = Sample.of(X, sample_weight, None)

@@ -129,7 +129,8 @@ def test_a_weight_of_two_is_the_loss_twice(make):
         with pytest.raises(ModelError, match="equally weighted losses only"):
             make(1.0).fit(LOSSES, sample_weight=weights)
         return
-    weighted = make(1.0).fit(LOSSES, sample_weight=weights)
+    weighted = make(1.0).fit(LOSSES, weights)
+    assert weighted.log_likelihood_ == make(1.0).fit(LOSSES, sample_weight=weights).log_likelihood_
     repeated = make(1.0).fit(np.repeat(LOSSES, weights))
     assert weighted.log_likelihood_ == pytest.approx(repeated.log_likelihood_, rel=1e-9)
     assert weighted.var(0.99) == pytest.approx(repeated.var(0.99), rel=1e-7)
