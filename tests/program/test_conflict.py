@@ -85,7 +85,7 @@ KNOWN = {
 }
 
 
-FEW = ("floors and budget", "means, halves, fund", "risk, budget, of two")
+FEW = ("floors and budget", "risk, budget, of two")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_the_set_is_irreducible_and_the_amounts_suffice_and_are_needed(name):
         assert not holds([*others, relaxed(rule, named[str(rule)] * 0.99)], losses=losses)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_the_conflict_within_a_heap_of_random_rules_is_irreducible(seed):
     rng = np.random.default_rng(seed)
     losses = rng.lognormal(1, 1, (12, 4))

@@ -9,7 +9,7 @@ from calibrate import Scenarios, fairness
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, SegmentReserve, Waterfall
 
 few = settings(
-    max_examples=5,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],  # a smaller random pool tells no more: no shrinking
