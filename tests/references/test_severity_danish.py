@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import genpareto
 
-from calibrate.models.severity import GeneralizedPareto, Spliced
+from calibrate.models.severity import DownwardThreshold, GeneralizedPareto, Spliced
 
 FILE = Path(__file__).resolve().parents[2] / "../shared/data/danish/danish_multi.csv"
 pytestmark = pytest.mark.skipif(not FILE.is_file(), reason=f"{FILE.name} is not beside this checkout")
@@ -54,3 +54,11 @@ def test_the_spliced_law_has_the_same_tail(losses):
     alone = tail.fit(losses)
     assert spliced.expected_shortfall(0.99) == pytest.approx(alone.expected_shortfall(0.99), rel=1e-12)
     assert spliced.cdf(10.0) == pytest.approx(1 - 109 / 2167, rel=1e-12)
+
+
+def test_a_chosen_threshold_agrees_with_the_published_tail(losses):
+    model = GeneralizedPareto(DownwardThreshold()).fit(losses)
+    assert 5.0 < model.threshold_ < 10.0
+    interval = model.expected_shortfall_interval(0.99)
+    assert interval.lower < 58.2 < interval.upper
+    assert abs(model.shape_ - 0.497) < model.standard_errors_["shape"]

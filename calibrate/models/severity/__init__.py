@@ -10,7 +10,13 @@ from calibrate.models.severity.observation import Observation
 from calibrate.models.severity.pareto import Pareto
 from calibrate.models.severity.selection import AIC, BIC, BestOf, LogScore
 from calibrate.models.severity.spliced import Spliced
-from calibrate.models.severity.threshold import QuantileThreshold, SequentialThreshold, ThresholdRule, threshold_table
+from calibrate.models.severity.threshold import (
+    DownwardThreshold,
+    QuantileThreshold,
+    SequentialThreshold,
+    ThresholdRule,
+    threshold_table,
+)
 from calibrate.models.severity.weibull import Weibull
 
 __all__ = [
@@ -18,6 +24,7 @@ __all__ = [
     "BIC",
     "BestOf",
     "Burr",
+    "DownwardThreshold",
     "Empirical",
     "Gamma",
     "GeneralizedPareto",

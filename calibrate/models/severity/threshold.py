@@ -15,7 +15,7 @@ from calibrate.models.severity.goodness import anderson_darling, anderson_darlin
 from calibrate.models.severity.observation import Sample
 from calibrate.models.severity.pareto_tail import exceedances, information, profile_fit
 
-__all__ = ["QuantileThreshold", "SequentialThreshold", "ThresholdRule", "threshold_table"]
+__all__ = ["DownwardThreshold", "QuantileThreshold", "SequentialThreshold", "ThresholdRule", "threshold_table"]
 
 Floats = npt.NDArray[np.float64]
 FEWEST = 30  # excesses at a candidate; the p-values hold from about 25
@@ -79,19 +79,56 @@ class SequentialThreshold(ThresholdRule):
 
     def choose(self, sample: Sample) -> float:
         """The threshold; ModelError if every candidate is rejected or there are too few losses to test."""
-        if not 0 < self.significance < 1:
-            raise ModelError(f"SequentialThreshold: significance must lie in (0, 1), got {self.significance}")
-        _refuse_untestable(sample)
-        candidates = _candidates(sample, self.thresholds)
-        p_values = np.array([_tested(exceedances(sample, u))[3] for u in candidates])
-        rejected = forward_stop(p_values, self.significance)
-        if rejected == candidates.size:
-            raise ModelError(
-                f"SequentialThreshold: a generalized Pareto tail is rejected at all {candidates.size} candidates up to "
-                f"{candidates[-1]:g} (last p-value {p_values[-1]:.3g}); look at threshold_table, at ties and at limits "
-                "in the data, or use Empirical"
-            )
-        return float(candidates[rejected])
+        candidates, p_values = _p_values(sample, self.thresholds, self.significance)
+        return _first_kept(candidates, p_values, forward_stop(p_values, self.significance))
+
+
+class DownwardThreshold(ThresholdRule):
+    """The lowest threshold from which on, going up, the tail is never rejected: more careful, with fewer exceedances.
+
+    Coming down from the highest candidate, the last one before a p-value (Anderson-Darling) below `significance`.
+    Each test stands alone, so that with 20 candidates one is rejected by chance more often than `significance` says;
+    the error is on the side of a higher threshold. Source: Bader, Yan and Zhang 2018 ("raw down").
+
+    Parameters and requirements as for `SequentialThreshold`.
+
+    >>> x = (1 - (np.arange(400) + 0.5) / 400) ** -0.5
+    >>> round(DownwardThreshold().choose(Sample.of(x, None, None)), 3)
+    1.412
+    """
+
+    def __init__(self, significance: float = 0.05, thresholds: Sequence[float] | None = None) -> None:
+        self.significance = significance
+        self.thresholds = thresholds
+
+    def choose(self, sample: Sample) -> float:
+        """The threshold; ModelError if the highest candidate is rejected or there are too few losses to test."""
+        candidates, p_values = _p_values(sample, self.thresholds, self.significance)
+        low = np.flatnonzero(p_values < self.significance)
+        return _first_kept(candidates, p_values, int(low[-1]) + 1 if low.size else 0)
+
+
+def _p_values(sample: Sample, thresholds: Sequence[float] | None, significance: float) -> tuple[Floats, Floats]:
+    """Candidates and the p-value of the tail above each."""
+    if not 0 < significance < 1:
+        raise ModelError(f"the significance of a threshold rule must lie in (0, 1), got {significance}")
+    if not sample.complete or np.ptp(sample.weights) > 0:
+        raise ModelError(
+            "a threshold can be tested on complete, equally weighted losses only (no deductible, limit, open claims or "
+            "weights); name a threshold, or use QuantileThreshold"
+        )
+    candidates = _candidates(sample, thresholds)
+    return candidates, np.array([_tested(exceedances(sample, float(u)))[3] for u in candidates])
+
+
+def _first_kept(candidates: Floats, p_values: Floats, rejected: int) -> float:
+    if rejected == candidates.size:
+        raise ModelError(
+            f"a generalized Pareto tail is rejected up to the highest of {candidates.size} candidates, "
+            f"{candidates[-1]:g} (p-value {p_values[-1]:.3g}); look at threshold_table, at ties and limits in the data, "
+            "or use Empirical"
+        )
+    return float(candidates[rejected])
 
 
 def forward_stop(p_values: Floats, significance: float) -> int:
@@ -166,11 +203,3 @@ def _candidates(sample: Sample, thresholds: Sequence[float] | None) -> Floats:
             f"least {few} must exceed a candidate; name a threshold, or use QuantileThreshold"
         )
     return found
-
-
-def _refuse_untestable(sample: Sample) -> None:
-    if not sample.complete or np.ptp(sample.weights) > 0:
-        raise ModelError(
-            "SequentialThreshold: its p-values hold for complete, equally weighted losses only (no deductible, limit, "
-            "open claims or weights); name a threshold, or use QuantileThreshold"
-        )

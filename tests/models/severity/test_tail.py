@@ -182,8 +182,20 @@ def test_sequential_threshold_finds_where_the_tail_begins():
     assert table.loc[1.6, "modified_scale"] == pytest.approx(table.loc[1.6, "scale"] - 1.6 * table.loc[1.6, "shape"])
 
 
+def test_downward_threshold_stops_at_the_first_rejection():
+    """Generalized Pareto but for a gap in the middle."""
+    rng = np.random.default_rng(3)
+    x = stats.genpareto(0.4, scale=2.0).rvs(1500, random_state=rng)
+    x = x[(x < 4.0) | (x > 7.0) | (rng.random(1500) < 0.1)]
+    candidates = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 7.0, 8.0]
+    table = threshold_table(x, candidates)
+    chosen = severity.DownwardThreshold(thresholds=candidates).choose(Sample.of(x, None, None))
+    rejected = table.index[table["p_value"] < 0.05]
+    assert chosen == min(u for u in candidates if u > rejected.max())
+
+
 def test_sequential_threshold_says_why_it_cannot():
-    with pytest.raises(ModelError, match=r"rejected at all .* candidates"):
+    with pytest.raises(ModelError, match=r"rejected up to the highest of \d+ candidates"):
         SequentialThreshold().choose(Sample.of(np.tile(np.arange(1.0, 11.0), 100), None, None))
     with pytest.raises(ModelError, match="no threshold can be tested: 20 losses"):
         SequentialThreshold().choose(Sample.of(np.arange(1.0, 21.0), None, None))
