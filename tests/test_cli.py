@@ -218,7 +218,7 @@ def until(job, words):
 @pytest.mark.parametrize(("blow", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_job_cut_short_leaves_no_run_and_the_next_one_works(tmp_path, write_pool, pool_config, blow, code):
     """While it simulates: no run, no traceback; and the lock is not held by the dead."""
-    config = write_pool(tmp_path, pool_config.replace("n_out_of_sample = 2500", "n_out_of_sample = 20_000_000"))
+    config = write_pool(tmp_path, pool_config.replace("n_out_of_sample = 2500", "n_out_of_sample = 6_000_000"))
     job = start(config)
     until(job, "simulating")
     time.sleep(0.5)
