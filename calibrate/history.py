@@ -177,9 +177,10 @@ class LossHistory:
         for table in tables:
             sha.update(b"none" if table is None else np.ascontiguousarray(table.to_numpy(), dtype="<f8").tobytes())
         if self._events is not None:
-            sha.update(
-                json.dumps([[str(item) for item in row] for row in self._events[COLUMNS[:3]].to_numpy()]).encode()
-            )
+            sha.update(np.ascontiguousarray(self._events["date"].astype("int64"), dtype="<i8").tobytes())
+            for role, known in (("member", self.members), ("segment", self.segments)):
+                codes = pd.Index(known).get_indexer(pd.Index(self._events[role]))
+                sha.update(np.ascontiguousarray(codes, dtype="<i8").tobytes())
         return sha.hexdigest()
 
     def until(self, date: Any) -> LossHistory:

@@ -426,3 +426,32 @@ def test_real_events():
     )
     assert history.losses.shape == (60, 7)
     np.testing.assert_allclose(history.losses.to_numpy().sum(), frame["loss_usd"].sum())
+
+
+def test_no_date_can_be_read():
+    text = refusal(events(when=["never", "soon", ""]))
+    assert "row 0, column 'when': date is 'never'" in text
+    assert "row 2, column 'when': date is ''" in text
+
+
+def test_many_events_are_read_alike_at_once_and_one_by_one():
+    days = pd.date_range("2001-01-01", periods=3000, freq="7h")
+    base = pd.DataFrame({"who": "A", "usd": np.arange(3000.0) + 1})
+    forms = [
+        days,
+        days.tz_localize("UTC"),
+        days.strftime("%Y-%m-%dT%H:%M:%S"),
+        days.strftime("%d.%m.%Y %H:%M"),
+        days.to_period("h"),
+    ]
+    tables = [read(base.assign(when=form)).losses for form in forms]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0])
+
+
+def test_a_unit_jump_late_in_a_long_series_is_found():
+    rng = np.random.default_rng(1)
+    losses = np.exp(rng.normal(5, 1, 3000))
+    losses[2900:] *= 1e6
+    frame = pd.DataFrame({"when": pd.date_range("2015-01-01", periods=3000), "who": "A", "usd": losses})
+    assert "the median loss changes" in refusal(frame)

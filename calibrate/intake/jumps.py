@@ -20,7 +20,7 @@ def unit_jumps(losses: Mapping[str, Floats], confirmed: Sequence[str]) -> list[s
     for member, series in losses.items():
         values = series[series > 0]
         side = min(5, max(2, len(values) // 5))  # losses on each side that make a median
-        cuts = range(side, len(values) - side + 1) if len(values) >= 5 and member not in confirmed else ()
+        cuts = _cuts(len(values), side) if len(values) >= 5 and member not in confirmed else []
         jumps = [_jump(values[:cut], values[cut:]) for cut in cuts]
         apart, factor, cut = max(jumps, default=(0.0, 0.0, 0))
         if apart >= APART and factor > JUMP:
@@ -30,6 +30,14 @@ def unit_jumps(losses: Mapping[str, Floats], confirmed: Sequence[str]) -> list[s
                 f"{high:g}; a change of unit? Mend it, or confirm it by confirm_unit_jumps=[{member!r}]"
             )
     return found
+
+
+def _cuts(count: int, side: int) -> list[int]:
+    """Places to cut: all of few, of many those that grow from both ends."""
+    if count <= 100:
+        return list(range(side, count - side + 1))
+    grown = np.unique(np.geomspace(side, count / 2, 40).astype(int))
+    return sorted({int(cut) for cut in (*grown, *(count - grown))})
 
 
 def _jump(before: Floats, after: Floats) -> tuple[float, float, int]:

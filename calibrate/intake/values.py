@@ -70,16 +70,26 @@ def instants(values: Sequence[Any], places: Sequence[str], frequency: str, probl
             if firsts <= 12
             else "some dates are day/month and others month/day; write them all as YYYY-MM-DD"
         )
-    read: list[Any] = []
-    for value, place in zip(values, places, strict=True):
-        moment = _instant(value, firsts > 12, frequency)
-        read.append(moment)
-        if moment is pd.NaT:
+    read = list(_at_once(values)) if not pairs else [pd.NaT] * len(values)
+    for position, (value, place) in enumerate(zip(values, places, strict=True)):
+        if read[position] is pd.NaT:
+            read[position] = _instant(value, firsts > 12, frequency)
+        if read[position] is pd.NaT:
             faults.append(f"{place}: date is {value!r}, expected a date such as 2024-01-31 (with a four-digit year)")
     listed(problems, faults)
-    return pd.Series(
-        pd.DatetimeIndex(read).as_unit("ns") if read else pd.DatetimeIndex([], tz="UTC"), dtype="datetime64[ns, UTC]"
-    )
+    return pd.Series(pd.to_datetime(pd.Series(read, dtype=object), utc=True).astype("datetime64[ns, UTC]"))
+
+
+def _at_once(values: Sequence[Any]) -> Any:
+    """Instants of ISO texts and of timestamps, a hundred times faster than one by one; NaT for all else."""
+    kinds = {type(value) for value in values}
+    if kinds == {str}:
+        texts = pd.Series(values, dtype=object)
+        dated = texts.str.contains(r"\d{4}")  # pandas reads "now" by the clock
+        return pd.to_datetime(texts.where(dated), format="ISO8601", utc=True, errors="coerce")
+    if kinds == {pd.Timestamp} and len({value.tzinfo for value in values}) == 1:
+        return pd.to_datetime(pd.Series(values), utc=True)
+    return [pd.NaT] * len(values)
 
 
 def _instant(value: Any, day_first: bool, frequency: str) -> Any:
