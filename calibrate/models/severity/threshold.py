@@ -125,7 +125,7 @@ def _first_kept(candidates: Floats, p_values: Floats, rejected: int) -> float:
     if rejected == candidates.size:
         raise ModelError(
             f"a generalized Pareto tail is rejected up to the highest of {candidates.size} candidates, "
-            f"{candidates[-1]:g} (p-value {p_values[-1]:.3g}); look at threshold_table, at ties and limits in the data, "
+            f"{candidates[-1]:g} (p-value {p_values[-1]:.3g}); look at threshold_table, at ties and limits, "
             "or use Empirical"
         )
     return float(candidates[rejected])
