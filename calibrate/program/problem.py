@@ -117,7 +117,8 @@ def _solved(program: Program, tolerance: float) -> Solution:
     try:
         return solve_by_tail(program, tolerance)
     except (NotSeparable, SolverError) as reason:
-        logger.info("not solved by the tail: %s", reason)
+        logger.info("no plan found; asking the rules for a conflict")
+        logger.debug("not solved by the tail: %s", reason)
         conflict = explain(program)
         if conflict is not None:
             raise conflict from None

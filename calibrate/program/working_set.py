@@ -106,7 +106,7 @@ def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 
 def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level, Bounds]:
     """From the coarsest sample to all scenarios, each level starting where the one before ended."""
     v = np.zeros(form.size)
-    v[: program.size] = 0.5 * reference_point(program)
+    v[: program.size] = 0.5 * reference_point(program) / form.scale[: program.size]
     mu = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3))
     for stride in _strides(program):
         level = _Level(program, form, Sample.every(program, stride), ROUGH)
@@ -130,10 +130,15 @@ class _Level:
 
     def __init__(self, program: Program, form: Compiled, sample: Sample, tolerance: float) -> None:
         self.program, self.form, self.sample, self.tolerance = program, form, sample, tolerance
+        self.told = (
+            logging.INFO if program.objective else logging.DEBUG
+        )  # a conflict is looked for in many small solves
         self.working: dict[RiskTerm, Ints] = {}
         self.tails: list[Tail] = []
         self.weights, self.target = np.zeros(form.size), np.zeros(form.size)
-        self.weights[: program.size], self.target[: program.size] = reference_weights(program), reference_point(program)
+        n = program.size
+        self.weights[:n] = reference_weights(program) * form.scale[:n]
+        self.target[:n] = reference_point(program) / form.scale[:n]
         self.passes = 0
         self.attempts: list[Attempt] = []
 
@@ -153,14 +158,14 @@ class _Level:
                 like if grown < MUCH else None,
             )
             self.attempts.append(
-                Attempt(f"round {round_ + 1} on {self._size()}", f"{point.status} after {point.iterations} steps")
+                Attempt(f"round {round_ + 1}{self._size()}", f"{point.status} after {point.iterations} steps")
             )
             if point.status == "diverged" or not point.residual <= STUCK:
                 break
             v, like = point.v, point
             lefts = self._pass(v)
             best = self._tighter(best, lefts, point)
-            logger.info("%s; relative gap %.2e", self.attempts[-1], best.gap)
+            logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], best.gap)
             if best.gap <= 0.5 * self.tolerance or (goal > self.tolerance and best.gap <= self.tolerance):
                 return best, point
             if best.gap <= 3 * goal or goal == self.tolerance:
@@ -218,12 +223,12 @@ class _Level:
     def _without_dust(self, best: Bounds) -> Floats:
         """The plan without the traces that an interior method leaves where nothing is due, if it costs no more so."""
         n, cells = self.program.size, self.program.n_cells
-        x = np.maximum(best.v[:n], 0.0)
+        x, scale = self.form.plan(best.v), self.form.scale[:n]
         largest = np.append(self.sample.losses.max(axis=0) / self.program.unit, np.ones(n - cells))
         v = best.v.copy()
-        v[:n] = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x)
+        v[:n] = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x) / scale
         upper = self._value(v, self._pass(v))
-        return v[:n] if replace(best, upper=upper).gap <= self.tolerance else x
+        return self.form.plan(v) if replace(best, upper=upper).gap <= self.tolerance else x
 
     def _pass(self, v: Floats) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units: one pass over all scenarios."""
@@ -231,7 +236,7 @@ class _Level:
         return self._left(v, self.sample.losses, self.sample.collateral)
 
     def _left(self, v: Floats, losses: Floats, collateral: Floats | None) -> dict[Kind, Floats]:
-        own, segment, pool = self.form.amounts.at(np.maximum(v[: self.program.size], 0.0))
+        own, segment, pool = self.form.amounts.at(self.form.plan(v))
         unit = self.program.unit
         return {
             kind: left(kind, losses, collateral, own * unit, segment * unit, pool * unit) / unit
@@ -260,12 +265,13 @@ class _Level:
             )
             old = self.working.get(term)
             self.working[term] = new if old is None else np.union1d(old, new)
-            M, m = self.form.amounts.coordinates(term.of, self.sample.collateral is None, self.form.size, t)
+            M, m = self.form.coordinates(term.of, self.sample.collateral is None, t)
             self.tails.append(Tail(plant(self.program, self.sample, term, self.working[term]), M, m, t, float(price)))
         return sum(map(len, self.working.values())) / max(before, 1) - 1
 
     def _size(self) -> str:
-        return " + ".join(f"{len(one):,}" for one in self.working.values()) + " scenarios"
+        sizes = " + ".join(f"{len(one):,}" for one in self.working.values())
+        return f" on {sizes} scenarios" if sizes else ""
 
     def _value(self, v: Floats, lefts: dict[Kind, Floats]) -> float:
         """Objective over all scenarios, units; infinite where the plan misses a limit."""
@@ -339,9 +345,11 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
         constant += value - gradient @ tail.m
         slope = slope - tail.M.T @ gradient
         slope[tail.t] += price
+    # The box of plans: none better costs more than the best known; what is free is sought within ten times the plan.
     reach = np.full(len(slope), 10.0 * (1.0 + float(np.abs(point.v).max())))
     costly = form.body.q > 0
-    reach[costly] = np.minimum(reach[costly], upper / form.body.q[costly]) if np.isfinite(upper) else reach[costly]
+    if np.isfinite(upper):
+        reach[costly] = upper / form.body.q[costly]
     loss = np.minimum(slope, 0.0) * reach
     free = np.setdiff1d(np.arange(len(slope)), body.bounded)
     loss[free] = -np.abs(slope[free]) * reach[free]
