@@ -90,6 +90,11 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         cap = self.exposure_cap
         if cap is not None and (history.exposures is None or not 0 < cap < np.inf):
             raise ModelError(f"exposure_cap is {cap}: it needs a finite number > 0 and a history with exposures")
+        if len(history.periods) < 2:
+            raise ModelError(
+                f"the history has one period, {history.periods[0]}: how losses move together needs at least two; "
+                "use shorter periods, or a longer history"
+            )
         self.members_, self.segments_, self.currency_ = history.members, history.segments, history.currency
         losses = history.losses.to_numpy()
         given, events = history.exposures, history.events

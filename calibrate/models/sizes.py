@@ -18,6 +18,7 @@ from calibrate.models.severity import LogNormal, Severity, Spliced
 __all__ = ["THICK", "Sizes", "fit_sizes"]
 
 THICK = 200  # losses from which a tail is fitted
+FEW = 10  # losses from which a law without a tail is fitted
 NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
 Places = npt.NDArray[np.intp]
 
@@ -82,20 +83,17 @@ def fit_sizes(
     scales = [_scales(np.log(losses[part]), owner[part], members) for part in parts]
     standard = [losses[part] / relative[owner[part]] for part, (relative, _) in zip(parts, scales, strict=True)]
     levels = [math.exp(float(np.log(z).mean())) for z in standard]
-    thin = [law is None and z.size < THICK for law, z in zip(laws, standard, strict=True)]
     pool = np.concatenate([z / level for z, level in zip(standard, levels, strict=True)])
-    form = Spliced().fit(pool) if any(thin) and pool.size >= THICK else None
     fitted = []
-    for name, z, level, (relative, credibility), law, few in zip(
-        names, standard, levels, scales, laws, thin, strict=True
-    ):
-        if few and form is not None:
-            origin = f"{z.size} losses are too few for a tail (expected {THICK}); its form is that of all segments"
-            fitted.append(Sizes(name, form, level, relative, credibility, z.size, origin))
-            continue
-        origin = f"{z.size} losses are too few for a tail (expected {THICK}); LogNormal, which may understate it"
-        family = law if law is not None else LogNormal() if few else Spliced()
-        fitted.append(Sizes(name, _fit(name, family, z), 1.0, relative, credibility, z.size, origin if few else ""))
+    for name, z, level, (relative, credibility), law in zip(names, standard, levels, scales, laws, strict=True):
+        borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
+        family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
+        found = _fit(name, family, pool if borrowing else z)
+        few = f"{z.size} losses are too few for a tail (expected {THICK})"
+        origin = f"{few}; its form is that of all segments" if borrowing else ""
+        if law is None and not isinstance(family, Spliced):
+            origin += f"{'' if origin else few}; LogNormal, which may understate it"
+        fitted.append(Sizes(name, found, level if borrowing else 1.0, relative, credibility, z.size, origin))
     return fitted
 
 

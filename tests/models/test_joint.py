@@ -379,82 +379,9 @@ def test_commercial_auto():
     assert 0.7 < (sampled / own).median() < 1.4
 
 
-def shocked(rng, months=240, members=12, size=0.7, rho=0.8):
-    """Two segments whose gamma shocks hang together by a Gaussian copula; unit losses, so that losses are counts."""
-    exposure = pd.Series(np.exp(rng.normal(0, 0.6, members)), [f"D{i}" for i in range(members)])
-    z = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], months)
-    shock = stats.gamma(size, scale=1 / size).ppf(stats.norm.cdf(z))
-    rows = []
-    for g in range(2):
-        counts = rng.poisson((0.6, 0.3)[g] * exposure.to_numpy() * shock[:, [g]])
-        t, i = np.nonzero(counts)
-        repeat = counts[t, i]
-        when = pd.PeriodIndex(np.repeat(pd.period_range("2000-01", periods=months, freq="M")[t], repeat)).to_timestamp()
-        rows.append(pd.DataFrame({"date": when, "member": exposure.index[np.repeat(i, repeat)], "segment": f"S{g}"}))
-    frame = pd.concat(rows, ignore_index=True).assign(loss=1.0, id=lambda table: range(len(table)))
-    window = {"start": "2000-01", "end": str(pd.Period("2000-01", "M") + months - 1)}
-    names = {"date": "date", "member": "member", "segment": "segment", "loss": "loss"}
-    return LossHistory.from_events(frame, **names, exposures=exposure, **window), exposure
-
-
-def test_shared_shocks_are_found_and_drawn():
-    """Number of events of a whole segment, by month: mean, scatter, zeros and tail against the known truth."""
-    history, exposure = shocked(np.random.default_rng(14))
-    model = JointLossModel(severity=severity.Empirical()).fit(history)
-    assert isinstance(model.process_, SharedShocks)
-    assert any("events hit members together: SharedShock is likelier" in flag for flag in model.flags_)
-    assert model.correlation_.loc["S0", "S1"] == pytest.approx(0.8, abs=0.2)
-    drawn = model.sample(40_000, 1).cube.sum(axis=1)
-    for g, rate in enumerate((0.6, 0.3)):
-        mean = rate * exposure.sum()
-        truth = stats.nbinom(0.7, 0.7 / (0.7 + mean))
-        assert drawn[:, g].mean() == pytest.approx(truth.mean(), rel=0.2)
-        assert drawn[:, g].std() == pytest.approx(truth.std(), rel=0.3)
-        assert (drawn[:, g] == 0).mean() == pytest.approx(truth.pmf(0), abs=0.06)
-        assert np.quantile(drawn[:, g], 0.99) == pytest.approx(truth.ppf(0.99), rel=0.3)
-    error = 5 * np.sqrt(model.sample(40_000, 2).losses.var(axis=0) / 40_000)
-    assert np.all(np.abs(model.sample(40_000, 2).losses.mean(axis=0) - model.summary_["expected_loss"]) < error)
-
-
-def test_margins_do_not_depend_on_the_process():
-    """One column of the shared shocks has the law that the collective model says: zeros, mean, distribution."""
-    history, _ = shocked(np.random.default_rng(15), months=120)
-    shared = JointLossModel(severity=severity.Empirical(), frequency=frequency.SharedShock()).fit(history)
-    ordered = JointLossModel(severity=severity.Empirical(), dependence=dependence.Gaussian()).fit(history)
-    assert isinstance(ordered.process_, OrderedMargins)
-    ordered.margins_.segments[:] = shared.margins_.segments
-    one, two = shared.sample(40_000, 1).losses, ordered.sample(40_000, 1).losses
-    np.testing.assert_allclose((one == 0).mean(axis=0), shared.summary_["zero_probability"], atol=0.012)
-    np.testing.assert_allclose((two == 0).mean(axis=0), shared.summary_["zero_probability"], atol=0.012)
-    for column in (0, 5, 11):
-        first, second = (np.bincount(table[:, column].astype(int), minlength=60)[:60] / 40_000 for table in (one, two))
-        np.testing.assert_allclose(first, second, atol=0.012)
-
-
 def test_the_chosen_process_is_reported_and_can_be_chosen():
     assert JointLossModel(frequency=frequency.SharedShock()).fit(EVENTS).process_.__class__ is SharedShocks
     assert JointLossModel(dependence=dependence.StudentT()).fit(EVENTS).process_.__class__ is OrderedMargins
-
-
-def test_events_that_do_not_grow_with_exposure_are_found_and_said():
-    """Exposure grows a hundredfold, the number of events stays: no forecast of a hundred times the events."""
-    rng = np.random.default_rng(17)
-    months = pd.period_range("2019-01", periods=72, freq="M")
-    growth = np.exp(np.linspace(0, np.log(100), 72))
-    exposure = pd.DataFrame({f"D{i}": growth * 10**i for i in range(4)}, index=months)
-    t, i = np.nonzero(rng.random((72, 4)) < 0.6)
-    frame = pd.DataFrame({"date": months[t].to_timestamp(), "member": [f"D{k}" for k in i]})
-    frame["loss"] = np.exp(rng.normal(10, 1, len(frame)))
-    names = {"date": "date", "member": "member", "loss": "loss"}
-    history = LossHistory.from_events(frame, **names, exposures=exposure, start="2019-01", end="2024-12")
-    model = JointLossModel().fit(history)
-    assert any("'all': the number of events grows with the power" in flag for flag in model.flags_)
-    assert model.summary_["frequency"].sum() == pytest.approx(len(frame) / 72, rel=0.15)
-    blind = JointLossModel(frequency=frequency.NegativeBinomial()).fit(history)
-    assert blind.summary_["frequency"].sum() > 2 * len(frame) / 72
-    drawn = model.sample(20_000, 1).losses
-    error = 5 * drawn.std(axis=0) / np.sqrt(20_000)
-    assert np.all(np.abs(drawn.mean(axis=0) - model.summary_["expected_loss"]) < error)
 
 
 def test_proportion_is_kept_where_it_holds():
