@@ -16,7 +16,7 @@ class Empirical(Severity):
 
     `values_` (ascending, distinct), `probabilities_` (sum 1). Nothing larger than the largest seen loss can happen:
     the tail is as long as the history. Weight left over by a censored largest loss stays at that loss, which is a
-    lower bound. Source: Kaplan and Meier 1958.
+    lower bound. Under a deductible it is the law of losses above it. Source: Kaplan and Meier 1958.
 
     >>> model = Empirical().fit([1.0, 2.0, 3.0, 10.0])
     >>> model.mean(), model.var(0.5), model.expected_shortfall(0.75)
