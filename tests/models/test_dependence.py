@@ -178,3 +178,16 @@ def test_without_groups_the_grouped_t_is_the_student_t():
     grouped, plain = GroupedT().fit(z), StudentT().fit(z)
     np.testing.assert_allclose(grouped.degrees_of_freedom_, plain.degrees_of_freedom_)
     np.testing.assert_allclose(grouped.tail_dependence_, plain.tail_dependence_)
+
+
+def test_heavy_tails_behind_point_masses_are_not_taken_for_correlation():
+    """Truth: 4 degrees of freedom, correlation .4, four fifths of all entries zero."""
+    rng = np.random.default_rng(12)
+    t_found, normal_found = [], []
+    for _ in range(6):
+        z = draw(rng, 150, equal(20, 0.4), 4.0)
+        losses = np.where(z > stats.t(4).ppf(0.8), np.exp(np.minimum(z, 50)), 0.0)
+        t_found.append(off_diagonal(StudentT().fit(losses).correlation_).mean())
+        normal_found.append(off_diagonal(Gaussian().fit(losses).correlation_).mean())
+    assert abs(np.mean(t_found) - 0.4) < 0.1  # .45 in the mean of 30 such pools, .46 by normal scores alone
+    assert np.mean(t_found) < np.mean(normal_found)

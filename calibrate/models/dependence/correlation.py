@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["Ranks", "shrunk_correlation"]
+__all__ = ["Ranks", "positive_definite", "shrunk_correlation"]
 
 Flags = npt.NDArray[np.bool_]
 

@@ -46,7 +46,7 @@ class GroupedT(Dependence):
             columns = np.flatnonzero(groups == group)
             if columns.size > 1:
                 own = self.correlation_[np.ix_(columns, columns)]
-                profiles[int(group)] = profile(ranks.part(columns), weights, own, GRID)
+                profiles[int(group)], _ = profile(ranks.part(columns), weights, own, GRID)
                 self.degrees_of_freedom_[columns] = plausible(profiles[int(group)])
         self.profile_ = pd.DataFrame(profiles)
 

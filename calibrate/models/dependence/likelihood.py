@@ -11,26 +11,47 @@ from scipy.special import gammaln, stdtr, stdtrit
 from calibrate.models.arrays import Floats
 from calibrate.models.dependence.correlation import Ranks
 
-__all__ = ["GRID", "copula_log_likelihood", "pairwise_log_likelihood", "plausible", "profile", "tail_dependence"]
+__all__ = [
+    "FACTORS",
+    "GRID",
+    "copula_log_likelihood",
+    "pairwise_log_likelihood",
+    "plausible",
+    "profile",
+    "tail_dependence",
+]
 
 NODES, NODE_WEIGHTS = (np.asarray(part, dtype=np.float64) for part in np.polynomial.legendre.leggauss(24))
-PAIRS = 1500  # the pairs with most losses say what there is to say
+PAIRS = 600  # the pairs with most losses say what there is to say
 
 
 # With 10 periods of 46 columns the likelihood of the whole table said 4 degrees whatever the truth (measured).
 ENOUGH = 50  # periods from which it is trusted
+FACTORS = (0.6, 0.8, 1.0)
 GRID = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
 
-def profile(ranks: Ranks, weights: Floats, correlation: Floats, grid: Sequence[float]) -> pd.Series[float]:
-    """Log-likelihood by degrees of freedom, less its maximum; by pairs with point masses or few periods."""
+def profile(
+    ranks: Ranks, weights: Floats, correlation: Floats, grid: Sequence[float], factors: Sequence[float] = (1.0,)
+) -> tuple[pd.Series[float], float]:
+    """Log-likelihood by degrees of freedom, less its maximum; by pairs with point masses or few periods.
+
+    For each it is maximised over `factors` of the correlations; the second value is their mean weighted by likelihood.
+    (Where most losses are zero, normal scores take heavy tails for correlation: .50 was found for .40, by simulation.)
+    """
     by_pairs = ranks.mass.any() or len(weights) < ENOUGH
     likelihood = pairwise_log_likelihood if by_pairs else copula_log_likelihood
-    seen = correlation * np.sqrt(np.outer(ranks.reliability, ranks.reliability))
-    np.fill_diagonal(seen, 1.0)
-    values = np.array([likelihood(ranks, weights, seen, v) for v in grid])
+    reliability = np.sqrt(np.outer(ranks.reliability, ranks.reliability))
+    values = np.empty((len(grid), len(factors)))
+    for column, factor in enumerate(factors):
+        seen = correlation * reliability * factor
+        np.fill_diagonal(seen, 1.0)
+        values[:, column] = [likelihood(ranks, weights, seen, v) for v in grid]
+    chances = np.exp(values - values.max())
+    best = float((chances @ np.asarray(factors)).sum() / chances.sum())
+    top = values.max(axis=1)
     index = pd.Index(grid, name="degrees of freedom")
-    return pd.Series(values - values.max(), index=index, name="log-likelihood")
+    return pd.Series(top - top.max(), index=index, name="log-likelihood"), best
 
 
 def plausible(found: pd.Series[float]) -> float:
@@ -67,7 +88,8 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
     """
     i, j = np.triu_indices(ranks.mass.size, 1)
     losing = weights @ ~ranks.at_mass
-    most = np.argsort(-(losing[i] * losing[j]), kind="stable")[:PAIRS]
+    spread = np.arange(i.size) * 7919 % 104729  # equals are taken from everywhere, not from the first columns only
+    most = np.lexsort((spread, -(losing[i] * losing[j])))[:PAIRS]
     i, j = i[most], j[most]
     with np.errstate(all="ignore"):
         cut = np.where(ranks.mass > 0, stdtrit(v, ranks.mass), -1e8)

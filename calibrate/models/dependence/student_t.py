@@ -11,8 +11,8 @@ from scipy.special import stdtr, stdtrit
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
 from calibrate.models.dependence.base import Dependence
-from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
-from calibrate.models.dependence.likelihood import GRID, plausible, profile, tail_dependence
+from calibrate.models.dependence.correlation import Ranks, positive_definite, shrunk_correlation
+from calibrate.models.dependence.likelihood import FACTORS, GRID, plausible, profile, tail_dependence
 
 __all__ = ["StudentT"]
 
@@ -49,9 +49,12 @@ class StudentT(Dependence):
                 f"StudentT: degrees_of_freedom is {fixed!r}, expected a finite number > 0, or None to estimate it"
             )
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
-        self._factor = np.linalg.cholesky(self.correlation_)
         grid = GRID if fixed is None else (float(fixed),)
-        self.profile_ = profile(ranks, weights, self.correlation_, grid)
+        factors = FACTORS if ranks.mass.any() else (1.0,)
+        self.profile_, factor = profile(ranks, weights, self.correlation_, grid, factors)
+        np.fill_diagonal(scaled := self.correlation_ * factor, 1.0)
+        self.correlation_ = positive_definite(scaled)
+        self._factor = np.linalg.cholesky(self.correlation_)
         self.degrees_of_freedom_ = plausible(self.profile_)
 
     @property
