@@ -118,9 +118,13 @@ def test_too_few_periods_to_tell_is_said():
 def test_size_and_power_over_1000_simulations(level):
     rng = np.random.default_rng(99)
     rejected = np.zeros((2, len(TESTS)))
+    true = stats.t(4)
+    var = float(true.ppf(0.5 + level / 2))
+    shortfall = true.expect(lambda x: x, lb=var) / (0.5 - level / 2)
     for _ in range(1000):
         for row, factor in enumerate((1.0, 1.5)):
-            forecasts = law(factor, 1000, rng, level, 500)
+            losses, draws = factor * np.abs(rng.standard_t(4, 1000)), np.abs(rng.standard_t(4, (1000, 400)))
+            forecasts = Forecasts(losses, np.full(1000, var), np.full(1000, shortfall), level, draws)
             rejected[row] += [test(forecasts).p_value <= 0.05 for test in TESTS]
     size, power = rejected / 1000
     assert (size >= 0.03).all()

@@ -63,7 +63,10 @@ class Forecasts:
     def from_draws(
         cls, losses: npt.ArrayLike, draws: npt.ArrayLike, level: float, periods: pd.Index | None = None
     ) -> Forecasts:
-        """Forecasts that a model makes by simulation: VaR and ES of each row of draws."""
+        """Forecasts that a model makes by simulation: VaR and ES of each row of draws.
+
+        Take many: beyond a VaR from 500 draws a right model's losses lie 4 % more often than its own draws.
+        """
         ordered = np.sort(np.asarray(draws, dtype=np.float64), axis=1)
         n = ordered.shape[1]
         place = min(int(np.ceil(n * level * (1 - 1e-12))) - 1, n - 1)

@@ -151,9 +151,9 @@ class Hawkes(BaseEstimator):  # type: ignore[misc]
         horizon = float(spread[-1]) if last is None else last
         outside = (times < 0) | (times > horizon)
         if outside.any() or not horizon > 0:
+            row = int(np.argmax(outside))
             raise DataError(
-                f"event {int(np.argmax(outside))}: the time {times[np.argmax(outside)]:g} lies outside the observed span, "
-                f"0 to {horizon:g} after its start"
+                f"event {row}: the time {times[row]:g} lies outside the observed span, 0 to {horizon:g} after its start"
             )
         if (np.diff(spread) == 0).any():
             raise DataError(
