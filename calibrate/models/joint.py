@@ -219,16 +219,21 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
 
     def _exposures(self, exposures: Any) -> Floats:
+        """Exposures by column: of the last period, or as given by member or by (member, segment)."""
         if exposures is None:
             return self.exposures_.to_numpy()
         given = pd.Series(exposures, dtype=np.float64)
-        absent = [member for member in self.members_ if member not in given.index]
-        wrong = [f"{member!r} ({value})" for member, value in given.items() if not 0 <= value < np.inf]
+        by_cell = given.index.nlevels == 2
+        cells = [(member, segment) for member in self.members_ for segment in self.segments_]
+        wanted: list[Any] = cells if by_cell else [member for member, _ in cells]
+        absent = [label for label in dict.fromkeys(wanted) if label not in given.index]
+        wrong = [f"{label!r} ({value})" for label, value in given.items() if not 0 <= value < np.inf]
         if absent or wrong:
             raise DataError(
-                f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member"
+                f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member, or for each "
+                "(member, segment)"
             )
-        return np.repeat(given[list(self.members_)].to_numpy(), len(self.segments_))
+        return np.array([given[label] for label in wanted], dtype=np.float64)
 
 
 def _seed(random_state: RandomState) -> tuple[Any, tuple[int, ...]]:

@@ -169,9 +169,9 @@ def test_what_adds_nothing_is_left_out(family, neutral):
     rng = np.random.default_rng(16)
     exposure = np.exp(rng.normal(0, 0.5, (60, 8)))
     kept = 0
-    for _ in range(12):
+    for _ in range(6):
         model = family().fit(rng.poisson(0.7 * exposure).astype(float), exposure=exposure)
         kept += model.coefficient_ != neutral
-    assert kept <= 3
+    assert kept <= 2
     plain = NegativeBinomial().fit(np.full((10, 2), 3.0), exposure=1.0)
     assert family().fit(np.full((10, 2), 3.0)).mean()[0] == pytest.approx(plain.mean()[0])

@@ -280,6 +280,11 @@ def test_exposures_ahead():
     model = JointLossModel().fit(PANEL)
     double = model.sample(100, 1, exposures=PANEL.exposures.iloc[-1] * 2)
     np.testing.assert_allclose(double.losses, 2 * model.sample(100, 1).losses)
+    events = JointLossModel(severity=severity.LogNormal()).fit(EVENTS)
+    by_cell = EVENTS.exposures.iloc[-1].copy()
+    by_cell[("D0", "S0")] = 0.0
+    drawn = events.sample(2000, 1, exposures=by_cell).to_frame()
+    assert drawn[("D0", "S0")].sum() == 0.0 < drawn[("D0", "S1")].sum()
     with pytest.raises(DataError, match="missing for"):
         model.sample(100, 1, exposures={"M0": 1.0})
 
