@@ -230,8 +230,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         wrong = [f"{label!r} ({value})" for label, value in given.items() if not 0 <= value < np.inf]
         if absent or wrong:
             raise DataError(
-                f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member, or for each "
-                "(member, segment)"
+                f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member, "
+                "or for each (member, segment)"
             )
         return np.array([given[label] for label in wanted], dtype=np.float64)
 
