@@ -28,7 +28,8 @@ class Calibration:
         The interval (95 %) is the Monte Carlo error of the headline: out-of-sample where it was computed.
         `in_sample` of an optimised plan is too low; it is shown to be seen, not to be used.
     fairness : DataFrame, one rule a row, columns `gap` (money, fair when <= 0; worst row of a vector rule), `binding`,
-        `shadow_price` (change of the objective for one unit of money more room, summed over the rule's rows).
+        `shadow_price` (what the objective would fall by for one unit of money more room, summed over the rule's rows;
+        >= 0).
     members : DataFrame by member: `contribution, weight, expected_loss, standalone_risk, exposure, reference` (money,
         NaN where it was not given).
     loss_curve : DataFrame, index `probability` of exceedance (in-sample), columns `loss` (gross), `mutualised`,

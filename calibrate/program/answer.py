@@ -13,7 +13,7 @@ import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
-from calibrate.program.form import Floats, Parts, Program, Solution
+from calibrate.program.form import LITTLE, Floats, Parts, Program, Solution
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, CVaR, ExpectedLoss, Kind, RiskTerm
 from calibrate.program.tail import cvar, value_at_risk
@@ -35,6 +35,7 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
     scenarios = program.pool.scenarios
     left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
     objective = _total(program, program.objective, plan, left)
+    _check_gap(program, solution, objective, tolerance)
     return Calibration(
         contributions=pd.Series(program.unit * solution.x[: program.n_cells], index=scenarios.columns),
         reserves=pd.Series(
@@ -50,6 +51,17 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
         currency=scenarios.currency,
         provenance=_provenance(program, solution, tolerance, fresh),
     )
+
+
+def _check_gap(program: Program, solution: Solution, objective: float, tolerance: float) -> None:
+    """What is published is optimal within the tolerance, or it is not published."""
+    gap = (objective - solution.lower_bound) / max(abs(objective), LITTLE * program.unit)
+    if not gap <= tolerance * (1 + 1e-9):
+        raise SolverError(
+            f"the plan found costs {objective:,.10g} {program.pool.scenarios.currency}, but the bound on the best is "
+            f"{solution.lower_bound:,.10g}: a relative gap of {gap:.3g} where {tolerance:g} was asked for; "
+            f"attempts: {'; '.join(map(str, solution.attempts))}"
+        )
 
 
 def _kinds(program: Program) -> tuple[Kind, ...]:
@@ -174,6 +186,7 @@ def _provenance(program: Program, solution: Solution, tolerance: float, fresh: S
         "subject_to": [str(one) for one in (*program.rules, *program.limits)],
         "tolerance": tolerance,
         "unit": program.unit,
+        "lower_bound": solution.bound_by,
         "attempts": [str(attempt) for attempt in solution.attempts],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }

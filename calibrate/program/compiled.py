@@ -21,6 +21,7 @@ from calibrate.program.waterfall import Stage
 __all__ = ["Amounts", "Compiled", "NotSeparable", "compiled", "rule_rows"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 _Rules = tuple[Floats, Floats, Floats, Floats, Cone, Floats]  # G, h, E, f, cone, room
 MOST_COLUMNS = 3000  # decisions and auxiliary variables of the rules: beyond it a dense system is the wrong tool
 
@@ -107,6 +108,11 @@ class Compiled:
         n = self.amounts.segment.shape[1]
         return np.asarray(self.scale[:n] * np.maximum(v[:n], 0.0))
 
+    def entries(self, x: Floats) -> Floats:
+        """The entries of `v` for decisions `x` in units; what is held at zero is zero."""
+        scale = self.scale[: len(x)]
+        return np.divide(x, scale, out=np.zeros(len(x)), where=scale > 0)
+
     def coordinates(self, kind: Kind, pooled: bool, t: int) -> tuple[Floats, Floats]:
         """`y = M v + m` of a term with its `t`."""
         M, m = self.amounts.coordinates(kind, pooled, self.size, t)
@@ -147,9 +153,20 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     constant = 0.0 if elastic is None else 1.0
     scale = np.ones(n)
     scale[: program.n_cells] = _sizes(program)
+    G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
+    scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
+    G, h, E, f, cone, room = _equalities(G, h, E, f, cone, room)
     rows = [replace(row, q=row.q * scale) for row in rows]
     body = Body(
-        q=q * scale, P=np.zeros(n), G=G * scale, h=h, cone=cone, E=E * scale, f=f, bounded=bounded, constant=constant
+        q=np.where(scale > 0, q * scale, 1.0),
+        P=np.zeros(n),
+        G=G * scale,
+        h=h,
+        cone=cone,
+        E=E * scale,
+        f=f,
+        bounded=bounded,
+        constant=constant,
     )
     return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room)
 
@@ -250,7 +267,23 @@ def _stack(blocks: list[_Block], size: int, n: int, slack: dict[int, int]) -> _R
     f = np.concatenate([b for _, b in (*zero, empty)])
     cone = Cone(sum(block.orthant for block in blocks), tuple(size for block in blocks for size in block.sizes))
     room = np.vstack([*room_parts["orthant"], *room_parts["second"], np.zeros((0, len(blocks)))])
-    return _equalities(G, h, E, f, cone, room)
+    return G, h, E, f, cone, room
+
+
+def _without_zeros(
+    G: Floats, h: Floats, cone: Cone, room: Floats, size: int
+) -> tuple[Floats, Floats, Cone, Floats, Ints]:
+    """Decisions that a rule holds at zero, `sum g x <= 0` with `g >= 0`, and the rules without the rows that say so.
+
+    Such rows leave no interior. Rows that `x >= 0` implies go as well.
+    """
+    n = cone.orthant
+    ours = ~np.any(G[:n, size:] != 0, axis=1)
+    zeros = ours & np.all(G[:n] >= 0, axis=1) & (h[:n] == 0)
+    idle = ours & np.all(G[:n] <= 0, axis=1) & (h[:n] >= 0)
+    kept = np.append(~(zeros | idle), np.ones(len(G) - n, dtype=bool))
+    fixed = np.flatnonzero(np.any(G[:n][zeros] > 0, axis=0))
+    return G[kept], h[kept], Cone(int(kept[:n].sum()), cone.sizes), room[kept], fixed
 
 
 def _equalities(G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Floats) -> _Rules:

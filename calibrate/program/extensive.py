@@ -191,7 +191,7 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
         x = np.array(parts.x.value)
     except (SolverError, Infeasible) as error:  # the tie stays with the solver, and the provenance says so
         attempts += (Attempt("tie", f"left to the solver ({error})"),)
-    return Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts)
+    return Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts, "a solver's claim")
 
 
 def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
@@ -209,7 +209,7 @@ def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
 
 
 def distance(program: Program, x: cp.Expression) -> cp.Expression:
-    """Relative least squares from the reference; reserves count from zero, in units."""
+    """Relative least squares from the reference, `sum (c - ref)^2 / ref`; reserves count from zero, in units."""
     return cp.sum_squares(cp.multiply(weights := reference_weights(program), x) - weights * reference_point(program))
 
 
@@ -219,15 +219,15 @@ def reference_point(program: Program) -> Floats:
 
 
 def reference_weights(program: Program) -> Floats:
-    """`1 / reference`, floored at a hundredth of its mean; reserves weigh like the whole of the contributions.
+    """`1 / sqrt(reference)`: where only the total is ruled, every contribution then moves by the same share of itself.
 
-    The weights enter as squares: with a floor of a millionth every fifth tie was too ill-conditioned to be solved.
+    Squares over the reference's square would take most from the largest member. Floored at a ten-thousandth of the
+    mean, as the tie is a badly conditioned program otherwise; reserves weigh like the whole of the contributions.
     """
     target = program.reference / program.unit
     mean = target.mean() if target.any() else 1.0
-    return np.append(
-        1 / np.maximum(target, 1e-2 * mean), np.full(len(program.reserve_names), 1 / max(target.sum(), mean))
-    )
+    whole = np.full(len(program.reserve_names), max(target.sum(), mean))
+    return np.asarray(1 / np.sqrt(np.append(np.maximum(target, 1e-4 * mean), whole)))
 
 
 def _keeps_its_entries(problem: cp.Problem) -> bool:

@@ -20,6 +20,8 @@ __all__ = ["Attempt", "Program", "Solution"]
 Floats = npt.NDArray[np.float64]
 Parts = tuple[tuple[float, RiskTerm | CostTerm], ...]
 
+LITTLE = 1e-6  # units: a value below which a gap is not asked to be relative
+
 
 @dataclass(frozen=True, eq=False)
 class Program:
@@ -104,3 +106,4 @@ class Solution:
     lower_bound: float
     shadow_prices: tuple[float, ...]
     attempts: tuple[Attempt, ...]
+    bound_by: str  # who vouches for the bound

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
-from numba import prange
+from numba import get_num_threads, prange, set_num_threads
 
 from calibrate.program.kernel import parallel_kernel
 
@@ -12,6 +15,8 @@ __all__ = ["left", "tail_of"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+PARALLEL_FROM = 2_000_000  # losses
 
 
 def left(kind: str, losses: Floats, collateral: Floats | None, own: Floats, segment: Floats, pool: float) -> Floats:
@@ -21,13 +26,25 @@ def left(kind: str, losses: Floats, collateral: Floats | None, own: Floats, segm
     """
     out = np.empty(len(losses))
     mutualised = kind == "mutualised"
-    if collateral is not None:
-        _sweep_collateral(losses, collateral, own, segment, pool, mutualised, out)
-    elif len(segment) == 1:
-        _sweep_plain(losses, own, segment[0] + pool, mutualised, own.sum(), out)
-    else:
-        _sweep(losses, own, segment, pool, mutualised, out)
+    with _threads(losses.size):
+        if collateral is not None:
+            _sweep_collateral(losses, collateral, own, segment, pool, mutualised, out)
+        elif len(segment) == 1:
+            _sweep_plain(losses, own, segment[0] + pool, mutualised, own.sum(), out)
+        else:
+            _sweep(losses, own, segment, pool, mutualised, out)
     return out
+
+
+@contextmanager
+def _threads(size: int) -> Iterator[None]:
+    """One thread for a small pass: waking the others would take longer than the pass."""
+    before = get_num_threads()
+    set_num_threads(before if size >= PARALLEL_FROM else 1)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
 
 
 @parallel_kernel

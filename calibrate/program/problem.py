@@ -44,8 +44,9 @@ class PoolProblem:
     minimise : terms such as `CostOfCapital(0.02, 0.05)` and `0.1 * CVaR(0.99)`; they are added up.
     subject_to : fairness rules, `Budget`, and limits such as `CVaR(0.995) <= 1e6`.
     exposures : by member, for the rules that need them and for the report.
-    reference : contributions by member or (member, segment), money. Among optimal plans the closest one to it (relative
-        least squares) is chosen. The Euler allocation of the gross tail if not given; newcomers take theirs from it.
+    reference : contributions by member or (member, segment), money. Among optimal plans the closest one to it is
+        chosen (relative least squares, `sum (c - ref)^2 / ref`). The Euler allocation of the gross tail if not given;
+        newcomers take theirs from it.
 
     Raises
     ------

@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from calibrate.errors import SolverError
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.forest import Y1, Forest, Kinks
-from calibrate.program.form import Attempt, Program, Solution
-from calibrate.program.interior_point import InteriorPoint, Point, Tail
+from calibrate.program.form import LITTLE, Attempt, Program, Solution
+from calibrate.program.interior_point import FEASIBLE, InteriorPoint, Point, Tail
 from calibrate.program.passes import left, tail_of
 from calibrate.program.risk import Kind, RiskTerm
 from calibrate.program.tail import cvar
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+PROOF = "multipliers of rules and tail, by weak duality"
 MARGIN = 1.3  # working set over tail: room for the tail to move
 MOST_ROUNDS = 12
 COARSER = 4  # a level has a fourth of the scenarios of the one above
@@ -50,7 +52,6 @@ STUCK = 1e-5  # residual above which a round has failed: no plan, or a program t
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
 TIE_EXACT, WARM_TIE = 1e-5, 1e-3
 FIRST_PRICE, MOST_TIES = 1e-2, 10
-LITTLE = 1e-6  # units: a value below which a gap is not asked to be relative
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
@@ -93,20 +94,26 @@ def solve_by_tail(program: Program, tolerance: float) -> Solution:
     Raises `NotSeparable` when the program has a form this way does not know, SolverError when the bounds do not meet.
     """
     program.check()
-    form = compiled(program)
-    level, best = _levels(program, form, tolerance)
-    return level.solution(level.closest(best))
+    with one_thread():
+        level, best = _levels(program, compiled(program), tolerance)
+        return level.solution(level.closest(best))
 
 
 def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> float:
     """Least sum of what the `elastic` rules and limits have to give for a plan to exist, in units."""
-    return _levels(program, compiled(program, elastic), tolerance)[1].upper - 1.0
+    with one_thread():
+        return _levels(program, compiled(program, elastic), tolerance)[1].upper - 1.0
+
+
+def one_thread() -> threadpool_limits:
+    """Matrices as small as a plan are slower on several threads, and their last digits would depend on how many."""
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level, Bounds]:
     """From the coarsest sample to all scenarios, each level starting where the one before ended."""
     v = np.zeros(form.size)
-    v[: program.size] = 0.5 * reference_point(program) / form.scale[: program.size]
+    v[: program.size] = 0.5 * form.entries(reference_point(program))
     mu = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3))
     for stride in _strides(program):
         level = _Level(program, form, Sample.every(program, stride), ROUGH)
@@ -138,7 +145,7 @@ class _Level:
         self.weights, self.target = np.zeros(form.size), np.zeros(form.size)
         n = program.size
         self.weights[:n] = reference_weights(program) * form.scale[:n]
-        self.target[:n] = reference_point(program) / form.scale[:n]
+        self.target[:n] = form.entries(reference_point(program))
         self.passes = 0
         self.attempts: list[Attempt] = []
 
@@ -189,7 +196,7 @@ class _Level:
             if like is None or price <= 0:
                 break
             point = self._pulled(v, price, like)
-            if point.status == "diverged":
+            if point.status == "diverged" or point.residual > FEASIBLE:
                 break
             lefts = self._pass(point.v)
             closer = replace(best, v=point.v, upper=self._value(point.v, lefts))
@@ -215,18 +222,21 @@ class _Level:
         if best.point is not None:
             shadows = [float(price) for price in np.abs(self.form.room).T @ np.abs(best.point.rule)]
             shadows += [float(multiplier) for multiplier in best.point.limit]
-        passes = Attempt("passes over all scenarios", str(self.passes))
         return Solution(
-            self._without_dust(best), best.lower * self.program.unit, tuple(shadows), (*self.attempts, passes)
+            self._without_dust(best),
+            best.lower * self.program.unit,
+            tuple(shadows),
+            (*self.attempts, Attempt("passes over all scenarios", str(self.passes))),
+            PROOF,
         )
 
     def _without_dust(self, best: Bounds) -> Floats:
         """The plan without the traces that an interior method leaves where nothing is due, if it costs no more so."""
         n, cells = self.program.size, self.program.n_cells
-        x, scale = self.form.plan(best.v), self.form.scale[:n]
+        x = self.form.plan(best.v)
         largest = np.append(self.sample.losses.max(axis=0) / self.program.unit, np.ones(n - cells))
         v = best.v.copy()
-        v[:n] = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x) / scale
+        v[:n] = self.form.entries(np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x))
         upper = self._value(v, self._pass(v))
         return self.form.plan(v) if replace(best, upper=upper).gap <= self.tolerance else x
 
@@ -286,7 +296,7 @@ class _Level:
     def _tighter(self, best: Bounds, lefts: dict[Kind, Floats], point: Point) -> Bounds:
         """Both bounds after a solve on the working set."""
         upper = self._value(point.v, lefts)
-        if upper < best.upper:
+        if upper < best.upper and point.residual <= FEASIBLE:
             best = replace(best, v=point.v, upper=upper, point=point)
         return replace(best, lower=max(lower_bound(self.form, self.tails, point, best.upper), best.lower))
 
