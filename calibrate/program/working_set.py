@@ -17,6 +17,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
@@ -238,7 +239,14 @@ class _Level:
         v = best.v.copy()
         v[:n] = self.form.entries(np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x))
         upper = self._value(v, self._pass(v))
-        return self.form.plan(v) if replace(best, upper=upper).gap <= self.tolerance else x
+        clean = self.form.plan(v)
+        as_fair = np.all(self._gaps(clean) <= np.maximum(self._gaps(x), 0.0) + SAFE * self.program.unit)
+        return clean if as_fair and replace(best, upper=upper).gap <= self.tolerance else x
+
+    def _gaps(self, x: Floats) -> Floats:
+        """The worst gap of each rule at a plan, money: a trace may matter to a rule on ratios."""
+        plan = self.program.plan(cp.Constant(x))
+        return np.array([float(np.max(rule.gap(plan).value)) for rule in self.program.rules])
 
     def _pass(self, v: Floats) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units: one pass over all scenarios."""

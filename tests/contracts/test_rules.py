@@ -90,7 +90,7 @@ CASES = {
         lambda k: fairness.LoadingRatio(1.5),
         [1.4, 2.0, 2.2, 2.4],
         [2.0, 2.0, 2.0, 2.0],
-        lambda c, r, k: M * ((c / MU).max() - 1.5 * (c / MU).min()),
+        lambda c, r, k: (c - 1.5 * MU * (c / MU).min()).max(),
     ),
     "IndividualRationality": Case(
         lambda k: fairness.IndividualRationality(0.8),

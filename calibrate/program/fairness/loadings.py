@@ -20,7 +20,7 @@ __all__ = ["CrossSubsidyCap", "GiniLimit", "GroupParity", "LoadingRatio", "Simil
 
 @dataclass(frozen=True)
 class LoadingRatio(Rule):
-    """Best and worst loading within a factor: `max_i c_i / mu_i <= limit * min_i c_i / mu_i`."""
+    """Best and worst loading within a factor: `c_i <= limit * mu_i * min_j c_j / mu_j`."""
 
     limit: float
 
@@ -28,9 +28,11 @@ class LoadingRatio(Rule):
         check_number("LoadingRatio", "limit", self.limit, low=1.0)
 
     def gap(self, plan: Plan) -> cp.Expression:
-        """`M (max - limit min)`: the `t` of "exists t: t mu_i <= c_i <= limit t mu_i" is the smallest loading."""
-        spread = cp.max(plan.loadings) - self.limit * cp.min(plan.loadings) if plan.losing.size else cp.Constant(0.0)
-        return stacked([cp.reshape(spread, (1,), order="C"), *plan.of_lossless])
+        """A row a member: the `t` of "exists t: t mu_i <= c_i <= limit t mu_i" is the smallest loading."""
+        if not plan.losing.size:
+            return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
+        most = self.limit * plan.shares_of_loss[plan.losing] * cp.min(plan.loadings)
+        return stacked([plan.contributions[plan.losing] - most, *plan.of_lossless])
 
 
 @dataclass(frozen=True, eq=False)
