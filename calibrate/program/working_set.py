@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import cvxpy as cp
@@ -71,7 +72,10 @@ class Sample:
         scenarios = program.pool.scenarios
         p = scenarios.probabilities[::stride]
         collateral = None if scenarios.collateral is None else scenarios.collateral[::stride]
-        return cls(scenarios.losses[::stride], p if stride == 1 else p / p.sum(), collateral)
+        mass = float(p.sum())
+        if mass <= 0:
+            raise SolverError(f"every {stride}-th scenario has no probability")
+        return cls(scenarios.losses[::stride], p if stride == 1 else p / mass, collateral)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +121,9 @@ def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level,
     v[: program.size] = 0.5 * form.entries(reference_point(program))
     mu = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3))
     for stride in _strides(program):
-        level = _Level(program, form, Sample.every(program, stride), ROUGH)
-        best, point = level.run(v, mu)
-        v, mu = point.v, WARM * abs(best.upper)
+        with suppress(SolverError):  # a sample may have no plan, or no probability, where the whole has
+            best, point = _Level(program, form, Sample.every(program, stride), ROUGH).run(v, mu)
+            v, mu = point.v, WARM * abs(best.upper)
     level = _Level(program, form, Sample.every(program, 1), tolerance)
     return level, level.run(v, mu)[0]
 
