@@ -33,11 +33,12 @@ PREVIOUS = "previous"  # the argument that the run before fills in
 
 @dataclass(frozen=True)
 class _Builder:
-    """Makes objects of the classes of some modules; `key` is what names the class in a table."""
+    """Makes objects of the classes of some modules, those of one `kind`; `key` is what names the class in a table."""
 
     modules: tuple[ModuleType, ...]
     key: str
     configuration: Configuration
+    kind: type = object
 
     def build(self, table: Any, where: str) -> Any:
         """The object that a name, or a table with `key` and arguments, stands for."""
@@ -75,10 +76,12 @@ class _Builder:
     def classes(self) -> dict[str, type]:
         """Concrete public classes by name."""
         return {
-            name: kind
+            name: found
             for module in self.modules
             for name in module.__all__
-            if inspect.isclass(kind := getattr(module, name)) and not inspect.isabstract(kind)
+            if inspect.isclass(found := getattr(module, name))
+            and issubclass(found, self.kind)
+            and not inspect.isabstract(found)
         }
 
 
@@ -130,7 +133,7 @@ def calibrator(configuration: Configuration, previous: pd.Series[float] | None) 
 
     program, run = configuration.program, configuration.run
     program_module = import_module("calibrate.program")
-    layers = _Builder((program_module,), "layer", configuration)
+    layers = _Builder((program_module,), "layer", configuration, program_module.Layer)
     arguments: dict[str, Any] = {
         "n_scenarios": run.n_scenarios,
         "n_out_of_sample": run.n_out_of_sample,
@@ -195,7 +198,8 @@ def _part(builder: _Builder, table: Any, where: str) -> Any:
 
 
 def _term(configuration: Configuration, table: Mapping[str, Any], where: str) -> Any:
-    return _Builder((import_module("calibrate.program"),), "term", configuration).build(table, where)
+    program = import_module("calibrate.program")
+    return _Builder((program,), "term", configuration, program.Term).build(table, where)
 
 
 def _priced(configuration: Configuration, table: Mapping[str, Any], where: str) -> Any:
@@ -217,7 +221,8 @@ def _rule(configuration: Configuration, table: Mapping[str, Any], where: str, pr
             return _term(configuration, limit, where) <= table["at_most"]
         except (CalibrateError, TypeError) as error:
             raise ConfigurationError(f"{where}: {error}") from None
-    builder = _Builder((import_module("calibrate.fairness"), import_module("calibrate.program")), "rule", configuration)
+    fairness = import_module("calibrate.fairness")
+    builder = _Builder((fairness,), "rule", configuration, fairness.Rule)
     kind = builder.classes.get(str(table.get("rule")))
     if kind is not None and PREVIOUS in inspect.signature(kind).parameters and PREVIOUS not in table:
         if previous is None:
