@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.errors import ProblemError
+from calibrate.program.passes import left
 from calibrate.program.plan import Plan
 from calibrate.program.risk import Kind
 
@@ -153,9 +154,5 @@ class Cascade:
         ----------
         losses : (scenarios, members, segments); collateral : (scenarios, members) or None.
         """
-        paid = self.own if collateral is None else collateral[:, :, None] * self.own
-        beyond = losses - paid
-        if kind == "mutualised":
-            beyond = np.maximum(beyond, 0.0)
-        by_segment = np.maximum(beyond.sum(axis=1) - self.segment, 0.0)
-        return np.asarray(np.maximum(by_segment.sum(axis=1) - self.pool, 0.0))
+        rows = losses.reshape(len(losses), -1)
+        return np.maximum(left(kind, rows, collateral, self.own.ravel(), self.segment, self.pool), 0.0)
