@@ -108,7 +108,11 @@ def write(path: Path, texts: Mapping[str, str]) -> Path:
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
             path.replace(old)
-            side.replace(path)
+            try:
+                side.replace(path)
+            except BaseException:
+                old.replace(path)
+                raise
             shutil.rmtree(old)
         else:
             side.replace(path)

@@ -97,6 +97,7 @@ class Compiled:
     rows: tuple[Row, ...]
     scale: Floats  # units of one entry of v: members of any size count in their own losses
     room: Floats  # column j: what one unit of slack in rule j adds to the left-hand side of the rule rows
+    equal_room: Floats  # the same of the equalities
 
     @property
     def size(self) -> int:
@@ -155,7 +156,7 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     scale[: program.n_cells] = _sizes(program)
     G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
     scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
-    G, h, E, f, cone, room = _equalities(G, h, E, f, cone, room)
+    G, h, E, f, cone, room, equal_room = _equalities(G, h, E, f, cone, room)
     rows = [replace(row, q=row.q * scale) for row in rows]
     body = Body(
         q=np.where(scale > 0, q * scale, 1.0),
@@ -168,7 +169,7 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
         bounded=bounded,
         constant=constant,
     )
-    return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room)
+    return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room, equal_room)
 
 
 def _sizes(program: Program) -> Floats:
@@ -286,7 +287,9 @@ def _without_zeros(
     return G[kept], h[kept], Cone(int(kept[:n].sum()), cone.sizes), room[kept], fixed
 
 
-def _equalities(G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Floats) -> _Rules:
+def _equalities(
+    G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Floats
+) -> tuple[Floats, Floats, Floats, Floats, Cone, Floats, Floats]:
     """Opposite rows `g.v <= a, -g.v <= -a` have no interior: each such pair becomes one equality."""
     n = cone.orthant
     scale = np.abs(G[:n]).max(axis=1, initial=0.0)
@@ -304,7 +307,8 @@ def _equalities(G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Fl
     kept = np.setdiff1d(np.arange(len(G)), gone)
     first = [i for i, _ in pairs]
     cone = Cone(n - len(gone), cone.sizes)
-    return G[kept], h[kept], np.vstack([E, G[first]]), np.append(f, h[first]), cone, room[kept]
+    equal_room = np.vstack([np.zeros((len(E), room.shape[1])), room[first]])
+    return G[kept], h[kept], np.vstack([E, G[first]]), np.append(f, h[first]), cone, room[kept], equal_room
 
 
 def _linear(

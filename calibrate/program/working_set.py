@@ -142,9 +142,8 @@ class _Level:
 
     def __init__(self, program: Program, form: Compiled, sample: Sample, tolerance: float) -> None:
         self.program, self.form, self.sample, self.tolerance = program, form, sample, tolerance
-        self.told = (
-            logging.INFO if program.objective else logging.DEBUG
-        )  # a conflict is looked for in many small solves
+        # A conflict is looked for in many small solves: those are not progress that anybody waits for.
+        self.told = logging.INFO if program.objective else logging.DEBUG
         self.working: dict[RiskTerm, Ints] = {}
         self.tails: list[Tail] = []
         self.weights, self.target = np.zeros(form.size), np.zeros(form.size)
@@ -225,7 +224,9 @@ class _Level:
         """The plan, its bound in money, the shadow prices of rules and limits, and how it came about."""
         shadows: list[float] = []
         if best.point is not None:
-            shadows = [float(price) for price in np.abs(self.form.room).T @ np.abs(best.point.rule)]
+            prices = np.abs(self.form.room).T @ np.abs(best.point.rule)
+            prices = prices + np.abs(self.form.equal_room).T @ np.abs(best.point.equal)
+            shadows = [float(price) for price in prices]
             shadows += [float(multiplier) for multiplier in best.point.limit]
         return Solution(
             self._without_dust(best),
@@ -351,7 +352,12 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints) -> For
 
 
 def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -> float:
-    """The affine function of the multipliers, minimised over the box of plans (see the module); units."""
+    """The affine function of the multipliers, minimised over the box of plans (see the module); units.
+
+    The box: no better plan spends more on one decision than the best known costs in all. What costs nothing (and
+    everything, if some decision earns) is sought within ten times the size of the plan, as are the variables of the
+    rules themselves.
+    """
     body = form.body
     rule = body.cone.inside(point.rule, 0.0)
     limit = np.maximum(point.limit, 0.0)
@@ -367,10 +373,11 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
         constant += value - gradient @ tail.m
         slope = slope - tail.M.T @ gradient
         slope[tail.t] += price
-    # The box of plans: none better costs more than the best known; what is free is sought within ten times the plan.
+    if not np.isfinite(upper):
+        return -np.inf  # without a plan there is no box
     reach = np.full(len(slope), 10.0 * (1.0 + float(np.abs(point.v).max())))
     costly = form.body.q > 0
-    if np.isfinite(upper):
+    if np.all(form.body.q >= 0):
         reach[costly] = upper / form.body.q[costly]
     loss = np.minimum(slope, 0.0) * reach
     free = np.setdiff1d(np.arange(len(slope)), body.bounded)

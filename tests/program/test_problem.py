@@ -250,3 +250,21 @@ def test_a_reference_leaves_newcomers_to_the_euler_allocation_and_ignores_those_
     reference = calibration.members["reference"]
     assert reference["A"] == 5.0
     assert list(reference[["B", "C"]]) == pytest.approx(list(euler[["B", "C"]]))
+
+
+def test_the_shadow_price_of_a_rule_without_room_is_the_slope_of_the_objective():
+    """A band of 0 is an equality; a hair of room, in money, must save what the price says (the objective is convex)."""
+    losses = np.random.default_rng(0).lognormal(0, 1, (400, 5))
+
+    class Roomier(fairness.Rule):
+        def gap(self, plan):
+            return fairness.ActuarialFairness(0.0).gap(plan) - 1e-3
+
+    def solved(rule):
+        terms = [CostOfCapital(0.1, 0.3), CVaR(0.9, of="mutualised")]
+        return PoolProblem(Scenarios(losses), Waterfall(), terms, [rule]).solve(tolerance=1e-9)
+
+    strict, roomier = solved(fairness.ActuarialFairness(0.0)), solved(Roomier())
+    saved = (strict.objective - roomier.objective) / 1e-3
+    assert saved > 0.1
+    assert saved * 0.999 <= strict.fairness["shadow_price"].iloc[0] <= saved * 1.02
