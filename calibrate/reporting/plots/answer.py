@@ -1,4 +1,4 @@
-"""Figures of a calibration for notebooks and the page. Each function returns a Figure; no state, no window, no file.
+"""Figures of a calibration.
 
 `label` writes the names. The default draws a box for a character that the figure's font lacks.
 """
@@ -33,7 +33,7 @@ from calibrate.reporting.canvas import (
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
-__all__ = ["contributions", "loss_curve", "moves", "risk"]
+__all__ = ["SHOWN", "contributions", "loss_curve", "moves", "risk"]
 
 SHOWN = 50  # more bars than this cannot be read; the tables have everybody
 _SEGMENTS = (BLUE, "#56b4e9", "#e69f00", GREEN, PURPLE, "#7f7f7f")

@@ -1,0 +1,22 @@
+"""Figures for notebooks and the page. Each function returns a Figure; no state, no window, no file.
+
+Of a calibration: `contributions`, `loss_curve`, `risk`, `moves`. Of a model: `mean_excess`, `parameter_stability`
+(where a tail begins), `tail` (how well it fits), `time_rescaling` (events), `backtest` (forecasts and what then happened).
+"""
+
+from calibrate.reporting.plots.answer import SHOWN, contributions, loss_curve, moves, risk
+from calibrate.reporting.plots.forecasts import backtest, time_rescaling
+from calibrate.reporting.plots.tails import mean_excess, parameter_stability, tail
+
+__all__ = [
+    "SHOWN",
+    "backtest",
+    "contributions",
+    "loss_curve",
+    "mean_excess",
+    "moves",
+    "parameter_stability",
+    "risk",
+    "tail",
+    "time_rescaling",
+]
