@@ -1,7 +1,7 @@
 """Figures for notebooks and the page. Each function returns a Figure; no state, no window, no file.
 
 Of a calibration: `contributions`, `loss_curve`, `risk`, `moves`. Of a model: `mean_excess`, `parameter_stability`
-(where a tail begins), `tail` (how well it fits), `time_rescaling` (events), `backtest` (forecasts and what then happened).
+(where a tail begins), `tail` (how well it fits), `time_rescaling` (events), `backtest` (what was forecast, what came).
 """
 
 from calibrate.reporting.plots.answer import SHOWN, contributions, loss_curve, moves, risk
