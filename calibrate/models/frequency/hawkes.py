@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import DataError, ModelError
-from calibrate.models.severity.likelihood import curvature, maximise
+from calibrate.models.severity.likelihood import curvature, maximise, one_by_one
 
 __all__ = ["Hawkes"]
 
@@ -195,7 +195,7 @@ def _best(times: Floats, horizon: float) -> tuple[Floats | None, float]:
     for decay in (0.1, 1.0, 10.0, 100.0):
         start = np.array([math.log(0.5), 0.0, math.log(decay)])
         try:
-            theta = maximise(lambda theta: _mean_log_likelihood(theta, times, horizon), start, "Hawkes")
+            theta = maximise(one_by_one(lambda theta: _mean_log_likelihood(theta, times, horizon)), start, "Hawkes")
         except (ModelError, np.linalg.LinAlgError):  # this start runs off to no clustering, or to an instant echo
             continue
         value = _mean_log_likelihood(theta, times, horizon)
@@ -208,7 +208,7 @@ def _standard_errors(theta: Floats | None, times: Floats, horizon: float, unit: 
     names = ["base_rate", "branching_ratio", "decay"]
     if theta is None:
         return pd.Series(np.full(3, np.nan), index=names, name="standard error")
-    information = -curvature(lambda theta: _mean_log_likelihood(theta, times, horizon), theta) * times.size
+    information = -curvature(one_by_one(lambda theta: _mean_log_likelihood(theta, times, horizon)), theta) * times.size
     mu, a, b = _parameters(theta)
     with np.errstate(invalid="ignore"):
         errors = np.sqrt(np.diag(np.linalg.inv(information))) * [mu / unit, a * (1 - a), b / unit]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import beta, betainc
 
-from calibrate.models.severity.scale_family import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily, Shape
 
 __all__ = ["Burr"]
 
@@ -41,12 +41,12 @@ class Burr(ScaleFamily):
         deviation = math.sqrt(float(np.average((logs - mean) ** 2, weights=weights)))
         return 1.0, math.pi / math.sqrt(3) / deviation, math.exp(mean)  # at a = 1 log X is logistic
 
-    def _z_log_density(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_density(self, z: Floats, *shapes: Shape) -> Floats:
         a, g = shapes
         logs = g * np.log(z)
-        return np.asarray(math.log(a * g) + (g - 1) / g * logs - (a + 1) * np.logaddexp(0.0, logs))
+        return np.asarray(np.log(a * g) + (g - 1) / g * logs - (a + 1) * np.logaddexp(0.0, logs))
 
-    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_survival(self, z: Floats, *shapes: Shape) -> Floats:
         a, g = shapes
         with np.errstate(divide="ignore"):
             return np.asarray(-a * np.logaddexp(0.0, g * np.log(z)))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 from scipy.special import gammaincc, gammainccinv, gammaincinv, gammaln, ndtr, ndtri
 
-from calibrate.models.severity.scale_family import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily, Shape
 
 __all__ = ["Gamma"]
 
@@ -34,11 +34,11 @@ class Gamma(ScaleFamily):
         shape = (3 - s + math.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)  # Minka 2002, within 1.5 % of the maximum
         return shape, mean / shape
 
-    def _z_log_density(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_density(self, z: Floats, *shapes: Shape) -> Floats:
         (a,) = shapes
         return np.asarray((a - 1) * np.log(z) - z - gammaln(a))
 
-    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_survival(self, z: Floats, *shapes: Shape) -> Floats:
         (a,) = shapes
         q = gammaincc(a, z)
         far = (

@@ -60,7 +60,7 @@ class GeneralizedPareto(Severity):
         self.n_exceedances_ = int((sample.losses > self.threshold_).sum())
         _refuse_thin(excesses, self.threshold_)
         self.shape_, self.scale_, self.log_likelihood_ = profile_fit(excesses)
-        self.excesses_ = excesses
+        self.excesses_, self._evidence = excesses.effective, sample.effective.weight
         self.exceedance_probability_ = _share_above(sample, self.threshold_)
         self.has_mean_, self.n_parameters_ = self.shape_ < 1, 2
         self.has_density_ = self.exceedance_probability_ == 1
@@ -75,6 +75,12 @@ class GeneralizedPareto(Severity):
             return pd.Series([math.nan, math.nan], index=names, name="standard error")
         covariance = np.linalg.inv(information(self.excesses_, self.shape_, self.scale_))
         return pd.Series(np.sqrt(np.diag(covariance)) * [1.0, self.scale_], index=names, name="standard error")
+
+    def intervals(self, confidence: float = 0.95) -> pd.DataFrame:
+        """Profile-likelihood intervals of shape and scale: columns `estimate, lower, upper`, in the unit of each."""
+        profile = self._profile()
+        rows = [profile.shape(confidence)[:3], profile.scale_of_excesses(confidence)[:3]]
+        return pd.DataFrame(rows, index=["shape", "scale"], columns=["estimate", "lower", "upper"])
 
     def shape_interval(self, confidence: float = 0.95) -> Interval:
         """Profile-likelihood interval of the shape."""
@@ -92,7 +98,7 @@ class GeneralizedPareto(Severity):
 
     def _profile(self) -> TailProfile:
         check_is_fitted(self)
-        share, weight = self.exceedance_probability_, self.weight_
+        share, weight = self.exceedance_probability_, self._evidence
         return TailProfile(self.excesses_, self.shape_, self.scale_, share, weight)
 
     def _sf(self, x: Floats) -> Floats:

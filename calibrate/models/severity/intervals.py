@@ -13,7 +13,7 @@ from scipy.special import expit, logit, xlog1py, xlogy
 from scipy.stats import chi2
 
 from calibrate.errors import ModelError
-from calibrate.models.severity.likelihood import maximise
+from calibrate.models.severity.likelihood import Function, curvature, derivatives, maximise, one_by_one
 from calibrate.models.severity.observation import Sample
 from calibrate.models.severity.pareto_tail import log_likelihood
 
@@ -21,6 +21,9 @@ __all__ = ["Interval", "ProfileSearch", "TailProfile"]
 
 Floats = npt.NDArray[np.float64]
 FARTHEST = 40.0  # e^40 times the estimate is reported as infinite
+STEP_OF_MOVE = 10.0  # a move by this distance changes the quantity, or its logarithm, by one
+FLAT = 1e-5  # of the log-likelihood: what still falls by less than this falls no further
+MOST_STEPS, LONGEST_STEP, SETTLED = 15, 1.0, 1e-9
 
 
 class Interval(NamedTuple):
@@ -41,6 +44,7 @@ class TailProfile:
     """
 
     def __init__(self, excesses: Sample, shape: float, scale: float, share: float, weight: float) -> None:
+        """Excesses weighted as the evidence that they are (`Sample.effective`), and the evidence of all losses."""
         self.scale = scale
         self.excesses = excesses.scaled(scale)  # in which the fitted scale is one
         self.fitted_shape, self.share, self.weight = shape, share, weight
@@ -48,15 +52,29 @@ class TailProfile:
     def shape(self, confidence: float) -> Interval:
         """Of the shape; the lower limit is not below -1, where the likelihood ends."""
 
-        def height(shape: float, theta: Floats) -> float:
-            return log_likelihood(self.excesses, shape, math.exp(theta[0])) if shape >= -1 else -math.inf
+        def height(at: Floats) -> float:
+            shape, log_scale = at
+            return log_likelihood(self.excesses, shape, math.exp(log_scale)) if shape >= -1 else -math.inf
 
-        profile = ProfileSearch(
-            height, [np.array([value]) for value in np.linspace(-3.0, 3.0, 13)], self.excesses.weight
-        )
+        candidates = [np.array([value]) for value in np.linspace(-3.0, 3.0, 13)]
+        profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight)
         best = self.fitted_shape
         limits = profile.limits(best, np.zeros(1), lambda sign, d: max(best + sign * 0.1 * d, -1.0), confidence)
         return Interval(best, limits[0], limits[1], confidence)
+
+    def scale_of_excesses(self, confidence: float) -> Interval:
+        """Of the scale, money."""
+
+        def height(at: Floats) -> float:
+            log_scale, shape = at
+            return log_likelihood(self.excesses, shape, math.exp(log_scale)) if shape >= -1 else -math.inf
+
+        candidates = [np.array([value]) for value in np.linspace(-0.9, 3.0, 14)]
+        profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight)
+        start = np.array([self.fitted_shape])
+        ends = profile.limits(0.0, start, lambda sign, d: sign * 0.1 * d, confidence)
+        lower, upper = (self.scale * math.exp(min(end, 700.0)) for end in ends)
+        return Interval(self.scale, lower, upper, confidence)
 
     def var(self, level: float, threshold: float, confidence: float) -> Interval:
         """Of the quantile at `level` of the whole law."""
@@ -79,8 +97,9 @@ class TailProfile:
     def _of_amount(
         self, level: float, threshold: float, confidence: float, scale: Callable[..., float], top: float
     ) -> Interval:
-        def height(amount: float, theta: Floats) -> float:
-            shape, share = top - math.exp(theta[0]), float(expit(theta[1])) if self.share < 1 else 1.0
+        def height(at: Floats) -> float:
+            amount, shape = float(at[0]), top - math.exp(at[1])
+            share = float(expit(at[2])) if self.share < 1 else 1.0
             ratio = share / (1 - level)
             if shape < -1 or ratio <= 1:
                 return -math.inf
@@ -94,7 +113,8 @@ class TailProfile:
         odds = float(logit(self.share)) if self.share < 1 else 0.0
         shapes = [value for value in (-0.8, -0.4, -0.1, 0.1, 0.3, 0.6, 0.9, 0.99, 1.5, 3.0) if value < top]
         candidates = [np.array([math.log(top - value), odds]) for value in shapes]
-        profile = ProfileSearch(height, candidates, self.excesses.weight, free=2 if self.share < 1 else 1)
+        free = 2 if self.share < 1 else 1
+        profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight, free)
         start = np.array([math.log(top - best), odds])
         limits = profile.limits(estimate, start, lambda sign, d: estimate * math.exp(sign * 0.1 * d), confidence)
         middle, lower, upper = (threshold + self.scale * value for value in (estimate, *limits))
@@ -115,12 +135,28 @@ def _estimate(scale: Callable[..., float], shape: float, ratio: float) -> float:
     return 1.0 / scale(1.0, shape, ratio)
 
 
-class ProfileSearch:
-    """Finds where a profile likelihood falls below what a confidence allows."""
+def _foot(function: Function, x: Floats, level: float, sign: float) -> Floats | None:
+    """Where the function is at the level and only its first variable could raise it; None where no step settles."""
+    for _ in range(MOST_STEPS):
+        value, slope, bend = derivatives(function, x)
+        gap = np.concatenate([[value - level], slope[1:]])
+        step = np.linalg.solve(np.vstack([slope, bend[1:]]), -gap)
+        x = x + step * min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), 1e-300))
+        if np.abs(step).max() < SETTLED:
+            highest = bool((np.linalg.eigvalsh(bend[1:, 1:]) < 0).all())
+            return x if highest and sign * slope[0] < 0 and sign * x[0] > 0 else None
+    return None
 
-    def __init__(
-        self, height: Callable[[float, Floats], float], candidates: Iterable[Floats], weight: float, free: int = 1
-    ) -> None:
+
+class ProfileSearch:
+    """Finds where a profile likelihood falls below what a confidence allows.
+
+    An end solves two conditions at once: the likelihood is at the floor, and no other parameter raises it. Newton's
+    steps find it (Venzon and Moolgavkar 1988, Applied Statistics 37); where they do not, a search along the profile.
+    """
+
+    def __init__(self, height: Function, candidates: Iterable[Floats], weight: float, free: int = 1) -> None:
+        """`height` of points (quantity, other parameters); of the others, the first `free` may move."""
         self.height, self.candidates, self.weight, self.free = height, list(candidates), weight, free
 
     def limits(
@@ -130,12 +166,39 @@ class ProfileSearch:
         if not 0 < confidence < 1:
             raise ModelError(f"a confidence must lie strictly between 0 and 1, got {confidence}")
         self.candidates.append(theta)
-        floor = self.height(best, theta) - 0.5 * float(chi2.ppf(confidence, 1))
-        lower, upper = (self._end(sign, theta, move, floor) for sign in (-1.0, 1.0))
-        return lower, upper
+        drop = 0.5 * float(chi2.ppf(confidence, 1))
+        floor = self._at(best, theta) - drop
+        ends = []
+        for sign in (-1.0, 1.0):
+            end = self._jump(sign, theta, move, floor, drop)
+            ends.append(self._end(sign, theta, move, floor) if end is None else end)
+        return ends[0], ends[1]
+
+    def _at(self, value: float, theta: Floats) -> float:
+        return float(self.height(np.concatenate([[value], theta])[None])[0])
+
+    def _jump(
+        self, sign: float, theta: Floats, move: Callable[[float, float], float], floor: float, drop: float
+    ) -> float | None:
+        """The end by Newton's steps on both conditions; None where they do not settle on its side."""
+
+        def mean_height(points: Floats) -> Floats:
+            moved = np.array([move(1.0, STEP_OF_MOVE * x) for x in points[:, 0]])
+            still = np.broadcast_to(theta[self.free :], (len(points), theta.size - self.free))
+            return self.height(np.column_stack([moved, points[:, 1:], still])) / self.weight
+
+        summit = np.concatenate([[0.0], theta[: self.free]])
+        with np.errstate(all="ignore"):
+            try:
+                inverse = np.linalg.inv(-self.weight * curvature(mean_height, summit))
+                ahead = sign * inverse[0] * math.sqrt(2 * drop / inverse[0, 0])
+                foot = _foot(mean_height, summit + ahead, floor / self.weight, sign)
+            except (np.linalg.LinAlgError, OverflowError, ValueError):
+                return None  # at an edge of the parameters, where slopes do not exist
+        return None if foot is None else move(1.0, STEP_OF_MOVE * float(foot[0]))
 
     def _end(self, sign: float, theta: Floats, move: Callable[[float, float], float], floor: float) -> float:
-        state, known = [theta], {0.0: self.height(move(sign, 0.0), theta) - floor}
+        state, known = [theta], {0.0: self._at(move(sign, 0.0), theta) - floor}
 
         def above(distance: float) -> float:
             if distance not in known:  # a second search for the same value may start, and end, elsewhere
@@ -148,26 +211,26 @@ class ProfileSearch:
             if move(sign, far) == move(sign, near):
                 return move(sign, far)  # the quantity itself ends here
             near, far = far, 2 * far
-            if far > 10 * FARTHEST:
+            if far > 10 * FARTHEST or (far >= FARTHEST and above(near) - above(far) < FLAT and above(far) > 0):
                 return move(sign, near) if sign < 0 else math.inf
         return move(sign, float(brentq(above, near, far, xtol=1e-8, rtol=1e-8)))
 
     def _highest(self, value: float, warm: Floats) -> tuple[float, Floats]:
         """Largest likelihood with the quantity held at `value`, and where."""
 
-        def mean_height(free: Floats) -> float:
-            theta = np.concatenate([free, warm[self.free :]])
-            return self.height(value, theta) / self.weight
+        def mean_height(points: Floats) -> Floats:
+            still = np.broadcast_to(warm[self.free :], (len(points), warm.size - self.free))
+            return self.height(np.column_stack([np.full(len(points), value), points, still])) / self.weight
 
         def depth(free: Floats) -> float:
-            return -mean_height(free)
+            return -float(mean_height(free[None])[0])
 
         with np.errstate(all="ignore"):
-            start = max([warm, *self.candidates], key=lambda theta: self.height(value, theta))[: self.free]
-            if not math.isfinite(mean_height(start)):
+            start = max([warm, *self.candidates], key=lambda theta: self._at(value, theta))[: self.free]
+            if not math.isfinite(depth(start)):
                 return -math.inf, warm
             try:
                 found = maximise(mean_height, start, "profile likelihood")
             except (ModelError, np.linalg.LinAlgError):  # at an edge of the parameters, where slopes do not exist
                 found = np.asarray(minimize(depth, start, method="Nelder-Mead").x)
-            return mean_height(found) * self.weight, np.concatenate([found, warm[self.free :]])
+            return -depth(found) * self.weight, np.concatenate([found, warm[self.free :]])

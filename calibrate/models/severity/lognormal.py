@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from calibrate.models.severity.scale_family import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily, Shape
 
 __all__ = ["LogNormal"]
 
@@ -40,12 +40,12 @@ class LogNormal(ScaleFamily):
         mu = float(np.average(logs, weights=weights))
         return math.sqrt(float(np.average((logs - mu) ** 2, weights=weights))), math.exp(mu)
 
-    def _z_log_density(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_density(self, z: Floats, *shapes: Shape) -> Floats:
         (sigma,) = shapes
         logs = np.log(z)
-        return np.asarray(-logs - 0.5 * (logs / sigma) ** 2 - math.log(sigma * math.sqrt(2 * math.pi)))
+        return np.asarray(-logs - 0.5 * (logs / sigma) ** 2 - np.log(sigma * math.sqrt(2 * math.pi)))
 
-    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_survival(self, z: Floats, *shapes: Shape) -> Floats:
         return np.asarray(log_ndtr(-np.log(z) / shapes[0]))
 
     def _z_isf(self, p: Floats, *shapes: float) -> Floats:

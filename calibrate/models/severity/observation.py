@@ -97,6 +97,17 @@ class Sample:
         """The same sample in multiples of `unit`."""
         return Sample(self.losses / unit, self.weights, self.entry / unit, self.censored)
 
+    @property
+    def effective(self) -> Sample:
+        """The same sample, its weights summing to the number of losses that they are worth, `(sum w)^2 / sum w^2`.
+
+        What the weights do not create is evidence: intervals and standard errors rest on this sample (Kish 1965; Rao
+        and Scott 1984). Right where weights do not depend on the size of the loss; equal weights count as ones.
+        """
+        return Sample(
+            self.losses, self.weights * (self.weight / float(self.weights @ self.weights)), self.entry, self.censored
+        )
+
     def where(self, keep: npt.NDArray[np.bool_]) -> Sample:
         """The rows where `keep` is True."""
         return Sample(self.losses[keep], self.weights[keep], self.entry[keep], self.censored[keep])

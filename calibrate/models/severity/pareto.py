@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 import pandas as pd
+from scipy.special import lambertw
+from scipy.stats import chi2
+from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import DataError, ModelError
 from calibrate.models.severity.base import Floats, Severity
@@ -53,7 +56,21 @@ class Pareto(Severity):
         self.has_mean_, self.n_parameters_ = self.alpha_ > 1, 1 if self.threshold is not None else 2
         self.has_density_ = True
         self.log_likelihood_ = float(sample.weights @ self.log_terms(sample))
-        self.standard_errors_ = pd.Series({"alpha": self.alpha_ / math.sqrt(seen)}, name="standard error")
+        self._evidence = float(sample.effective.weights[~sample.censored].sum())
+        error = self.alpha_ / math.sqrt(self._evidence)
+        self.standard_errors_ = pd.Series({"alpha": error}, name="standard error")
+
+    def intervals(self, confidence: float = 0.95) -> pd.DataFrame:
+        """Likelihood interval of alpha: where `2 m (r - 1 - log r) <= chi-squared quantile`, `r = alpha / estimate`.
+
+        `m` is the number of fully seen losses (of those that the weights are worth).
+        """
+        check_is_fitted(self)
+        if not 0 < confidence < 1:
+            raise ModelError(f"a confidence must lie strictly between 0 and 1, got {confidence}")
+        drop = -math.exp(-1.0 - float(chi2.ppf(confidence, 1)) / (2 * self._evidence))
+        ends = [self.alpha_ * -float(lambertw(drop, branch).real) for branch in (0, -1)]
+        return pd.DataFrame([[self.alpha_, *ends]], index=["alpha"], columns=["estimate", "lower", "upper"])
 
     def _sf(self, x: Floats) -> Floats:
         return np.asarray(np.exp(-self.alpha_ * np.log(np.maximum(x, self.scale_) / self.scale_)))

@@ -20,6 +20,8 @@ from calibrate.models.severity.observation import Sample
 __all__ = ["ScaleFamily"]
 
 Floats = npt.NDArray[np.float64]
+Shape = float | Floats
+LARGEST_BLOCK = 20_000  # numbers held at once while many points are tried
 SMALLEST_SPREAD = 1e-6  # losses that agree to a millionth are one number, rounded
 
 
@@ -28,7 +30,7 @@ class ScaleFamily(Severity):
 
     A subclass names its shape parameters and says the law of `Z`: log density, log survival, quantile, layer and where
     to start. `log L = sum w (log f(x) if seen, log S(x) if censored, - log S(deductible))`. Standard errors: observed
-    information, in the unit of each parameter.
+    information, in the unit of each parameter; of as many losses as the weights are worth (`Sample.effective`).
     """
 
     shapes: ClassVar[tuple[str, ...]] = ("shape_",)
@@ -42,10 +44,12 @@ class ScaleFamily(Severity):
         """Shapes and scale to begin with, for losses of order one."""
 
     @abstractmethod
-    def _z_log_density(self, z: Floats, *shapes: float) -> Floats: ...
+    def _z_log_density(self, z: Floats, *shapes: Shape) -> Floats:
+        """At many losses; the shapes are numbers, or columns that broadcast against `z`."""
 
     @abstractmethod
-    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats: ...
+    def _z_log_survival(self, z: Floats, *shapes: Shape) -> Floats:
+        """Likewise."""
 
     @abstractmethod
     def _z_isf(self, p: Floats, *shapes: float) -> Floats: ...
@@ -61,14 +65,13 @@ class ScaleFamily(Severity):
         unit = sample.unit
         scaled = sample.scaled(unit)
 
-        def mean_log_likelihood(theta: Floats) -> float:
-            with np.errstate(all="ignore"):
-                value = self._log_likelihood(scaled, np.exp(theta)) / scaled.weight
-            return value if np.isfinite(value) else -math.inf
+        def mean_log_likelihood(points: Floats) -> Floats:
+            return self._log_likelihood(scaled, points) / scaled.weight
 
         start = np.log(self._start(scaled.losses, scaled.weights))
         theta = maximise(mean_log_likelihood, start, type(self).__name__)
-        information = -curvature(mean_log_likelihood, theta) * scaled.weight
+        observed = scaled.effective
+        information = -curvature(mean_log_likelihood, theta) * observed.weight
         *found, scale = np.exp(theta)
         for name, value in zip(self.shapes, found, strict=True):
             setattr(self, name, float(value))
@@ -76,9 +79,9 @@ class ScaleFamily(Severity):
         self.endpoint_, self.has_density_, self.n_parameters_ = math.inf, True, theta.size
         self.has_mean_ = self._z_has_mean(*found)
         seen = float(scaled.weights[~scaled.censored].sum())
-        self.log_likelihood_ = mean_log_likelihood(theta) * scaled.weight - seen * math.log(unit)
+        self.log_likelihood_ = float(self._log_likelihood(scaled, theta[None])[0]) - seen * math.log(unit)
         self.standard_errors_ = self._standard_errors(information)
-        self.observed_, self.unit_ = scaled, unit
+        self.observed_, self.unit_ = observed, unit
 
     def intervals(self, confidence: float = 0.95) -> pd.DataFrame:
         """Profile-likelihood intervals of the parameters: columns `estimate, lower, upper`, in the unit of each."""
@@ -91,9 +94,8 @@ class ScaleFamily(Severity):
         return frame.mul(units, axis=0)
 
     def _interval(self, place: int, theta: Floats, confidence: float) -> tuple[float, float, float]:
-        def height(value: float, rest: Floats) -> float:
-            found = self._log_likelihood(self.observed_, np.exp(np.insert(rest, place, value)))
-            return found if math.isfinite(found) else -math.inf
+        def height(points: Floats) -> Floats:
+            return self._log_likelihood(self.observed_, np.insert(points[:, 1:], place, points[:, 0], axis=1))
 
         rest, best = np.delete(theta, place), float(theta[place])
         search = ProfileSearch(height, [rest], self.observed_.weight, free=rest.size)
@@ -108,16 +110,20 @@ class ScaleFamily(Severity):
             errors = values * np.sqrt(np.diag(np.linalg.inv(information)))
         return pd.Series(errors, index=[name.rstrip("_") for name in (*self.shapes, "scale_")], name="standard error")
 
-    def _log_likelihood(self, sample: Sample, parameters: Floats) -> float:
-        *shapes, scale = parameters
-        seen, hidden, late = ~sample.censored, sample.censored, sample.entry > 0
-        w, z = sample.weights, sample.losses / scale
-        value = float(w[seen] @ self._z_log_density(z[seen], *shapes)) - math.log(scale) * float(w[seen].sum())
-        if hidden.any():
-            value += float(w[hidden] @ self._z_log_survival(z[hidden], *shapes))
-        if late.any():
-            value -= float(w[late] @ self._z_log_survival(sample.entry[late] / scale, *shapes))
-        return value
+    def _log_likelihood(self, sample: Sample, points: Floats) -> Floats:
+        """At many points of log-parameters (k, shapes and scale); minus infinity where it is not finite."""
+        if len(points) > 1 and len(points) * sample.losses.size > LARGEST_BLOCK:
+            return np.concatenate([self._log_likelihood(sample, point[None]) for point in points])
+        with np.errstate(all="ignore"):
+            *shapes, scale = np.exp(points).T[:, :, None]
+            seen, hidden, late = ~sample.censored, sample.censored, sample.entry > 0
+            w, z = sample.weights, sample.losses / scale
+            value = self._z_log_density(z[:, seen], *shapes) @ w[seen] - points[:, -1] * float(w[seen].sum())
+            if hidden.any():
+                value += self._z_log_survival(z[:, hidden], *shapes) @ w[hidden]
+            if late.any():
+                value -= self._z_log_survival(sample.entry[late] / scale, *shapes) @ w[late]
+        return np.where(np.isfinite(value), value, -np.inf)
 
     def _refuse_degenerate(self, sample: Sample) -> None:
         distinct = np.unique(sample.losses[~sample.censored])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import gamma, gammaincc
 
-from calibrate.models.severity.scale_family import Floats, ScaleFamily
+from calibrate.models.severity.scale_family import Floats, ScaleFamily, Shape
 
 __all__ = ["Weibull"]
 
@@ -32,11 +32,11 @@ class Weibull(ScaleFamily):
         shape = math.pi / math.sqrt(6) / deviation  # log X is Gumbel: its standard deviation is pi / (k sqrt 6)
         return shape, math.exp(mean + np.euler_gamma / shape)
 
-    def _z_log_density(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_density(self, z: Floats, *shapes: Shape) -> Floats:
         (k,) = shapes
-        return np.asarray(math.log(k) + (k - 1) * np.log(z) - z**k)
+        return np.asarray(np.log(k) + (k - 1) * np.log(z) - z**k)
 
-    def _z_log_survival(self, z: Floats, *shapes: float) -> Floats:
+    def _z_log_survival(self, z: Floats, *shapes: Shape) -> Floats:
         return np.asarray(-(z ** shapes[0]))
 
     def _z_isf(self, p: Floats, *shapes: float) -> Floats:
