@@ -30,8 +30,9 @@ class Calibration:
     fairness : DataFrame, one rule a row, columns `gap` (money, fair when <= 0; worst row of a vector rule), `binding`,
         `shadow_price` (what the objective would fall by for one unit of money more room, summed over the rule's rows;
         >= 0).
-    members : DataFrame by member: `contribution, weight, expected_loss, standalone_risk, exposure, reference` (money,
-        NaN where it was not given).
+    members : DataFrame by member: `contribution, weight, expected_loss, sampled_loss, standalone_risk, exposure,
+        reference` (money, NaN where it was not given). `expected_loss` is what the rules used: the closed form of the
+        model where it has one; `sampled_loss` is the mean of the scenarios, too low where tails are heavy.
     loss_curve : DataFrame, index `probability` of exceedance (in-sample), columns `loss` (gross), `mutualised`,
         `shortfall`, money.
     objective, lower_bound : value of the plan and a proven bound on the best one, in money.

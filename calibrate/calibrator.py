@@ -99,6 +99,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
             subject_to=[ActuarialFairness(band=0.25)] if self.subject_to is None else self.subject_to,
             exposures=_last_exposures(history),
             reference=None if previous is None else previous.contributions,
+            expected_losses=_closed_form(self.model_, self.periods),
         )
         logger.info("solving the program")
         solved = self.problem_.solve(out_of_sample=fresh)
@@ -176,6 +177,15 @@ def _default_terms(waterfall: Waterfall) -> list[Term]:
     """Money bound, and the tail that it leaves, each at what it costs a year."""
     of: Kind = "mutualised" if waterfall.defaulter_pays else "shortfall"
     return [CostOfCapital(contributions=0.04, reserves=0.06), 0.1 * CVaR(0.99, of=of)]
+
+
+def _closed_form(model: Any, periods: int) -> pd.Series[float] | None:
+    """Expected losses by member, of a model that knows them without sampling: no sample shows the mean of a heavy tail."""
+    summary = getattr(model, "summary_", None)
+    if summary is None or "expected_loss" not in summary:
+        return None
+    by_member: pd.Series[float] = summary["expected_loss"].groupby(level=0, sort=False).sum()
+    return periods * by_member
 
 
 def _last_exposures(history: LossHistory) -> pd.Series[float] | None:

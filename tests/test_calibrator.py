@@ -40,6 +40,19 @@ def test_the_defaults_calibrate(fitted):
     assert calibration.members["exposure"].to_dict() == dict.fromkeys("ABCD", 100.0)
 
 
+def test_expected_losses_are_those_of_the_law_and_not_of_a_sample(history, fitted):
+    """`E L = 100 E R` of a lognormal ratio, by numerical integration of its quantiles."""
+    ratio = fitted.model_.margins_.ratio
+    q = (np.arange(200_000) + 0.5) / 200_000
+    exact = ratio.ppf(q[:, None], 100.0).mean(axis=0)
+    members = fitted.calibration_.members
+    assert members["expected_loss"].to_numpy() == pytest.approx(exact, rel=1e-4)
+    assert members["sampled_loss"].to_numpy() == pytest.approx(fitted.scenarios_.losses.mean(axis=0))
+    assert members["sampled_loss"].to_numpy() != pytest.approx(exact, rel=1e-4)
+    year = PoolCalibrator(n_scenarios=300, n_out_of_sample=500, periods=12).fit(history).calibration_.members
+    assert year["expected_loss"].to_numpy() == pytest.approx(12 * exact, rel=1e-4)
+
+
 def test_a_mutual_needs_no_other_objective(history):
     mutual = program.Waterfall((program.PoolReserve(),))
     risk = PoolCalibrator(waterfall=mutual, n_scenarios=100, n_out_of_sample=100).fit(history).calibration_.risk

@@ -148,6 +148,7 @@ def _members(program: Program, plan: Plan) -> pd.DataFrame:
             "contribution": paid,
             "weight": paid / paid.sum() if paid.sum() > 0 else paid,
             "expected_loss": pool.expected_losses,
+            "sampled_loss": pool.sampled_losses,
             "standalone_risk": pool.standalone_risk(level),
             "exposure": np.full(len(paid), np.nan) if pool.exposures is None else pool.exposures,
             "reference": program.reference.reshape(len(paid), -1).sum(axis=1),

@@ -27,6 +27,7 @@ class Pool:
 
     scenarios: Scenarios
     exposures: Floats | None = None
+    stated_losses: Floats | None = None
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -35,7 +36,12 @@ class Pool:
 
     @cached_property
     def expected_losses(self) -> Floats:
-        """`mu[i] = E L[i]`, money a period."""
+        """`mu[i] = E L[i]`, money: as stated (a heavy tail's sample mean is too low), else the scenarios' mean."""
+        return self.sampled_losses if self.stated_losses is None else self.stated_losses
+
+    @cached_property
+    def sampled_losses(self) -> Floats:
+        """Mean loss of each member in the scenarios, money."""
         return np.asarray(self.scenarios.expected_losses, dtype=np.float64)
 
     @cached_property

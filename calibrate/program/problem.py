@@ -47,6 +47,8 @@ class PoolProblem:
     reference : contributions by member or (member, segment), money. Among optimal plans the closest one to it is
         chosen (relative least squares, `sum (c - ref)^2 / ref`). The Euler allocation of the gross tail if not given;
         newcomers take theirs from it.
+    expected_losses : `mu[i]` by member, money, for the rules that speak of it, where a model knows it better than the
+        scenarios' mean does (closed form); the scenarios' mean if not given. The terms are those of the scenarios.
 
     Raises
     ------
@@ -67,11 +69,15 @@ class PoolProblem:
         subject_to: Iterable[Rule | RiskLimit] = (),
         exposures: Mapping[Any, float] | pd.Series[Any] | None = None,
         reference: Mapping[Any, float] | pd.Series[Any] | None = None,
+        expected_losses: Mapping[Any, float] | pd.Series[Any] | None = None,
     ) -> None:
         terms = [minimise] if isinstance(minimise, Term) else list(minimise)
         conditions = list(subject_to)
         _check_kinds(terms, conditions)
-        pool = Pool(scenarios, None if exposures is None else _exposures(scenarios, exposures))
+        stated = ((exposures, "exposures"), (expected_losses, "expected_losses"))
+        pool = Pool(
+            scenarios, *(None if values is None else _by_member(scenarios, values, what) for values, what in stated)
+        )
         objective = tuple(pair for term in terms for pair in term.parts)
         limits = tuple(one for one in conditions if isinstance(one, RiskLimit))
         level = max((part.level for _, part in _risks(objective, limits)), default=0.99)
@@ -190,12 +196,12 @@ def _risks(objective: tuple[tuple[float, Any], ...], limits: tuple[RiskLimit, ..
     return [(price, part) for price, part in parts if isinstance(part, RiskTerm)]
 
 
-def _exposures(scenarios: Scenarios, values: Mapping[Any, float] | pd.Series[Any]) -> Floats:
-    vector = Pool(scenarios).vector(values, "exposures")
+def _by_member(scenarios: Scenarios, values: Mapping[Any, float] | pd.Series[Any], what: str) -> Floats:
+    vector = Pool(scenarios).vector(values, what)
     wrong = np.flatnonzero(vector < 0)
     if wrong.size:
         raise ProblemError(
-            f"exposures: member {scenarios.members[wrong[0]]!r} has {vector[wrong[0]]}, expected a number >= 0"
+            f"{what}: member {scenarios.members[wrong[0]]!r} has {vector[wrong[0]]}, expected a number >= 0"
         )
     return vector
 

@@ -186,6 +186,22 @@ def test_the_members_table(answered):
     assert calibration.weights.sum() == pytest.approx(1, abs=1e-12)
 
 
+def test_stated_expected_losses_are_what_the_rules_follow():
+    pool = Scenarios(LOSSES, NAMES)
+    mu = {NAMES[0]: 5.0, NAMES[1]: 3.0, NAMES[2]: 2.0}
+    terms = CostOfCapital(0.05, 0.2) + 0.2 * CVaR(0.9, of="mutualised")
+    rules = [fairness.ActuarialFairness(band=0.0)]
+    problem = PoolProblem(pool, Waterfall(), terms, rules, expected_losses=mu)
+    calibration = problem.solve()
+    assert calibration.weights.to_numpy() == pytest.approx([0.5, 0.3, 0.2], abs=1e-9)
+    assert list(calibration.members["expected_loss"]) == [5.0, 3.0, 2.0]
+    np.testing.assert_allclose(calibration.members["sampled_loss"], LOSSES.mean(axis=0))
+    with pytest.raises(ProblemError, match=f"expected_losses: member '{NAMES[1]}' has -1.0, expected a number >= 0"):
+        PoolProblem(pool, Waterfall(), terms, rules, expected_losses=mu | {NAMES[1]: -1.0})
+    with pytest.raises(ProblemError, match=f"expected_losses says nothing of member\\(s\\) '{NAMES[2]}'"):
+        PoolProblem(pool, Waterfall(), terms, rules, expected_losses={NAMES[0]: 1.0, NAMES[1]: 1.0})
+
+
 def test_the_loss_curve_is_made_of_quantiles(answered):
     calibration, _ = answered
     curve = calibration.loss_curve
