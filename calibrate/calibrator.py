@@ -180,7 +180,7 @@ def _default_terms(waterfall: Waterfall) -> list[Term]:
 
 
 def _closed_form(model: Any, periods: int) -> pd.Series[float] | None:
-    """Expected losses by member, of a model that knows them without sampling: no sample shows the mean of a heavy tail."""
+    """Expected losses by member of a model that knows them: no sample shows the mean of a heavy tail."""
     summary = getattr(model, "summary_", None)
     if summary is None or "expected_loss" not in summary:
         return None
