@@ -6,6 +6,7 @@ Formulas of Vandenberghe, "The CVXOPT linear and quadratic cone program solvers"
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -33,17 +34,18 @@ class Cone:
         """Number of complementarity pairs: one for each entry of the orthant and each second-order cone."""
         return self.orthant + len(self.sizes)
 
+    @cached_property
     def blocks(self) -> list[slice]:
         """The second-order cones as slices of a vector."""
         ends = np.cumsum([self.orthant, *self.sizes])
         return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
-    @property
+    @cached_property
     def identity(self) -> Floats:
         """The vector `e` of the Jordan product."""
         e = np.zeros(self.size)
         e[: self.orthant] = 1.0
-        for block in self.blocks():
+        for block in self.blocks:
             e[block.start] = 1.0
         return e
 
@@ -51,14 +53,14 @@ class Cone:
         """`x` pushed into the cone by `margin` if it is outside or too close to the edge."""
         y = x.copy()
         y[: self.orthant] = np.maximum(y[: self.orthant], margin)
-        for block in self.blocks():
+        for block in self.blocks:
             y[block.start] = max(y[block.start], float(np.linalg.norm(y[block][1:])) + margin)
         return y
 
     def product(self, x: Floats, y: Floats) -> Floats:
         """Jordan product."""
-        z = x * y
-        for block in self.blocks():
+        z = np.asarray(x * y)
+        for block in self.blocks:
             a, b = x[block], y[block]
             z[block] = a[0] * b + b[0] * a
             z[block.start] = a @ b
@@ -66,10 +68,11 @@ class Cone:
 
     def divide(self, x: Floats, y: Floats) -> Floats:
         """The `z` with `product(x, z) = y`."""
+        if not self.sizes:
+            return np.asarray(y / x)
         z = np.empty_like(y)
-        n = self.orthant
-        z[:n] = y[:n] / x[:n]
-        for block in self.blocks():
+        z[: self.orthant] = y[: self.orthant] / x[: self.orthant]
+        for block in self.blocks:
             a, b = x[block], y[block]
             determinant = a[0] ** 2 - a[1:] @ a[1:]
             first = (a[0] * b[0] - a[1:] @ b[1:]) / determinant
@@ -79,9 +82,9 @@ class Cone:
     def longest_step(self, x: Floats, dx: Floats) -> float:
         """Largest `alpha` with `x + alpha dx` in the cone."""
         n = self.orthant
-        falling = dx[:n] < 0
-        alpha = float(np.min(-x[:n][falling] / dx[:n][falling], initial=np.inf))
-        for block in self.blocks():
+        fall = float((-dx[:n] / x[:n]).max(initial=0.0))
+        alpha = 1 / fall if fall > 0 else np.inf
+        for block in self.blocks:
             alpha = min(alpha, _longest_step_second_order(x[block], dx[block]))
         return alpha
 
@@ -108,7 +111,8 @@ class Scaling:
         self.cone = cone
         n = cone.orthant
         self.diagonal = np.sqrt(s[:n] / z[:n])
-        self.second_order = [_point(s[block], z[block]) for block in cone.blocks()]
+        self.inverse = 1 / self.diagonal
+        self.second_order = [_point(s[block], z[block]) for block in cone.blocks]
         self.lam = self.times(z)
 
     def times(self, x: Floats) -> Floats:
@@ -117,13 +121,15 @@ class Scaling:
 
     def over(self, x: Floats) -> Floats:
         """`W^-1 x`."""
-        return self._apply(x, 1 / self.diagonal, -1.0)
+        return self._apply(x, self.inverse, -1.0)
 
     def _apply(self, x: Floats, diagonal: Floats, sign: float) -> Floats:
+        if not self.second_order:
+            return diagonal * x if x.ndim == 1 else diagonal[:, None] * x
         y = np.empty_like(x)
         n = self.cone.orthant
         y[:n] = (diagonal if x.ndim == 1 else diagonal[:, None]) * x[:n]
-        for block, (beta, w) in zip(self.cone.blocks(), self.second_order, strict=True):
+        for block, (beta, w) in zip(self.cone.blocks, self.second_order, strict=True):
             head, tail = x[block][0], x[block][1:]
             inner = w[1:] @ tail
             first = w[0] * head + sign * inner

@@ -4,6 +4,10 @@ A kink with stiffnesses `D = multiplier / slack` passes on the slope `theta = D1
 1, and the compliance `1 / (D1 + D2)`; what it holds back, `theta D2`, is curvature on the vector of its subtree. Over
 children with compliance `B` the first stiffness is softer, `kappa = 1 / (1 / D1 + B)`. So a million variables cost one
 pass, and what is left to solve is as large as the plan.
+
+Moves are relative. With `f` the move of a multiplier or slack over its size, a product `s y` that is to go to `aim`
+says `f_s + f_y = g`, `g = aim / (s y) - 1` to first order; so two numbers `f` a kink tell all four moves, and the
+longest step is one over the largest `-f`. Every kernel works on the trees `first:last` and can run beside others.
 """
 
 from __future__ import annotations
@@ -11,24 +15,26 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.program.forest import S1, S2, Y1, Y2, Forest, Kinks
+from calibrate.program.forest import F1, F2, G1, G2, S1, S2, Y1, Y2, Forest, Kinks
 from calibrate.program.kernel import inlined, kernel
 
-__all__ = ["aim", "backward", "factor", "forward", "gradient", "start"]
+__all__ = ["advance", "backward", "factor", "forward", "start"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-K, THETA, R, C, KAPPA = 0, 1, 2, 3, 4
+GIVE, THETA, D2, R, C, KAPPA, ALONG = 0, 1, 2, 3, 4, 5, 6  # columns of the factors; a leaf has the first five
 
 
 @kernel
-def start(forest: Forest, y: Floats, price: float, tail: Floats, mu: float, state: Kinks) -> None:
+def start(
+    forest: Forest, first: int, last: int, y: Floats, price: float, tail: Floats, mu: float, state: Kinks
+) -> None:
     """States near the central path at coordinates `y`; a root carries the share `tail[s]` in (0, 1) of its weight."""
     groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     n_y = len(y)
-    for s in range(len(weight)):
+    for s in range(first, last):
         z1 = price * weight[s] * tail[s]
         level_root = -y[n_y - 2] - y[n_y - 1]
         for g in range(groups_of[s], groups_of[s + 1]):
@@ -41,23 +47,22 @@ def start(forest: Forest, y: Floats, price: float, tail: Floats, mu: float, stat
                 else:
                     level_group -= worth[i] * y[cell[i]]
             level_root += _kink(level_group, z1, mu, group, g) if group_kinks else level_group
-            if group_kinks:
-                y_true = group[g, Y1]
-                for i in range(leaves_of[g], leaves_of[g + 1]):
-                    if leaf_kinks:
-                        scale = y_true / y1
-                        leaf[i, Y1] *= scale
-                        leaf[i, Y2] *= scale
+            if group_kinks and leaf_kinks:
+                _rescale(leaf, leaves_of[g], leaves_of[g + 1], group[g, Y1] / y1)
         _kink(level_root, price * weight[s], mu, root, s)
         scale = root[s, Y1] / z1
-        for g in range(groups_of[s], groups_of[s + 1]):
-            if group_kinks:
-                group[g, Y1] *= scale
-                group[g, Y2] *= scale
-            if leaf_kinks:
-                for i in range(leaves_of[g], leaves_of[g + 1]):
-                    leaf[i, Y1] *= scale
-                    leaf[i, Y2] *= scale
+        if group_kinks:
+            _rescale(group, groups_of[s], groups_of[s + 1], scale)
+        if leaf_kinks:
+            _rescale(leaf, leaves_of[groups_of[s]], leaves_of[groups_of[s + 1]], scale)
+
+
+@inlined
+def _rescale(state: Floats, first: int, last: int, scale: float) -> None:
+    """Multipliers times `scale`."""
+    for i in range(first, last):
+        state[i, Y1] *= scale
+        state[i, Y2] *= scale
 
 
 @inlined
@@ -75,11 +80,13 @@ def _kink(level: float, multiplier: float, mu: float, state: Floats, i: int) -> 
 
 
 @kernel
-def factor(forest: Forest, state: Kinks, factors: Kinks, H: Floats, rows: Floats, dense: bool, bend: Floats) -> float:
-    """Eliminate every tree.
+def factor(
+    forest: Forest, first: int, last: int, state: Kinks, factors: Kinks, H: Floats, rows: Floats, bend: Floats
+) -> float:
+    """Eliminate the trees.
 
-    Adds the curvature to `H` (or writes rows `sqrt(h) V` if `dense`), and `sum w theta V` to `bend`. Returns
-    `sum w^2 / k` over the roots.
+    Adds the curvature to `H` (or, where there are `rows`, writes it there as `sqrt(h) V`), and `sum w theta V` to
+    `bend`. Returns `sum w^2 / k` over the roots.
     """
     groups_of, leaves_of, _base, segment, cell, _loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
@@ -88,239 +95,249 @@ def factor(forest: Forest, state: Kinks, factors: Kinks, H: Floats, rows: Floats
     at = np.empty(n_y + 2, np.int64)
     value = np.empty(n_y + 2)
     give = 0.0
-    line = 0
-    for s in range(len(weight)):
+    for s in range(first, last):
         count, compliance_root = 0, 0.0
         for g in range(groups_of[s], groups_of[s + 1]):
-            first, compliance = count, 0.0
+            begin, compliance = count, 0.0
             for i in range(leaves_of[g], leaves_of[g + 1]):
                 slope = 1.0
                 if leaf_kinks:
                     d1, d2 = leaf[i, Y1] / leaf[i, S1], leaf[i, Y2] / leaf[i, S2]
-                    k = d1 + d2
-                    slope = d1 / k
-                    leaf_f[i, K], leaf_f[i, THETA] = k, slope
-                    compliance += 1.0 / k
+                    softness = 1.0 / (d1 + d2)
+                    slope = d1 * softness
+                    leaf_f[i, GIVE], leaf_f[i, THETA], leaf_f[i, D2] = softness, slope, d2
+                    compliance += softness
                     H[cell[i], cell[i]] += slope * d2 * worth[i] * worth[i]
                 at[count], value[count] = cell[i], slope * worth[i]
                 count += 1
             if segment[g] >= 0:
                 at[count], value[count] = segment[g], 1.0
                 count += 1
+            theta = 1.0
             if group_kinks:
-                h, theta, k = _eliminate(group, g, compliance, group_f)
-                if dense:
-                    for a in range(first, count):
-                        rows[line, at[a]] += np.sqrt(h) * value[a]
-                    line += 1
-                else:
-                    _outer(H, at, value, first, count, h)
-                for a in range(first, count):
+                h = _eliminate(group, g, compliance, group_f)
+                _curve(H, rows, g + s, at, value, begin, count, h)
+                theta, compliance = group_f[g, THETA], group_f[g, GIVE]
+                for a in range(begin, count):
                     value[a] *= theta
-                compliance_root += 1.0 / k
-            else:
-                compliance_root += compliance
+            compliance_root += compliance
         at[count], value[count] = n_y - 2, 1.0
         at[count + 1], value[count + 1] = n_y - 1, 1.0
-        count += 2
-        h, theta, k = _eliminate(root, s, compliance_root, root_f)
-        if dense:
-            for a in range(count):
-                rows[line, at[a]] += np.sqrt(h) * value[a]
-            line += 1
-        else:
-            _outer(H, at, value, 0, count, h)
-        push = weight[s] * theta
-        for a in range(count):
+        h = _eliminate(root, s, compliance_root, root_f)
+        line = s + groups_of[s + 1] if group_kinks else s
+        _curve(H, rows, line, at, value, 0, count + 2, h)
+        push = weight[s] * root_f[s, THETA]
+        for a in range(count + 2):
             bend[at[a]] += push * value[a]
-        give += weight[s] * weight[s] / k
+        give += weight[s] * weight[s] * root_f[s, GIVE]
     return give
 
 
 @inlined
-def _eliminate(state: Floats, i: int, compliance: float, factors: Floats) -> tuple[float, float, float]:
-    """Curvature, slope and stiffness of a kink over the compliance of its children."""
+def _eliminate(state: Floats, i: int, compliance: float, factors: Floats) -> float:
+    """Slope and softness of a kink over the compliance of its children; returns its curvature."""
     d1, d2 = state[i, Y1] / state[i, S1], state[i, Y2] / state[i, S2]
     kappa = d1 / (1.0 + d1 * compliance)
-    k = kappa + d2
-    theta = kappa / k
-    factors[i, K], factors[i, THETA], factors[i, KAPPA] = k, theta, kappa
-    return theta * d2, theta, k
+    softness = 1.0 / (kappa + d2)
+    factors[i, GIVE], factors[i, THETA], factors[i, D2], factors[i, KAPPA] = softness, kappa * softness, d2, kappa
+    return float(kappa * softness * d2)
 
 
 @inlined
-def _outer(H: Floats, at: Ints, value: Floats, first: int, last: int, h: float) -> None:
-    """`H += h V V'` for the sparse vector `V`."""
-    for a in range(first, last):
-        scaled = h * value[a]
-        row = H[at[a]]
-        for b in range(first, last):
-            row[at[b]] += scaled * value[b]
+def _curve(H: Floats, rows: Floats, line: int, at: Ints, value: Floats, first: int, last: int, h: float) -> None:
+    """`H += h V V'` for the sparse vector `V`, or its factor as a line of `rows`."""
+    if len(rows) > 0:
+        root = np.sqrt(h)
+        for a in range(first, last):
+            rows[line, at[a]] += root * value[a]
+    else:
+        for a in range(first, last):
+            scaled = h * value[a]
+            row = H[at[a]]
+            for b in range(first, last):
+                row[at[b]] += scaled * value[b]
 
 
 @kernel
-def forward(forest: Forest, price: float, state: Kinks, factors: Kinks, aims: Kinks, push: Floats) -> float:
-    """Right-hand side of a Newton step on which every product of slack and multiplier goes to its aim, to first order.
+def forward(
+    forest: Forest,
+    first: int,
+    last: int,
+    price: float,
+    aim: tuple[float, float],
+    state: Kinks,
+    factors: Kinks,
+    relative: Kinks,
+    push: Floats,
+) -> float:
+    """Right-hand side of a Newton step on which every product of slack and multiplier goes to `aim[0]`.
 
-    Adds what the eliminated kinks push on the coordinates to `push`. Returns `sum w R / k` over the roots.
+    `aim[1]` is the weight of the second-order term of the moves that `relative` holds (Mehrotra's corrector). Adds what
+    the eliminated kinks push on the coordinates to `push`. Returns `sum w R / k` over the roots.
     """
     groups_of, leaves_of, _, segment, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
-    leaf_a, group_a, root_a = aims
+    leaf_r, group_r, root_r = relative
     n_y = len(push)
     leak = 0.0
-    for s in range(len(weight)):
+    for s in range(first, last):
         above_root = 0.0
         for g in range(groups_of[s], groups_of[s + 1]):
             above = 0.0
-            y_group = group[g, Y1] if group_kinks else root[s, Y1]
+            parent = group[g, Y1] if group_kinks else root[s, Y1]
             if leaf_kinks:
                 for i in range(leaves_of[g], leaves_of[g + 1]):
-                    r1 = leaf_a[i, S1] / leaf[i, S1] - leaf[i, Y1]
-                    r2 = leaf_a[i, S2] / leaf[i, S2] - leaf[i, Y2]
-                    r = r1 + r2 - (y_group - leaf[i, Y1] - leaf[i, Y2])
-                    leaf_f[i, R] = r
-                    leaf_f[i, C] = r1 - leaf_f[i, THETA] * r
-                    above += r / leaf_f[i, K]
-                    push[cell[i]] += worth[i] * leaf_f[i, C]
+                    _aim(leaf, i, aim, leaf_r)
+                    above += _forward_kink(leaf, i, parent, leaf[i, Y1] * leaf_r[i, G1], leaf_f, leaf_r)
             if group_kinks:
-                _forward_kink(group, g, root[s, Y1], above, group_f, group_a)
-                above_root += group_f[g, R] / group_f[g, K]
-                _push(forest, leaf_f, g, group_f[g, C], push)
-                if segment[g] >= 0:
-                    push[segment[g]] += group_f[g, C]
-            else:
-                above_root += above
-        _forward_kink(root, s, price * weight[s], above_root, root_f, root_a)
-        leak += weight[s] * root_f[s, R] / root_f[s, K]
+                _aim(group, g, aim, group_r)
+                rho = group_f[g, KAPPA] * (group[g, S1] * group_r[g, G1] + above)
+                above = _forward_kink(group, g, root[s, Y1], rho, group_f, group_r)
+            above_root += above
+        _aim(root, s, aim, root_r)
+        rho = root_f[s, KAPPA] * (root[s, S1] * root_r[s, G1] + above_root)
+        leak += weight[s] * _forward_kink(root, s, price * weight[s], rho, root_f, root_r)
         c = root_f[s, C]
         for g in range(groups_of[s], groups_of[s + 1]):
-            theta = group_f[g, THETA] if group_kinks else 1.0
-            _push(forest, leaf_f, g, c * theta, push)
+            c_group = group_f[g, C] + c * group_f[g, THETA] if group_kinks else c
             if segment[g] >= 0:
-                push[segment[g]] += c * theta
+                push[segment[g]] += c_group
+            for i in range(leaves_of[g], leaves_of[g + 1]):
+                c_leaf = leaf_f[i, C] + c_group * leaf_f[i, THETA] if leaf_kinks else c_group
+                push[cell[i]] += worth[i] * c_leaf
         push[n_y - 2] += c
         push[n_y - 1] += c
     return leak
 
 
-@kernel
-def gradient(forest: Forest, state: Kinks, pull: Floats) -> float:
-    """Adds the first multipliers to `pull`, minus the gradient of the tail by coordinate. Returns its constant."""
-    groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
-    leaf, group, root = state
-    n_y = len(pull)
-    constant = 0.0
-    for s in range(len(weight)):
-        for g in range(groups_of[s], groups_of[s + 1]):
-            y = group[g, Y1] if group_kinks else root[s, Y1]
-            constant += y * base[g]
-            if segment[g] >= 0:
-                pull[segment[g]] += y
-            for i in range(leaves_of[g], leaves_of[g + 1]):
-                y_leaf = leaf[i, Y1] if leaf_kinks else y
-                pull[cell[i]] += worth[i] * y_leaf
-                constant += y_leaf * loss[i]
-        pull[n_y - 2] += root[s, Y1]
-        pull[n_y - 1] += root[s, Y1]
-    return constant
+@inlined
+def _aim(state: Floats, i: int, aim: tuple[float, float], relative: Floats) -> None:
+    """`g` of both products of a kink: the aim over the product, less the second-order term, less 1."""
+    f1, f2 = relative[i, F1], relative[i, F2]
+    f_s1, f_y2 = relative[i, G1] - f1, relative[i, G2] - f2
+    relative[i, G1] = aim[0] / (state[i, S1] * state[i, Y1]) - aim[1] * f_s1 * f1 - 1.0
+    relative[i, G2] = aim[0] / (state[i, S2] * state[i, Y2]) - aim[1] * f_y2 * f2 - 1.0
 
 
 @inlined
-def _forward_kink(state: Floats, i: int, parent: float, above: float, factors: Floats, aims: Floats) -> None:
-    """`R` and `c` of a kink with children that push `above`."""
-    rc1 = aims[i, S1] - state[i, S1] * state[i, Y1]
-    r2 = aims[i, S2] / state[i, S2] - state[i, Y2]
-    rho = factors[i, KAPPA] * (rc1 / state[i, Y1] + above)
-    r = rho + r2 - (parent - state[i, Y1] - state[i, Y2])
+def _forward_kink(state: Floats, i: int, parent: float, rho: float, factors: Floats, relative: Floats) -> float:
+    """`R` and `C` of a kink whose first side pushes `rho`; returns what it pushes up."""
+    r = rho + state[i, Y2] * relative[i, G2] - (parent - state[i, Y1] - state[i, Y2])
     factors[i, R] = r
     factors[i, C] = rho - factors[i, THETA] * r
-
-
-@inlined
-def _push(forest: Forest, leaf_f: Floats, g: int, c: float, push: Floats) -> None:
-    """`push += c * v` for the vector of a group's leaves."""
-    leaves_of, cell, worth, leaf_kinks = forest.leaves_of, forest.cell, forest.worth, forest.leaf_kinks
-    for i in range(leaves_of[g], leaves_of[g + 1]):
-        push[cell[i]] += c * worth[i] * (leaf_f[i, THETA] if leaf_kinks else 1.0)
+    return float(r * factors[i, GIVE])
 
 
 @kernel
 def backward(
-    forest: Forest, dy: Floats, d_price: float, state: Kinks, factors: Kinks, aims: Kinks, moves: Kinks
-) -> Floats:
-    """Moves of all kinks for moves `dy` of the coordinates and `d_price` of the price; returns the longest steps."""
-    groups_of, leaves_of, _, _, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
+    forest: Forest,
+    first: int,
+    last: int,
+    dy: Floats,
+    d_price: float,
+    state: Kinks,
+    factors: Kinks,
+    relative: Kinks,
+    reach: Floats,
+) -> None:
+    """Relative moves of all kinks for moves `dy` of the coordinates and `d_price` of the price.
+
+    `reach` holds the largest `-f` of the slacks and of the multipliers, and the changes of complementarity with the
+    step: `p` times its third, `d` times its fourth, `p d` times its fifth number.
+    """
+    groups_of, leaves_of, _, segment, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
-    leaf_a, group_a, root_a = aims
-    leaf_m, group_m, root_m = moves
+    leaf_r, group_r, root_r = relative
     n_y = len(dy)
-    limits = np.array([np.inf, np.inf])
-    for s in range(len(weight)):
-        along = dy[n_y - 2] + dy[n_y - 1]
+    for s in range(first, last):
+        along_root = dy[n_y - 2] + dy[n_y - 1]
         for g in range(groups_of[s], groups_of[s + 1]):
-            theta = group_f[g, THETA] if group_kinks else 1.0
-            along += theta * _along(forest, leaf_f, g, dy)
-        _backward_kink(root, s, weight[s] * d_price, along, root_f, root_a, root_m, limits)
+            along = dy[segment[g]] if segment[g] >= 0 else 0.0
+            for i in range(leaves_of[g], leaves_of[g + 1]):
+                along += worth[i] * dy[cell[i]] * (leaf_f[i, THETA] if leaf_kinks else 1.0)
+            group_f[g, ALONG] = along
+            along_root += along * (group_f[g, THETA] if group_kinks else 1.0)
+        d_parent = _backward_kink(root, s, weight[s] * d_price, along_root, root_f, root_r, reach)
         for g in range(groups_of[s], groups_of[s + 1]):
-            d_parent = root_m[s, Y1]
+            d_group = d_parent
             if group_kinks:
-                along_group = _along(forest, leaf_f, g, dy)
-                _backward_kink(group, g, d_parent, along_group, group_f, group_a, group_m, limits)
-                d_parent = group_m[g, Y1]
+                d_group = _backward_kink(group, g, d_parent, group_f[g, ALONG], group_f, group_r, reach)
             if leaf_kinks:
                 for i in range(leaves_of[g], leaves_of[g + 1]):
-                    _backward_kink(leaf, i, d_parent, worth[i] * dy[cell[i]], leaf_f, leaf_a, leaf_m, limits)
-    return limits
-
-
-@inlined
-def _along(forest: Forest, leaf_f: Floats, g: int, dy: Floats) -> float:
-    """`v . dy` for the vector of a group."""
-    leaves_of, segment, cell, worth = forest.leaves_of, forest.segment, forest.cell, forest.worth
-    leaf_kinks = forest.leaf_kinks
-    total = dy[segment[g]] if segment[g] >= 0 else 0.0
-    for i in range(leaves_of[g], leaves_of[g + 1]):
-        total += worth[i] * dy[cell[i]] * (leaf_f[i, THETA] if leaf_kinks else 1.0)
-    return total
+                    _backward_kink(leaf, i, d_group, worth[i] * dy[cell[i]], leaf_f, leaf_r, reach)
 
 
 @inlined
 def _backward_kink(
-    state: Floats,
-    i: int,
-    d_parent: float,
-    along: float,
-    factors: Floats,
-    aims: Floats,
-    moves: Floats,
-    limits: Floats,
-) -> None:
-    """Moves of a kink for moves of its parent's multiplier and of its level; shortens the `limits` of the step."""
-    d2 = state[i, Y2] / state[i, S2]
+    state: Floats, i: int, d_parent: float, along: float, factors: Floats, relative: Floats, reach: Floats
+) -> float:
+    """Moves of a kink for moves of its parent's multiplier and of its level; returns the one of its multiplier."""
     theta = factors[i, THETA]
-    rc1 = aims[i, S1] - state[i, S1] * state[i, Y1]
-    r2 = aims[i, S2] / state[i, S2] - state[i, Y2]
-    dv = (factors[i, R] - d_parent) / factors[i, K] - theta * along
-    dy1 = factors[i, C] + theta * d_parent - theta * d2 * along
-    dy2 = r2 - d2 * dv
-    ds1 = (rc1 - state[i, S1] * dy1) / state[i, Y1]
-    moves[i, S1], moves[i, S2], moves[i, Y1], moves[i, Y2] = ds1, dv, dy1, dy2
-    if ds1 < 0:
-        limits[0] = min(limits[0], -state[i, S1] / ds1)
-    if dv < 0:
-        limits[0] = min(limits[0], -state[i, S2] / dv)
-    if dy1 < 0:
-        limits[1] = min(limits[1], -state[i, Y1] / dy1)
-    if dy2 < 0:
-        limits[1] = min(limits[1], -state[i, Y2] / dy2)
+    dv = (factors[i, R] - d_parent) * factors[i, GIVE] - theta * along
+    dy1 = factors[i, C] + theta * (d_parent - factors[i, D2] * along)
+    f_y1, f_s2 = dy1 / state[i, Y1], dv / state[i, S2]
+    f_s1, f_y2 = relative[i, G1] - f_y1, relative[i, G2] - f_s2
+    relative[i, F1], relative[i, F2] = f_y1, f_s2
+    reach[0] = max(reach[0], -f_s1, -f_s2)
+    reach[1] = max(reach[1], -f_y1, -f_y2)
+    first, second = state[i, S1] * state[i, Y1], state[i, S2] * state[i, Y2]
+    reach[2] += first * f_s1 + second * f_s2
+    reach[3] += first * f_y1 + second * f_y2
+    reach[4] += first * f_s1 * f_y1 + second * f_s2 * f_y2
+    return float(dy1)
 
 
 @kernel
-def aim(aims: Floats, moves: Floats, target: float) -> None:
-    """Aim at `target` less the second-order term of a move: Mehrotra's corrector."""
-    for i in range(len(aims)):
-        aims[i, 0] = target - moves[i, S1] * moves[i, Y1]
-        aims[i, 1] = target - moves[i, S2] * moves[i, Y2]
+def advance(
+    forest: Forest,
+    first: int,
+    last: int,
+    primal: float,
+    dual: float,
+    state: Kinks,
+    relative: Kinks,
+    pull: Floats,
+    sums: Floats,
+) -> None:
+    """Go along the moves: the slacks by `primal`, the multipliers by `dual`.
+
+    Adds the first multipliers to `pull`, minus the gradient of the tail by coordinate; to `sums` the constant of that
+    affine function, the complementarity and `sum w z`.
+    """
+    groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
+    leaf, group, root = state
+    leaf_r, group_r, root_r = relative
+    n_y = len(pull)
+    for s in range(first, last):
+        sums[1] += _move(root, s, primal, dual, root_r)
+        sums[2] += weight[s] * root[s, S2]
+        for g in range(groups_of[s], groups_of[s + 1]):
+            y = root[s, Y1]
+            if group_kinks:
+                sums[1] += _move(group, g, primal, dual, group_r)
+                y = group[g, Y1]
+            sums[0] += y * base[g]
+            if segment[g] >= 0:
+                pull[segment[g]] += y
+            for i in range(leaves_of[g], leaves_of[g + 1]):
+                y_leaf = y
+                if leaf_kinks:
+                    sums[1] += _move(leaf, i, primal, dual, leaf_r)
+                    y_leaf = leaf[i, Y1]
+                pull[cell[i]] += worth[i] * y_leaf
+                sums[0] += y_leaf * loss[i]
+        pull[n_y - 2] += root[s, Y1]
+        pull[n_y - 1] += root[s, Y1]
+
+
+@inlined
+def _move(state: Floats, i: int, primal: float, dual: float, relative: Floats) -> float:
+    """Move a kink; returns its complementarity."""
+    f1, f2 = relative[i, F1], relative[i, F2]
+    state[i, S1] *= 1.0 + primal * (relative[i, G1] - f1)
+    state[i, S2] *= 1.0 + primal * f2
+    state[i, Y1] *= 1.0 + dual * f1
+    state[i, Y2] *= 1.0 + dual * (relative[i, G2] - f2)
+    return float(state[i, S1] * state[i, Y1] + state[i, S2] * state[i, Y2])

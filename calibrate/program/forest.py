@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["S1", "S2", "Y1", "Y2", "Forest", "Kinks", "Step"]
+__all__ = ["F1", "F2", "G1", "G2", "S1", "S2", "Y1", "Y2", "Forest", "Kinks", "Step"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 S1, S2, Y1, Y2 = 0, 1, 2, 3  # columns of a state: slack of `v >= l`, of `v >= 0`, and their multipliers
+G1, G2, F1, F2 = 0, 1, 2, 3  # relative moves: of both products, of the first multiplier and of the second slack
 
 
 class Forest(NamedTuple):
@@ -66,21 +67,15 @@ class Step(NamedTuple):
     """Where the kinks of a forest are and where they go."""
 
     state: Kinks  # S1, S2, Y1, Y2
-    factors: Kinks  # stiffness, slope, and the parts of the right-hand side
-    moves: Kinks  # of S1, S2, Y1, Y2
-    aims: Kinks  # what the two products of slack and multiplier aim at
+    factors: Kinks  # softness, slope, and the parts of the right-hand side
+    relative: Kinks  # G1, G2, F1, F2
 
     @classmethod
     def empty(cls, forest: Forest) -> Step:
         """Room for a forest."""
-        lengths = len(forest.cell), len(forest.segment), len(forest.weight)
-        return cls(*(Kinks(*(np.zeros((length, width)) for length in lengths)) for width in (4, 5, 4, 2)))
-
-    def used(self, forest: Forest) -> list[tuple[Floats, Floats]]:
-        """States and moves of those levels that have kinks."""
-        levels = [(self.state.root, self.moves.root)]
-        if forest.group_kinks:
-            levels.append((self.state.group, self.moves.group))
-        if forest.leaf_kinks:
-            levels.append((self.state.leaf, self.moves.leaf))
-        return levels
+        leaves, groups, roots = len(forest.cell), len(forest.segment), len(forest.weight)
+        return cls(
+            Kinks(np.zeros((leaves, 4)), np.zeros((groups, 4)), np.zeros((roots, 4))),
+            Kinks(np.zeros((leaves, 5)), np.zeros((groups, 7)), np.zeros((roots, 7))),
+            Kinks(np.zeros((leaves, 4)), np.zeros((groups, 4)), np.zeros((roots, 4))),
+        )

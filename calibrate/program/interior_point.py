@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg as la
+from scipy.linalg import lapack
 
-from calibrate.program import elimination as trees
 from calibrate.program.cones import Cone, Scaling
-from calibrate.program.forest import S2, Forest, Step
+from calibrate.program.forest import Forest, Step
+from calibrate.program.trees import Trees
 
 __all__ = ["Body", "InteriorPoint", "Point", "Row", "Tail"]
 
@@ -33,7 +34,6 @@ FEASIBLE = 1e-9  # residual, relative to the size of the plan
 INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
-DENSE_FROM = 0.3  # share of the coordinates in an average tree from which a matrix product beats scattering
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,24 @@ class Tail:
     m: Floats
     t: int
     price: float
+    cells: int
+
+    @cached_property
+    def own(self) -> Floats:
+        """A cell's coordinate is a multiple of its own entry of `v`; only the other coordinates mix them."""
+        return self.M[np.arange(self.cells), np.arange(self.cells)]
+
+    def curvature(self, curve: Floats) -> Floats:
+        """`M' curve M`."""
+        cells, n = len(self.own), self.M.shape[1]
+        rest = self.M[cells:]
+        H = np.zeros((n, n))
+        H[:cells, :cells] = curve[:cells, :cells] * self.own[:, None] * self.own
+        cross = (curve[:cells, cells:] * self.own[:, None]) @ rest
+        H[:cells] += cross
+        H[:, :cells] += cross.T
+        H += rest.T @ (curve[cells:, cells:] @ rest)
+        return H
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +91,31 @@ class Row:
 
 @dataclass(eq=False)
 class Point:
-    """Where the method is: plan, multipliers, slacks."""
+    """Where the method is: plan, slacks and multipliers. The first are of `v >= 0`, then come the limits."""
 
     v: Floats
-    bound: Floats  # multipliers of v >= 0
-    slack: Floats
+    slack: Floats  # of bounds and limits
+    multiplier: Floats
+    rule_slack: Floats
     rule: Floats  # multipliers of the rules
-    room: Floats  # slack of the limits
-    limit: Floats  # multipliers of the limits
     equal: Floats
+    n_limits: int
     steps: list[Step] = field(default_factory=list)
     value: float = np.inf
     dual: float = -np.inf
     residual: float = np.inf
     iterations: int = 0
     status: str = "not solved"
+
+    @property
+    def limit(self) -> Floats:
+        """Multipliers of the limits."""
+        return self.multiplier[len(self.multiplier) - self.n_limits :]
+
+    @property
+    def gap(self) -> float:
+        """Between the primal and the dual value, relative."""
+        return abs(self.value - self.dual) / max(abs(self.value), TINY)
 
 
 class InteriorPoint:
@@ -108,31 +136,15 @@ class InteriorPoint:
         """
         point = self._start(v, mu, like)
         with np.errstate(all="ignore"):  # a program without a plan drives the numbers to infinity; that is read below
+            newton = _Newton(self, point)
             for point.iterations in range(MOST_STEPS):
-                point.status = self._step(point, tolerance)
+                point.status = newton.step(tolerance)
                 if point.status != "under way":
                     break
             else:
                 point.status = "step limit"
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)
         return point
-
-    def _step(self, point: Point, tolerance: float) -> str:
-        """One step, unless the point is good enough or no step is possible; says which."""
-        try:
-            system = _System(self, point)
-            point.residual = system.residual
-            gap = abs(point.value - point.dual)
-            if point.residual <= FEASIBLE and gap <= tolerance * abs(point.value) + 1e-13:
-                return "optimal"
-            if not np.isfinite(point.value) or float(np.abs(point.v).max()) > INFINITE:
-                return "diverged"
-            if system.mu < 1e-16 * (1.0 + abs(point.value)) / self.pairs:
-                return "stalled"
-            system.advance()
-        except (la.LinAlgError, ValueError):  # singular, or no longer finite
-            return "diverged"
-        return "under way"
 
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         body, v = self.body, v.copy()
@@ -149,47 +161,24 @@ class InteriorPoint:
             limit = np.maximum(like.limit, mu)
         steps = []
         prices = self.base_price + limit @ self.eta
-        for tail, price in zip(self.tails, prices, strict=True):
-            step = Step.empty(tail.forest)
+        slope = body.q + body.P * v + body.G.T @ rule + self.row_q.T @ limit
+        risks = np.zeros(len(prices))
+        for k, (tail, price) in enumerate(zip(self.tails, prices, strict=True)):
+            trees = Trees(tail.forest, Step.empty(tail.forest))
             mass = tail.forest.weight.sum()
             share = np.full(len(tail.forest.weight), min(0.9, 1.0 / mass if mass > 0 else 0.9))
-            trees.start(tail.forest, tail.M @ v + tail.m, price, share, mu, step.state)
-            steps.append(step)
-        point = Point(v, mu / v[body.bounded], slack, rule, limit, limit, np.zeros(len(body.f)), steps)
-        point.bound = np.maximum(point.bound, self._slope(point)[body.bounded])
-        least = mu / limit if like is not None else np.full(len(limit), 1e-2)
-        point.room = np.maximum(self.amount - self.row_q @ v - self.eta @ self.risks(point), least)
-        return point
-
-    def _slope(self, point: Point) -> Floats:
-        """Gradient of the Lagrangian without the bounds: their multipliers may well take what is positive of it."""
-        body = self.body
-        slope = body.q + body.P * point.v + body.G.T @ point.rule + self.row_q.T @ point.limit
-        prices = self.base_price + point.limit @ self.eta
-        for tail, step, price in zip(self.tails, point.steps, prices, strict=True):
-            pull = np.zeros(len(tail.m))
-            trees.gradient(tail.forest, step.state, pull)
+            trees.start(tail.M @ v + tail.m, price, share, mu)
+            pull, sums = trees.advance(0.0, 0.0)
             slope -= tail.M.T @ pull
             slope[tail.t] += price
-        return slope
-
-    def risks(self, point: Point) -> Floats:
-        """`t_k + sum_s w_ks z_ks` at the auxiliary variables (an upper bound of the CVaR on the working set)."""
-        return np.array(
-            [
-                point.v[tail.t] + tail.forest.weight @ step.state.root[:, S2]
-                for tail, step in zip(self.tails, point.steps, strict=True)
-            ]
-        )
-
-
-@dataclass(eq=False)
-class _Aims:
-    """What the products of slack and multiplier aim at: bounds, rules (scaled, a Jordan product), limits."""
-
-    bound: Floats
-    rule: Floats
-    room: Floats
+            risks[k] = v[tail.t] + sums[2]
+            steps.append(trees.step)
+        # The multipliers of the bounds may well take what is positive of the gradient.
+        bound = np.maximum(mu / v[body.bounded], slope[body.bounded])
+        least = mu / limit if like is not None else np.full(len(limit), 1e-2)
+        room = np.maximum(self.amount - self.row_q @ v - self.eta @ risks, least)
+        flat = np.append(v[body.bounded], room), np.append(bound, limit)
+        return Point(v, *flat, slack, rule, np.zeros(len(body.f)), len(limit), steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,212 +186,186 @@ class _Move:
     """A direction, and how far one may go along it with the slacks (`primal`) and the multipliers (`dual`)."""
 
     v: Floats
-    bound: Floats
     slack: Floats
+    multiplier: Floats
+    rule_slack: Floats
     rule: Floats
-    room: Floats
-    limit: Floats
     equal: Floats
     primal: float
     dual: float
+    bends: Floats  # change of the trees' complementarity: `p` times the first, `d` the second, `p d` the third
 
 
-class _System:
-    """Newton's equations at a point: factored once, solved for the predictor and the corrector."""
+class _Newton:
+    """Newton's equations at a point, which it moves: measured, factored once, solved for predictor and corrector."""
 
     def __init__(self, method: InteriorPoint, point: Point) -> None:
-        self.method, self.point = method, point
-        body = method.body
+        self.method, self.point, self.body = method, point, method.body
+        self.trees = [Trees(tail.forest, step) for tail, step in zip(method.tails, point.steps, strict=True)]
+        self.n, self.m, self.e = len(self.body.q), len(method.rows), len(self.body.f)
+        self.n_bounds = len(self.body.bounded)
+        self.ridge = np.where(np.arange(self.n + self.m + self.e) < self.n, TINY, -TINY)
+        self._measure(0.0, 0.0)
+
+    def step(self, tolerance: float) -> str:
+        """One step, unless the point is good enough or no step is possible; says which."""
+        point = self.point
+        if point.residual <= FEASIBLE and abs(point.value - point.dual) <= tolerance * abs(point.value) + 1e-13:
+            return "optimal"
+        if not np.isfinite(point.value + self.mu) or float(np.abs(point.v).max()) > INFINITE:
+            return "diverged"
+        if self.mu < 1e-16 * (1.0 + abs(point.value)) / self.method.pairs:
+            return "stalled"
+        if not self._factor():
+            return "diverged"
+        self._advance()
+        return "under way"
+
+    def _measure(self, primal: float, dual: float) -> None:
+        """Residuals, complementarity, primal and dual value, after the trees have gone along their moves."""
+        method, body, point = self.method, self.body, self.point
         self.prices = method.base_price + point.limit @ method.eta
-        self.scaling = Scaling(body.cone, point.slack, point.rule)
-        n, m, e = len(body.q), len(method.rows), len(body.f)
-        self.matrix = np.zeros((n + m + e, n + m + e))
-        self.bends = np.zeros((len(method.tails), n))
-        self.gives = np.zeros(len(method.tails))
-        self._assemble(n, m)
-        self._measure()
-
-    def _assemble(self, n: int, m: int) -> None:
-        """`[H B' E'; B -C 0; E 0 0]`, quasi-definite."""
-        method, body, point = self.method, self.method.body, self.point
-        H = np.zeros((n, n))
-        for k, (tail, step) in enumerate(zip(method.tails, point.steps, strict=True)):
-            curve, bend, self.gives[k] = _curvature(tail.forest, step)
-            H += tail.M.T @ curve @ tail.M
-            self.bends[k] = tail.M.T @ bend
-        scaled = self.scaling.over(body.G)
-        H += scaled.T @ scaled
-        H[np.arange(n), np.arange(n)] += body.P
-        H[body.bounded, body.bounded] += point.bound / point.v[body.bounded]
-        B = method.row_q.copy()
-        for k, tail in enumerate(method.tails):
-            B -= np.outer(method.eta[:, k], self.bends[k])
-            B[:, tail.t] += method.eta[:, k]
-        C = np.diag(point.room / point.limit) + (method.eta * self.gives) @ method.eta.T
-        self.matrix[:n, :n] = H
-        self.matrix[n : n + m, :n], self.matrix[:n, n : n + m] = B, B.T
-        self.matrix[n : n + m, n : n + m] = -C
-        self.matrix[n + m :, :n], self.matrix[:n, n + m :] = body.E, body.E.T
-        self.diagonal = np.sqrt(np.maximum(np.abs(np.diag(self.matrix)), 1e-200))
-        self.diagonal[n + m :] = 1.0
-        scaled_matrix = self.matrix / np.outer(self.diagonal, self.diagonal)
-        # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes this back.
-        scaled_matrix[np.diag_indices(n + m + len(body.f))] += np.where(np.arange(n + m + len(body.f)) < n, TINY, -TINY)
-        self.lu = la.lu_factor(scaled_matrix, check_finite=True)
-
-    def _measure(self) -> None:
-        """Residuals, complementarity, primal and dual value."""
-        method, body, point = self.method, self.method.body, self.point
-        risks = method.risks(point)
-        complementarity = point.bound @ point.v[body.bounded] + point.slack @ point.rule + point.room @ point.limit
-        constant: float = body.constant
-        slope = (
-            body.q + body.P * point.v + body.G.T @ point.rule + body.E.T @ point.equal + method.row_q.T @ point.limit
-        )
-        slope[body.bounded] -= point.bound
-        for tail, step, price in zip(method.tails, point.steps, self.prices, strict=True):
-            pull = np.zeros(len(tail.m))
-            constant += trees.gradient(tail.forest, step.state, pull) - float(pull @ tail.m)
-            complementarity += _complementarity(tail.forest, step)
+        complementarity = point.slack @ point.multiplier + point.rule_slack @ point.rule
+        slope = body.q + body.P * point.v + body.G.T @ point.rule
+        if self.e:
+            slope += body.E.T @ point.equal
+        if self.m:
+            slope += method.row_q.T @ point.limit
+        slope[body.bounded] -= point.multiplier[: self.n_bounds]
+        constant, risks = body.constant, np.zeros(len(self.trees))
+        for k, (tail, trees) in enumerate(zip(method.tails, self.trees, strict=True)):
+            pull, sums = trees.advance(primal, dual)
+            constant += sums[0] - float(pull @ tail.m)
+            complementarity += sums[1]
+            risks[k] = point.v[tail.t] + sums[2]
             slope -= tail.M.T @ pull
-            slope[tail.t] += price
+            slope[tail.t] += self.prices[k]
         self.mu = float(complementarity) / method.pairs
         self.r_dual = slope
-        self.r_rule = body.G @ point.v + point.slack - body.h
+        self.r_rule = body.G @ point.v + point.rule_slack - body.h
         self.r_equal = body.E @ point.v - body.f
-        self.r_limit = method.row_q @ point.v + method.eta @ risks + point.room - method.amount
+        self.r_limit = method.row_q @ point.v + method.eta @ risks + point.slack[self.n_bounds :] - method.amount
         quadratic = point.v @ (body.P * point.v)
         point.value = float(body.constant + body.q @ point.v + method.base_price @ risks + 0.5 * quadratic)
-        point.dual = float(
-            constant - body.h @ point.rule - body.f @ point.equal - method.amount @ point.limit - 0.5 * quadratic
-        )
-        parts = [self.r_dual / (1 + np.abs(body.q)), self.r_rule, self.r_equal, self.r_limit]
-        size = 1.0 + float(np.abs(point.v).max())
-        self.residual = max(float(np.abs(part).max(initial=0.0)) for part in parts) / size
+        dual_value = constant - body.h @ point.rule - body.f @ point.equal - method.amount @ point.limit
+        point.dual = float(dual_value - 0.5 * quadratic)
+        parts = (slope / (1 + np.abs(body.q)), self.r_rule, self.r_equal, self.r_limit)
+        worst = max(float(np.abs(part).max()) for part in parts if part.size)
+        point.residual = worst / (1.0 + float(np.abs(point.v).max()))
 
-    def advance(self) -> None:
+    def _factor(self) -> bool:
+        """`[H B' E'; B -C 0; E 0 0]`, quasi-definite; says whether it has a factor."""
+        method, body, point, n, m = self.method, self.body, self.point, self.n, self.m
+        self.scaling = Scaling(body.cone, point.rule_slack, point.rule)
+        scaled = self.scaling.over(body.G)
+        H = scaled.T @ scaled
+        bends, gives = np.zeros((len(self.trees), n)), np.zeros(len(self.trees))
+        for k, (tail, trees) in enumerate(zip(method.tails, self.trees, strict=True)):
+            curve, bend, gives[k] = trees.factor()
+            H += tail.curvature(curve)
+            bends[k] = bend @ tail.M
+        diagonal = H.ravel()[:: n + 1]
+        diagonal += body.P
+        diagonal[body.bounded] += point.multiplier[: self.n_bounds] / point.slack[: self.n_bounds]
+        self.matrix = H
+        if m + self.e:
+            self.matrix = np.zeros((n + m + self.e,) * 2)
+            self.matrix[:n, :n] = H
+            B = method.row_q - method.eta @ bends
+            for k, tail in enumerate(method.tails):
+                B[:, tail.t] += method.eta[:, k]
+            C = np.diag(point.slack[self.n_bounds :] / point.limit) + (method.eta * gives) @ method.eta.T
+            self.matrix[n : n + m, :n], self.matrix[:n, n : n + m] = B, B.T
+            self.matrix[n : n + m, n : n + m] = -C
+            self.matrix[n + m :, :n], self.matrix[:n, n + m :] = body.E, body.E.T
+        self.diagonal = np.sqrt(np.maximum(np.abs(self.matrix.ravel()[:: len(self.matrix) + 1]), 1e-200))
+        self.diagonal[n + m :] = 1.0
+        scaled_matrix = self.matrix / self.diagonal / self.diagonal[:, None]
+        # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes this back.
+        scaled_matrix.ravel()[:: len(self.matrix) + 1] += self.ridge
+        if not np.isfinite(scaled_matrix.sum()):
+            return False
+        self.lu, self.pivots, failed = lapack.dgetrf(scaled_matrix.T, overwrite_a=True)
+        return not failed
+
+    def _advance(self) -> None:
         """Predictor, corrector, step."""
-        body, point = self.method.body, self.point
-        aims = _Aims(np.zeros(len(body.bounded)), np.zeros(body.cone.size), np.zeros(len(self.method.rows)))
-        for step in point.steps:
-            for kinks in step.aims:
-                kinks[:] = 0.0
-        affine = self._direction(aims)
+        point, body = self.point, self.body
+        affine = self._direction(0.0, None)
         primal, dual = min(1.0, affine.primal), min(1.0, affine.dual)
         kept = max(self._mu_after(affine, primal, dual), 0.0) / self.mu
         target = float(min(kept**3, 1.0)) * self.mu
-        aims = _Aims(
-            target - affine.v[body.bounded] * affine.bound,
-            target * body.cone.identity
-            - body.cone.product(self.scaling.over(affine.slack), self.scaling.times(affine.rule)),
-            target - affine.room * affine.limit,
-        )
-        for step in point.steps:
-            for kinks, moves in zip(step.aims, step.moves, strict=True):
-                trees.aim(kinks, moves, target)
-        self._take(self._direction(aims))
-
-    def _take(self, move: _Move) -> None:
+        move = self._direction(target, affine)
         primal, dual = (min(1.0, TO_THE_EDGE * limit) for limit in (move.primal, move.dual))
-        if self.method.body.P.any():
+        if body.P.any():
             primal = dual = min(primal, dual)
-        point = self.point
         point.v += primal * move.v
         point.slack += primal * move.slack
-        point.room += primal * move.room
-        point.bound += dual * move.bound
+        point.rule_slack += primal * move.rule_slack
+        point.multiplier += dual * move.multiplier
         point.rule += dual * move.rule
-        point.limit += dual * move.limit
         point.equal += dual * move.equal
-        lengths = np.array([primal, primal, dual, dual])
-        for step in point.steps:
-            for state, moves in zip(step.state, step.moves, strict=True):
-                state += lengths * moves
+        self._measure(primal, dual)
 
-    def _direction(self, aims: _Aims) -> _Move:
-        """Newton's direction towards the aims."""
-        method, body, point = self.method, self.method.body, self.point
-        n, m = len(body.q), len(method.rows)
-        v_bounded = point.v[body.bounded]
-        to_bound = aims.bound / v_bounded - point.bound
-        lam = self.scaling.lam
-        to_cone = body.cone.divide(lam, aims.rule - body.cone.product(lam, lam))
-        to_room = aims.room / point.limit - point.room
-        rhs = np.zeros(len(self.matrix))
-        rhs[:n] = -self.r_dual - body.G.T @ self.scaling.over(self.scaling.over(self.r_rule) + to_cone)
-        rhs[:n][body.bounded] += to_bound
-        leaks = np.zeros(len(method.tails))
-        for k, (tail, step) in enumerate(zip(method.tails, point.steps, strict=True)):
-            push = np.zeros(len(tail.m))
-            leaks[k] = trees.forward(tail.forest, self.prices[k], step.state, step.factors, step.aims, push)
-            rhs[:n] += tail.M.T @ push
-        rhs[n : n + m] = -self.r_limit - method.eta @ leaks - to_room
+    def _direction(self, target: float, affine: _Move | None) -> _Move:
+        """Newton's direction towards products of slack and multiplier of `target`, second order by the `affine` one."""
+        method, body, point, n, m = self.method, self.body, self.point, self.n, self.m
+        scaling, cone, n_bounds = self.scaling, body.cone, self.n_bounds
+        aim = target - point.slack * point.multiplier
+        rule_aim = target * cone.identity - cone.product(scaling.lam, scaling.lam)
+        if affine is not None:
+            aim -= affine.slack * affine.multiplier
+            rule_aim -= cone.product(scaling.over(affine.rule_slack), scaling.times(affine.rule))
+        push = aim / point.slack
+        to_cone = cone.divide(scaling.lam, rule_aim)
+        rhs = np.empty(n + m + self.e)
+        rhs[:n] = -self.r_dual - body.G.T @ scaling.over(scaling.over(self.r_rule) + to_cone)
+        rhs[body.bounded] += push[:n_bounds]
+        leaks = np.zeros(len(self.trees))
+        for k, (tail, trees) in enumerate(zip(method.tails, self.trees, strict=True)):
+            pushed, leaks[k] = trees.forward(self.prices[k], target, 0.0 if affine is None else 1.0)
+            rhs[:n] += pushed @ tail.M
+        rhs[n : n + m] = -self.r_limit - method.eta @ leaks - aim[n_bounds:] / point.limit
         rhs[n + m :] = -self.r_equal
         solution = self._solve(rhs)
         dv, limit, equal = solution[:n], solution[n : n + m], solution[n + m :]
-        bound = to_bound - point.bound / v_bounded * dv[body.bounded]
-        slack = -self.r_rule - body.G @ dv
-        rule = self.scaling.over(to_cone - self.scaling.over(slack))
-        room = to_room - point.room / point.limit * limit
-        primal = min(
-            _ratio(v_bounded, dv[body.bounded]), _ratio(point.room, room), body.cone.longest_step(point.slack, slack)
+        multiplier = np.append(
+            push[:n_bounds] - point.multiplier[:n_bounds] / point.slack[:n_bounds] * dv[body.bounded], limit
         )
-        dual = min(_ratio(point.bound, bound), _ratio(point.limit, limit), body.cone.longest_step(point.rule, rule))
+        slack = (aim - point.slack * multiplier) / point.multiplier
+        rule_slack = -self.r_rule - body.G @ dv
+        rule = scaling.over(to_cone - scaling.over(rule_slack))
+        fall = max(
+            float((-slack / point.slack).max(initial=0.0)),
+            1 / max(cone.longest_step(point.rule_slack, rule_slack), TINY),
+        )
+        drop = max(
+            float((-multiplier / point.multiplier).max(initial=0.0)), 1 / max(cone.longest_step(point.rule, rule), TINY)
+        )
+        bends = np.zeros(3)
         d_prices = limit @ method.eta
-        for k, (tail, step) in enumerate(zip(method.tails, point.steps, strict=True)):
-            reach = trees.backward(
-                tail.forest,
-                tail.M @ dv,
-                d_prices[k],
-                step.state,
-                step.factors,
-                step.aims,
-                step.moves,
-            )
-            primal, dual = min(primal, reach[0]), min(dual, reach[1])
-        return _Move(dv, bound, slack, rule, room, limit, equal, primal, dual)
+        for k, (tail, trees) in enumerate(zip(method.tails, self.trees, strict=True)):
+            reach = trees.backward(tail.M @ dv, d_prices[k])
+            fall, drop = max(fall, reach[0]), max(drop, reach[1])
+            bends += reach[2:]
+        far = np.array([fall, drop])
+        primal, dual = np.where(far > 0, 1 / far, np.inf)
+        return _Move(dv, slack, multiplier, rule_slack, rule, equal, float(primal), float(dual), bends)
 
     def _solve(self, rhs: Floats) -> Floats:
         """With two rounds of iterative refinement."""
         solution = np.zeros_like(rhs)
         residual = rhs
         for _ in range(3):
-            solution = solution + la.lu_solve(self.lu, residual / self.diagonal, check_finite=True) / self.diagonal
+            change, _ = lapack.dgetrs(self.lu, self.pivots, residual / self.diagonal)
+            solution += change / self.diagonal
             residual = rhs - self.matrix @ solution
         return solution
 
     def _mu_after(self, move: _Move, primal: float, dual: float) -> float:
-        point, body = self.point, self.method.body
-        total = (point.v[body.bounded] + primal * move.v[body.bounded]) @ (point.bound + dual * move.bound)
-        total += (point.slack + primal * move.slack) @ (point.rule + dual * move.rule)
-        total += (point.room + primal * move.room) @ (point.limit + dual * move.limit)
-        for tail, step in zip(self.method.tails, point.steps, strict=True):
-            total += _complementarity(tail.forest, step, primal, dual)
+        point, trees = self.point, move.bends
+        total = (point.slack + primal * move.slack) @ (point.multiplier + dual * move.multiplier)
+        total += (point.rule_slack + primal * move.rule_slack) @ (point.rule + dual * move.rule)
+        before = self.mu * self.method.pairs - point.slack @ point.multiplier - point.rule_slack @ point.rule
+        total += before + primal * trees[0] + dual * trees[1] + primal * dual * trees[2]
         return float(total) / self.method.pairs
-
-
-def _curvature(forest: Forest, step: Step) -> tuple[Floats, Floats, float]:
-    n = forest.n_coordinates
-    H, bend = np.zeros((n, n)), np.zeros(n)
-    lines = len(forest.weight) + (len(forest.segment) if forest.group_kinks else 0)
-    dense = len(forest.cell) > DENSE_FROM * n * max(len(forest.weight), 1)
-    rows = np.zeros((lines, n)) if dense else np.zeros((0, n))
-    give = trees.factor(forest, step.state, step.factors, H, rows, dense, bend)
-    if dense:
-        H += rows.T @ rows
-    return H, bend, float(give)
-
-
-def _complementarity(forest: Forest, step: Step, primal: float = 0.0, dual: float = 0.0) -> float:
-    """`sum slack * multiplier` over the kinks, after a step along the moves."""
-    lengths = np.array([primal, primal, dual, dual])
-    total = 0.0
-    for state, move in step.used(forest):
-        there = state + lengths * move if primal or dual else state
-        total += float(np.einsum("ij,ij->", there[:, :2], there[:, 2:]))
-    return total
-
-
-def _ratio(x: Floats, dx: Floats) -> float:
-    falling = dx < 0
-    return float(np.min(-x[falling] / dx[falling], initial=np.inf))

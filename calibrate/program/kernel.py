@@ -13,8 +13,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compiled at the first call and kept on disk."""
-    return cast(F, njit(cache=True)(function))
+    """Compiled at the first call and kept on disk; runs beside other threads."""
+    return cast(F, njit(cache=True, nogil=True)(function))
 
 
 def inlined(function: F) -> F:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linprog
 from threadpoolctl import threadpool_limits
 
 from calibrate.errors import SolverError
@@ -225,7 +226,7 @@ class _Level:
         shadows: list[float] = []
         if best.point is not None:
             prices = np.abs(self.form.room).T @ np.abs(best.point.rule)
-            prices = prices + np.abs(self.form.equal_room).T @ np.abs(best.point.equal)
+            prices = prices + np.abs(self.form.equal_room).T @ np.abs(_smallest(self.form.body.E, best.point.equal))
             shadows = [float(price) for price in prices]
             shadows += [float(multiplier) for multiplier in best.point.limit]
         return Solution(
@@ -289,7 +290,16 @@ class _Level:
             old = self.working.get(term)
             self.working[term] = new if old is None else np.union1d(old, new)
             M, m = self.form.coordinates(term.of, self.sample.collateral is None, t)
-            self.tails.append(Tail(plant(self.program, self.sample, term, self.working[term]), M, m, t, float(price)))
+            self.tails.append(
+                Tail(
+                    plant(self.program, self.sample, term, self.working[term]),
+                    M,
+                    m,
+                    t,
+                    float(price),
+                    self.program.n_cells,
+                )
+            )
         return sum(map(len, self.working.values())) / max(before, 1) - 1
 
     def _size(self) -> str:
@@ -312,6 +322,14 @@ class _Level:
         if upper < best.upper and point.residual <= FEASIBLE:
             best = replace(best, v=point.v, upper=upper, point=point)
         return replace(best, lower=max(lower_bound(self.form, self.tails, point, best.upper), best.lower))
+
+
+def _smallest(E: Floats, multipliers: Floats) -> Floats:
+    """Of all multipliers that pull like the given ones, those of the least sum: equalities may depend on each other."""
+    if len(E) < 2:
+        return multipliers
+    found = linprog(np.ones(2 * len(E)), A_eq=np.hstack([E.T, -E.T]), b_eq=E.T @ multipliers)
+    return multipliers if found.x is None else np.asarray(found.x[: len(E)] - found.x[len(E) :])
 
 
 def _cvar(values: Floats, p: Floats, level: float) -> float:

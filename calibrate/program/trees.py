@@ -1,0 +1,117 @@
+"""The trees of a risk term under way: the kernels of `elimination` on chunks of them, side by side on all cores.
+
+The chunks depend on the forest alone and their sums are added in order: the same bytes for any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from numba import get_num_threads
+
+from calibrate.program import elimination
+from calibrate.program.forest import Forest, Step
+
+__all__ = ["Trees", "side_by_side"]
+
+Floats = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+KINKS_A_CHUNK, MOST_CHUNKS = 20_000, 8
+DENSE_FROM = 0.3  # share of the coordinates in an average tree from which a matrix product beats scattering
+
+
+def side_by_side(work: Callable[[int, int], T], ends: list[int]) -> list[T]:
+    """`work(first, last)` of every chunk between consecutive `ends`, in order; kernels let go of the interpreter."""
+    pairs = list(pairwise(ends))
+    if len(pairs) == 1:
+        return [work(*pairs[0])]
+    return list(_threads(get_num_threads()).map(lambda pair: work(*pair), pairs))
+
+
+@lru_cache(maxsize=4)
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="calibrate")
+
+
+def _total(parts: list[Floats]) -> Floats:
+    return parts[0] if len(parts) == 1 else np.sum(parts, axis=0)
+
+
+class Trees:
+    """A forest and where its kinks are. What is read along the coordinates `y` comes out along them."""
+
+    def __init__(self, forest: Forest, step: Step) -> None:
+        self.forest, self.step = forest, step
+        n, roots = forest.n_coordinates, len(forest.weight)
+        chunks = max(1, min(MOST_CHUNKS, roots, -(-forest.kinks // KINKS_A_CHUNK)))
+        self.ends = [roots * k // chunks for k in range(chunks + 1)]
+        dense = len(forest.cell) > DENSE_FROM * n * max(roots, 1)
+        lines = roots + (len(forest.segment) if forest.group_kinks else 0)
+        self.rows = np.zeros((lines if dense else 0, n))
+
+    def start(self, y: Floats, price: float, share: Floats, mu: float) -> None:
+        """Near the central path at coordinates `y`; a root carries a `share` in (0, 1) of its weight."""
+        elimination.start(self.forest, 0, len(self.forest.weight), y, price, share, mu, self.step.state)
+
+    def factor(self) -> tuple[Floats, Floats, float]:
+        """Eliminate: the curvature `H`, the bend `sum w theta V` and the give `sum w^2 / k`."""
+        n = self.forest.n_coordinates
+        self.rows[:] = 0.0
+
+        def work(first: int, last: int) -> tuple[Floats, Floats, float]:
+            H, bend = np.zeros((n, n)), np.zeros(n)
+            give = elimination.factor(self.forest, first, last, self.step.state, self.step.factors, H, self.rows, bend)
+            if len(self.rows):
+                lines = self.rows[self._line(first) : self._line(last)]
+                H += lines.T @ lines
+            return H, bend, give
+
+        parts = side_by_side(work, self.ends)
+        return _total([H for H, _, _ in parts]), _total([bend for _, bend, _ in parts]), sum(part[2] for part in parts)
+
+    def forward(self, price: float, target: float, second: float) -> tuple[Floats, float]:
+        """Towards products of `target`, less `second` times the second-order term: the push and the leak."""
+
+        def work(first: int, last: int) -> tuple[Floats, float]:
+            push = np.zeros(self.forest.n_coordinates)
+            state, factors, relative = self.step
+            aim = (target, second)
+            return push, elimination.forward(self.forest, first, last, price, aim, state, factors, relative, push)
+
+        parts = side_by_side(work, self.ends)
+        return _total([push for push, _ in parts]), sum(leak for _, leak in parts)
+
+    def backward(self, dy: Floats, d_price: float) -> Floats:
+        """Moves of the kinks. Returns the largest relative falls of slacks and multipliers, and three sums."""
+
+        def work(first: int, last: int) -> Floats:
+            reach = np.zeros(5)
+            state, factors, relative = self.step
+            elimination.backward(self.forest, first, last, dy, d_price, state, factors, relative, reach)
+            return reach
+
+        parts = np.array(side_by_side(work, self.ends))
+        return np.append(parts[:, :2].max(axis=0), parts[:, 2:].sum(axis=0))
+
+    def advance(self, primal: float, dual: float) -> tuple[Floats, Floats]:
+        """Go along the moves. Returns the pull and `(constant, complementarity, sum w z)`."""
+
+        def work(first: int, last: int) -> tuple[Floats, Floats]:
+            pull, sums = np.zeros(self.forest.n_coordinates), np.zeros(3)
+            state, relative = self.step.state, self.step.relative
+            elimination.advance(self.forest, first, last, primal, dual, state, relative, pull, sums)
+            return pull, sums
+
+        parts = side_by_side(work, self.ends)
+        return _total([pull for pull, _ in parts]), _total([sums for _, sums in parts])
+
+    def _line(self, s: int) -> int:
+        """First line of a scenario in `rows`."""
+        return s + (int(self.forest.groups_of[s]) if self.forest.group_kinks else 0)
