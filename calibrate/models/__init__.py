@@ -12,6 +12,7 @@ from calibrate.models import (
     severity,
     uncertainty,
 )
+from calibrate.models.comparison import compare
 from calibrate.models.coverage import Coverage
 from calibrate.models.joint import JointLossModel
 from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
@@ -24,6 +25,7 @@ __all__ = [
     "LogNormalRatio",
     "aggregate",
     "backtest",
+    "compare",
     "coverage",
     "credibility",
     "dependence",

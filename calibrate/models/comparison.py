@@ -1,0 +1,160 @@
+"""What else could have been fitted, and how it scores: every choice beside those that lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kstest
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from calibrate.errors import CalibrateError, ModelError
+from calibrate.history import LossHistory
+from calibrate.models.arrays import Floats
+from calibrate.models.collective import Collective, Events
+from calibrate.models.dependence.correlation import Ranks
+from calibrate.models.dependence.gaussian import Gaussian
+from calibrate.models.dependence.likelihood import pairwise_log_likelihood
+from calibrate.models.dependence.student_t import StudentT
+from calibrate.models.frequency import (
+    Elastic,
+    Frequency,
+    Hawkes,
+    NegativeBinomial,
+    Poisson,
+    Reshaped,
+    SharedShock,
+    Trend,
+)
+from calibrate.models.joint import JointLossModel
+from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Severity, Spliced, Weibull
+
+__all__ = ["compare"]
+
+COLUMNS = ["log_likelihood", "parameters", "aic", "log_score", "p_value", "chosen", "note"]
+SEVERITIES = (LogNormal(), Gamma(), Weibull(), Burr(), Spliced())
+FREQUENCIES = (
+    Poisson(),
+    NegativeBinomial(),
+    SharedShock(),
+    Elastic(NegativeBinomial()),
+    Elastic(SharedShock()),
+    Trend(NegativeBinomial()),
+    Trend(SharedShock()),
+)
+NORMAL = 1e3  # degrees of freedom from which a t copula is a normal one
+
+
+def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
+    """Candidates for every part of a fitted model on the history it was fitted to, the losers' scores kept.
+
+    Rows (part, segment, candidate); columns `log_likelihood, parameters, aic, log_score` (minus the mean log density of
+    losses left out, smaller is better), `p_value` (of time rescaling), `chosen` (what the model uses), `note`.
+    Scores compare within a part and a segment only. Parts: `frequency` (counts by period), `clustering` (event times,
+    a self-exciting against a constant rate: seen here, not simulated), `severity` (losses at the members' scales),
+    `dependence` (composite likelihood of pairs). A candidate that cannot be fitted says why.
+    """
+    check_is_fitted(model)
+    losses = history.losses.to_numpy()
+    rows: list[dict[str, Any]] = []
+    if history.events is None:
+        given = np.ones_like(losses) if history.exposures is None else history.exposures.to_numpy()
+        expected = given
+    else:
+        collective = _collective(model)
+        exposures = np.ones_like(losses) if history.exposures is None else history.exposures.to_numpy()
+        events = Events.of(history, history.events, exposures)
+        for g, (name, part) in enumerate(zip(model.segments_, collective.segments, strict=True)):
+            rows += _frequencies(name, part.frequency, events.counts[:, :, g], events.exposures[:, :, g])
+            rows += _clustering(name, history, g)
+            own = events.segment == g
+            rows += _severities(name, part.sizes.law, events.losses[own] / part.sizes.relative[events.owner[own]])
+        expected = np.stack([part.frequency.means_ for part in collective.segments], axis=2).reshape(losses.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows += _dependences(model, np.where(expected > 0, losses / expected, 0.0))
+    table = pd.DataFrame(rows, columns=["part", "segment", "candidate", *COLUMNS])
+    return table.set_index(["part", "segment", "candidate"]).sort_index(level=[0, 1], sort_remaining=False)
+
+
+def _collective(model: JointLossModel) -> Collective:
+    if not isinstance(model.margins_, Collective):
+        raise ModelError("the model was fitted to a panel, the history has events; pass the history it was fitted to")
+    return model.margins_
+
+
+def _row(part: str, segment: str, candidate: object, **found: Any) -> dict[str, Any]:
+    blank = dict.fromkeys(COLUMNS[:5], math.nan) | {"chosen": False, "note": ""}
+    return {"part": part, "segment": segment, "candidate": " ".join(str(candidate).split()), **blank, **found}
+
+
+def _frequencies(name: str, used: Frequency | Reshaped, counts: Floats, exposures: Floats) -> Iterator[dict[str, Any]]:
+    known = {repr(one) for one in FREQUENCIES}
+    for candidate in (*FREQUENCIES, *(() if repr(used) in known else (used,))):
+        try:
+            fitted = clone(candidate).fit(counts, exposure=exposures)
+        except CalibrateError as error:
+            yield _row("frequency", name, repr(candidate), note=str(error))
+            continue
+        parameters = counts.shape[1] + (not isinstance(candidate, Poisson)) + isinstance(candidate, Reshaped)
+        value = float(fitted.log_likelihood_)
+        note = f"size {fitted.size_:.3g}" if math.isfinite(fitted.size_) else ""
+        if isinstance(fitted, Reshaped):
+            note = f"coefficient {fitted.coefficient_:.3g}{', ' if note else ''}{note}"
+        scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}
+        yield _row("frequency", name, repr(candidate), **scores, chosen=repr(candidate) == repr(used), note=note)
+
+
+def _clustering(name: str, history: LossHistory, g: int) -> Iterator[dict[str, Any]]:
+    events = history.events
+    if events is None:
+        return
+    dates = events.loc[(events["segment"] == history.segments[g]) & (events["loss"] > 0), "date"].dt.tz_localize(None)
+    span = {"start": history.periods[0].start_time, "end": history.periods[-1].end_time.ceil("D")}
+    try:
+        process = Hawkes(resolution=1.0).fit(dates.to_numpy(), **span)
+    except CalibrateError as error:
+        yield _row("clustering", name, "Hawkes", note=str(error))
+        return
+    brings = f"an event brings {process.branching_ratio_:.2f} more, {1 / process.decay_:.3g} days later in the mean"
+    constant = np.diff(process.times_, prepend=0.0) * process.times_.size / process.horizon_
+    for candidate, value, parameters, residuals, note in (
+        ("Hawkes", process.log_likelihood_, 3, process.residuals_, brings),
+        ("constant rate", process.poisson_log_likelihood_, 1, constant, ""),
+    ):
+        scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}
+        yield _row("clustering", name, candidate, **scores, p_value=float(kstest(residuals, "expon").pvalue), note=note)
+
+
+def _severities(name: str, used: Severity, losses: Floats) -> Iterator[dict[str, Any]]:
+    known = {repr(one) for one in SEVERITIES}
+    candidates = [*SEVERITIES, *(() if repr(used) in known else (clone(used),))]
+    try:
+        scores = BestOf(candidates).fit(losses).scores_
+    except CalibrateError as error:
+        yield _row("severity", name, repr(used), chosen=True, note=str(error))
+        return
+    for candidate, found in scores.iterrows():
+        row = {key: found[key] for key in ("aic", "log_score")} | {"note": found["reason"]}
+        yield _row("severity", name, candidate, **row, chosen=str(candidate) == repr(used))
+
+
+def _dependences(model: JointLossModel, ratios: Floats) -> Iterator[dict[str, Any]]:
+    """Of the columns; of the segments' shocks nothing is compared: they are too few."""
+    if len(model.correlation_) != ratios.shape[1] or ratios.shape[1] < 2:
+        return
+    weights, shares = np.ones(len(ratios)), np.ones(ratios.shape[1])
+    ranks = Ranks.of(ratios, weights, shares)
+    normal, student = Gaussian().fit(ratios), StudentT().fit(ratios)
+    for candidate, correlation, v in (
+        ("Independent()", np.eye(ratios.shape[1]), NORMAL),
+        ("Gaussian()", normal.correlation_, NORMAL),
+        ("StudentT()", student.correlation_, student.degrees_of_freedom_),
+    ):
+        value = pairwise_log_likelihood(ranks, weights, correlation, v)
+        note = "" if v == NORMAL else f"degrees of freedom {v:.3g}"
+        used = candidate == repr(model.dependence_)
+        yield _row("dependence", "", candidate, log_likelihood=value, chosen=used, note=note)

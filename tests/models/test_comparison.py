@@ -1,0 +1,103 @@
+"""Every choice beside those that lost: the scores are those of scipy, and the winner can be seen to win."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from calibrate import JointLossModel, LossHistory, models
+from calibrate.errors import ModelError
+
+MONTHS = pd.period_range("2020-01", periods=48, freq="M")
+
+
+def history(seed=1, rate=4.0, clustered=0.0):
+    """One member's lognormal losses on random days; a month's rate is gamma distributed if clustered."""
+    rng = np.random.default_rng(seed)
+    rates = rate * (rng.gamma(1 / clustered, clustered, len(MONTHS)) if clustered else np.ones(len(MONTHS)))
+    rows = [
+        {
+            "date": month.start_time + pd.Timedelta(days=int(day)),
+            "member": member,
+            "loss": float(np.exp(rng.normal(10, 1))),
+        }
+        for month, mean in zip(MONTHS, rates, strict=True)
+        for member in "AB"
+        for day in rng.integers(0, 28, rng.poisson(mean))
+    ]
+    return LossHistory.from_events(
+        pd.DataFrame(rows), date="date", member="member", loss="loss", start="2020-01", end="2023-12"
+    )
+
+
+def test_scores_are_those_of_scipy():
+    seen = history()
+    model = JointLossModel(severity=models.severity.LogNormal(), frequency=models.frequency.Poisson()).fit(seen)
+    table = models.compare(model, seen)
+    when = seen.events["date"].dt.tz_localize(None).dt.to_period("M")
+    counts = pd.crosstab(when, seen.events["member"]).reindex(MONTHS, fill_value=0)
+    poisson = table.loc[("frequency", "all", "Poisson()")]
+    rates = model.margins_.segments[0].frequency.rate_
+    assert poisson["log_likelihood"] == pytest.approx(stats.poisson(rates).logpmf(counts).sum())
+    assert poisson["aic"] == pytest.approx(2 * 2 - 2 * poisson["log_likelihood"])
+    assert poisson["chosen"]
+    scale = model.margins_.segments[0].sizes.relative[(seen.events["member"] == "B").to_numpy().astype(int)]
+    x = np.log(seen.events["loss"] / scale)
+    law = stats.norm(x.mean(), x.std(ddof=0))
+    assert table.loc[("severity", "all", "LogNormal()"), "aic"] == pytest.approx(4 - 2 * (law.logpdf(x) - x).sum())
+    days = (pd.Timestamp("2024-01-01") - pd.Timestamp("2020-01-01")).days
+    n = len(seen.events)
+    constant = table.loc[("clustering", "all", "constant rate")]
+    assert constant["log_likelihood"] == pytest.approx(n * np.log(n / days) - n)
+    assert constant["p_value"] > 0.01
+    assert set(table.index.get_level_values("part")) == {"frequency", "clustering", "severity", "dependence"}
+    assert table.loc["frequency"].chosen.sum() == table.loc["severity"].chosen.sum() == 1
+
+
+def test_clusters_are_seen_and_the_losers_keep_their_scores():
+    seen = history(clustered=2.0)
+    model = JointLossModel().fit(seen)
+    table = models.compare(model, seen)
+    frequency = table.xs(("frequency", "all"))
+    best = frequency["aic"].idxmin()
+    assert frequency.loc["Poisson()", "aic"] > frequency.loc[best, "aic"] + 50
+    assert frequency["aic"].notna().all()
+    clustering = table.xs(("clustering", "all"))
+    assert clustering.loc["Hawkes", "aic"] < clustering.loc["constant rate", "aic"] - 50
+    assert clustering.loc["constant rate", "p_value"] < 0.01
+    assert "an event brings" in clustering.loc["Hawkes", "note"]
+
+
+def test_a_family_of_one_s_own_is_added_and_marked():
+    seen = history()
+    law = models.severity.Spliced(tail=models.severity.GeneralizedPareto(models.severity.QuantileThreshold(0.7)))
+    table = models.compare(JointLossModel(severity=law).fit(seen), seen)
+    severity = table.xs(("severity", "all"))
+    assert list(severity.index[severity.chosen]) == [repr(law)]
+    assert len(severity) == 6
+
+
+def test_what_cannot_be_fitted_says_why():
+    few = history().until("2020-02-29")
+    table = models.compare(JointLossModel(severity=models.severity.LogNormal()).fit(few), few)
+    assert "at least 20 are needed to tell clustering from chance" in table.loc[("clustering", "all", "Hawkes"), "note"]
+    assert "are needed to say anything about a tail" in table.loc[("severity", "all", "Spliced()"), "note"]
+
+
+def test_a_panel_compares_its_dependence_only():
+    rng = np.random.default_rng(3)
+    common = rng.standard_normal((60, 1))
+    panel = pd.DataFrame(
+        np.exp(0.9 * common + 0.3 * rng.standard_normal((60, 3))),
+        index=MONTHS[:1].append(pd.period_range("2020-02", periods=59, freq="M")),
+        columns=list("ABC"),
+    )
+    seen = LossHistory.from_panel(panel)
+    model = JointLossModel().fit(seen)
+    table = models.compare(model, seen)
+    assert list(table.index.get_level_values("candidate")) == ["Independent()", "Gaussian()", "StudentT()"]
+    score = table["log_likelihood"].to_numpy()
+    assert abs(score[0]) < 0.1  # the density of independent uniforms is one
+    assert (score[1:] > 50).all()
+    with pytest.raises(ModelError, match="fitted to a panel, the history has events"):
+        models.compare(model, history())
