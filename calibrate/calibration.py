@@ -11,6 +11,9 @@ from typing import Any
 import pandas as pd
 
 from calibrate import records
+from calibrate.certificate.fixed_point import FixedPoint
+from calibrate.certificate.rounding import rows_of
+from calibrate.certificate.scenario_file import ScenarioFile
 
 __all__ = ["Calibration"]
 
@@ -37,7 +40,9 @@ class Calibration:
         `shortfall`, money.
     objective, lower_bound : value of the plan and a proven bound on the best one, in money.
     provenance : mapping of text to plain values: hashes, seed, versions, solver, attempts, time.
-    certificate : mapping of plain data or None.
+    certificate : what `verify` needs to check the answer without trusting us, as plain data (`calibrate.certificate`);
+        None where the program cannot be written as rows.
+    scenarios : the scenarios as `save` writes them beside the result.
     currency : unit of all money.
 
     Two calibrations are equal when all their numbers and texts are.
@@ -54,6 +59,7 @@ class Calibration:
     currency: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
     certificate: Mapping[str, Any] | None = None
+    scenarios: ScenarioFile | None = None
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -106,14 +112,26 @@ class Calibration:
         """The same answer with more said about its origin (plain values; later entries win)."""
         return replace(self, provenance={**self.provenance, **more})
 
+    def to_fixed_point(self, decimals: int) -> FixedPoint:
+        """Contributions and reserves as integers of `10 ** -decimals`, exactly summed; rules that held still hold.
+
+        Where a rule is tight it gives at most one unit for each of its members.
+        """
+        rows = [] if self.certificate is None else rows_of(self.certificate)
+        labels = [label if isinstance(label, tuple) else (label,) for label in self.contributions.index]
+        paid = dict(zip(labels, self.contributions.tolist(), strict=True))
+        reserves = dict(zip(self.reserves.index, self.reserves.tolist(), strict=True))
+        return FixedPoint.of(paid, reserves, decimals, rows)
+
     def save(self, path: str | Path) -> Path:
-        """Write a folder of JSON and CSV files, complete or not at all.
+        """Write a folder of JSON and CSV files and the scenarios, complete or not at all. `verify` checks it.
 
         Raises IntegrityError if `path` exists and is not a saved calibration.
         """
-        return records.write(Path(path), records.documents(self))
+        return records.write(Path(path), records.documents(self), self.scenarios)
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
         """Read a folder that `save` wrote. Raises IntegrityError for an altered, truncated or missing file."""
-        return cls(**records.parse(records.read(Path(path))))
+        values = records.parse(records.read(Path(path)))
+        return cls(**values, scenarios=records.scenarios_of(Path(path), values.get("certificate")))

@@ -13,19 +13,21 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pandas as pd
 
+from calibrate.certificate.scenario_file import NAME, ScenarioFile, StoredScenarios
 from calibrate.errors import IntegrityError
 
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
-__all__ = ["digest", "documents", "parse", "read", "write"]
+__all__ = ["certificate_text", "digest", "documents", "parse", "read", "scenarios_of", "write"]
 
 SCHEMA = 1
 MAIN = "calibration.json"
+CERTIFICATE = "certificate.json"
 SEAL = "SHA256SUMS"
 TABLES = ("contributions", "reserves", "risk", "fairness", "members", "loss_curve")
 NUMBERED = ("loss_curve",)  # its index holds probabilities; all others hold names
@@ -34,7 +36,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet would ru
 
 
 def documents(calibration: Calibration) -> dict[str, str]:
-    """Texts of the files, by name. Equal calibrations have equal texts."""
+    """Texts of the files, by name. Equal calibrations have equal texts.
+
+    The result holds the hash of the certificate, the certificate holds those of the other files and of the scenarios.
+    """
     texts = {f"{name}.csv": _to_csv(getattr(calibration, name)) for name in TABLES}
     body = {
         "schema": SCHEMA,
@@ -44,15 +49,31 @@ def documents(calibration: Calibration) -> dict[str, str]:
         "index_levels": {name: getattr(calibration, name).index.nlevels for name in TABLES},
         "provenance": _plain(calibration.provenance),
     }
+    certificate = None if calibration.certificate is None else _plain(calibration.certificate)
+    if certificate is not None:
+        body["certificate"] = _sha256(json.dumps(certificate, sort_keys=True))
     texts[MAIN] = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-    if calibration.certificate is not None:
-        texts["certificate.json"] = json.dumps(_plain(calibration.certificate), ensure_ascii=False) + "\n"
+    if certificate is not None:
+        texts[CERTIFICATE] = certificate_text(certificate, {name: _sha256(text) for name, text in texts.items()})
     return texts
 
 
-def digest(texts: Mapping[str, str]) -> str:
+def certificate_text(certificate: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
+    """A certificate with the hashes of the files that it belongs to."""
+    scenarios = {NAME: certificate["scenarios"]} if "scenarios" in certificate else {}
+    return json.dumps({**certificate, "files": {**hashes, **scenarios}}, ensure_ascii=False) + "\n"
+
+
+def digest(texts: Mapping[str, str], scenarios: ScenarioFile | None = None) -> str:
     """The seal: a line `sha256  name` for each file, as `sha256sum -c` reads it."""
-    return "".join(f"{hashlib.sha256(texts[name].encode()).hexdigest()}  {name}\n" for name in sorted(texts))
+    hashes = {name: _sha256(text) for name, text in texts.items()}
+    if scenarios is not None:
+        hashes[NAME] = scenarios.sha256
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -74,9 +95,12 @@ def parse(texts: Mapping[str, str]) -> dict[str, Any]:
             values[name] = table[SERIES[name]] if name in SERIES else table
             if name == "fairness":
                 table["binding"] = table["binding"].astype(bool)
-    certificate = texts.get("certificate.json")
-    with _reading("certificate.json"):
-        return values | {"certificate": None if certificate is None else json.loads(certificate)}
+    if CERTIFICATE not in texts:
+        return values
+    with _reading(CERTIFICATE):
+        certificate = json.loads(texts[CERTIFICATE])
+        del certificate["files"]
+        return values | {"certificate": certificate}
 
 
 @contextlib.contextmanager
@@ -92,18 +116,19 @@ def _reading(name: str) -> Iterator[None]:
         ) from None
 
 
-def write(path: Path, texts: Mapping[str, str]) -> Path:
+def write(path: Path, texts: Mapping[str, str], scenarios: ScenarioFile | None = None) -> Path:
     """Write all files to the side, then rename the folder: a reader sees the whole or nothing."""
     if path.exists() and not (path / SEAL).is_file():
         raise IntegrityError(f"{path} exists and is not a saved calibration; name another path or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     side = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        for name, text in {**texts, SEAL: digest(texts)}.items():
-            with (side / name).open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+        for name, text in {**texts, SEAL: digest(texts, scenarios)}.items():
+            with _lasting(side / name) as file:
+                file.write(text.encode())
+        if scenarios is not None:
+            with _lasting(side / NAME) as file:
+                scenarios.write(file)
         side.chmod(0o755)  # mkdtemp makes it private; a saved run is for the pool's colleagues
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
@@ -123,8 +148,23 @@ def write(path: Path, texts: Mapping[str, str]) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def _lasting(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is on the disk when it is left."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def scenarios_of(path: Path, certificate: Mapping[str, Any] | None) -> StoredScenarios | None:
+    """The scenarios that lie beside a saved certificate."""
+    sha256 = None if certificate is None else certificate.get("scenarios")
+    return None if sha256 is None else StoredScenarios(path / NAME, str(sha256))
+
+
 def read(path: Path) -> dict[str, str]:
-    """Texts of the files of a saved calibration, after checking them against the seal."""
+    """Texts of the files of a saved calibration, after checking them, and the scenarios, against the seal."""
     seal = path / SEAL
     if not seal.is_file():
         raise IntegrityError(f"{path} is not a saved calibration: {SEAL} is missing; pass the folder that `save` wrote")
@@ -141,13 +181,15 @@ def read(path: Path) -> dict[str, str]:
         file = path / name
         if Path(name).name != name or not file.is_file():
             raise IntegrityError(f"{file} is missing; restore it from a backup or calibrate again")
-        content = file.read_bytes()
-        if hashlib.sha256(content).hexdigest() != expected:
+        with file.open("rb") as content:
+            actual = hashlib.file_digest(content, "sha256").hexdigest()
+        if actual != expected:
             raise IntegrityError(
                 f"{file} was altered or truncated after it was saved (its SHA-256 is not the one in {SEAL}); "
                 "restore it from a backup or calibrate again"
             )
-        texts[name] = content.decode()
+        if name != NAME:
+            texts[name] = file.read_bytes().decode()
     return texts
 
 

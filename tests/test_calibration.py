@@ -174,6 +174,8 @@ def test_files_are_text_and_no_formula_reaches_a_spreadsheet(tmp_path):
     assert names == {
         "SHA256SUMS",
         "calibration.json",
+        "certificate.json",
+        "scenarios.npz",
         *(f"{table}.csv" for table in ("contributions", "reserves", "risk", "fairness", "members", "loss_curve")),
     }
     frame = pd.read_csv(folder / "contributions.csv", keep_default_na=False, dtype=str)

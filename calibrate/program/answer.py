@@ -15,6 +15,7 @@ from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
 from calibrate.program.form import LITTLE, Floats, Parts, Program, Solution
 from calibrate.program.plan import Plan
+from calibrate.program.proof import certified
 from calibrate.program.risk import CostTerm, CVaR, ExpectedLoss, Kind, RiskTerm
 from calibrate.program.tail import cvar, value_at_risk
 from calibrate.program.waterfall import Cascade
@@ -36,6 +37,7 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
     left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
     objective = _total(program, program.objective, plan, left)
     _check_gap(program, solution, objective, tolerance)
+    certificate = certified(program, solution, objective, tolerance)
     return Calibration(
         contributions=pd.Series(program.unit * solution.x[: program.n_cells], index=scenarios.columns),
         reserves=pd.Series(
@@ -50,6 +52,8 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
         lower_bound=min(solution.lower_bound, objective),
         currency=scenarios.currency,
         provenance=_provenance(program, solution, tolerance, fresh),
+        certificate=certificate,
+        scenarios=None if certificate is None else certificate.scenarios,
     )
 
 

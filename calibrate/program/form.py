@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cvxpy as cp
 import numpy as np
@@ -14,6 +15,9 @@ from calibrate.program.fairness.base import Rule
 from calibrate.program.plan import Plan, Pool
 from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm
 from calibrate.program.waterfall import Cascade, PoolReserve, SegmentReserve, Waterfall
+
+if TYPE_CHECKING:
+    from calibrate.program.proof import Witness
 
 __all__ = ["Attempt", "Program", "Solution"]
 
@@ -107,3 +111,5 @@ class Solution:
     shadow_prices: tuple[float, ...]
     attempts: tuple[Attempt, ...]
     bound_by: str  # who vouches for the bound
+    witness: Witness | None = None  # what the bound follows from
+    v: Floats | None = None  # `x` with the auxiliary variables of the rules, as the solver scales them

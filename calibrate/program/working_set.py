@@ -31,6 +31,7 @@ from calibrate.program.forest import Y1, Forest, Kinks
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
 from calibrate.program.interior_point import FEASIBLE, InteriorPoint, Point, Tail
 from calibrate.program.passes import left, tail_of
+from calibrate.program.proof import Witness
 from calibrate.program.risk import Kind, RiskTerm
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Stage
@@ -87,6 +88,7 @@ class Bounds:
     upper: float
     lower: float
     point: Point | None = None
+    witness: Witness | None = None  # of the lower bound
 
     @property
     def gap(self) -> float:
@@ -235,6 +237,8 @@ class _Level:
             tuple(shadows),
             (*self.attempts, Attempt("passes over all scenarios", str(self.passes))),
             PROOF,
+            best.witness,
+            best.v,
         )
 
     def _without_dust(self, best: Bounds) -> Floats:
@@ -321,7 +325,11 @@ class _Level:
         upper = self._value(point.v, lefts)
         if upper < best.upper and point.residual <= FEASIBLE:
             best = replace(best, v=point.v, upper=upper, point=point)
-        return replace(best, lower=max(lower_bound(self.form, self.tails, point, best.upper), best.lower))
+        lower = lower_bound(self.form, self.tails, point, best.upper)
+        if lower <= best.lower:
+            return best
+        chosen = tuple(self.working[term] for term in self.form.terms)
+        return replace(best, lower=lower, witness=Witness(self.form, tuple(self.tails), chosen, point))
 
 
 def _smallest(E: Floats, multipliers: Floats) -> Floats:

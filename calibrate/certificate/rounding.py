@@ -1,0 +1,122 @@
+"""Money as integers of a smallest unit: exact sums by largest remainder, and rules that held still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Row", "largest_remainder", "rounded", "rows_of"]
+
+MOST_MOVES = 10_000  # units moved to mend rows that rounding broke
+CANDIDATES = 12  # members to take a unit from, and to give it to, that are tried for one move
+EXACT = 1e-9  # units: less is the rounding of the sums themselves
+
+
+@dataclass(frozen=True)
+class Row:
+    """A condition `sum values * x[columns] <= amount`, money."""
+
+    columns: tuple[int, ...]
+    values: tuple[float, ...]
+    amount: float
+
+
+def rows_of(certificate: Mapping[str, Any]) -> list[Row]:
+    """The linear rows of a certificate without auxiliary variables: those that rounding can mend."""
+    n = len(certificate["costs"])
+    blocks = [block for rule in certificate["rules"] for block in rule["blocks"]]
+    rows = [row for kind, (row, *_) in blocks if kind == "at_most" and max(row["columns"], default=0) < n]
+    return [Row(tuple(row["columns"]), tuple(row["values"]), row["amount"]) for row in rows]
+
+
+def largest_remainder(values: Sequence[float | int], total: int) -> list[int]:
+    """Integers in proportion to `values` >= 0 that sum to `total`: rounded down, the rest to the largest remainders.
+
+    Ties go to the first. All zero when the values are.
+
+    >>> largest_remainder([1.0, 1.0, 1.0], 100)
+    [34, 33, 33]
+    """
+    ratios = [value.as_integer_ratio() for value in values]
+    under = max((below for _, below in ratios), default=1)
+    weights = [above * (under // below) for above, below in ratios]
+    whole = sum(weights)
+    if not whole:
+        return [0] * len(weights)
+    shares = [divmod(weight * total, whole) for weight in weights]
+    whole_units = [share for share, _ in shares]
+    order = sorted(range(len(shares)), key=lambda i: -shares[i][1])
+    for i in order[: total - sum(whole_units)]:
+        whole_units[i] += 1
+    return whole_units
+
+
+def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence[Row] = ()) -> list[int]:
+    """Contributions (the first `n_cells`) by largest remainder of their exact sum, reserves to the nearest unit.
+
+    Units are then moved so that every row that `values` keep is kept by the integers too, where that can be done within
+    one unit of each value and with the sum of contributions untouched; reserves move before contributions.
+    """
+    grid = 10**decimals
+    exact = [Fraction(value) * grid for value in map(float, values)]
+    cells = largest_remainder([float(value) for value in values[:n_cells]], round(sum(exact[:n_cells])))
+    whole = cells + [round(value) for value in exact[n_cells:]]
+    broken = _Rows(exact, whole, grid, rows)
+    for _ in range(MOST_MOVES):
+        move = broken.best_move(n_cells)
+        if move is None:
+            break
+        for j, by in move:
+            broken.move(j, by)
+    return broken.whole
+
+
+class _Rows:
+    """The rows that rounding may break, with their slack in units; `whole` is moved unit by unit."""
+
+    def __init__(self, exact: list[Fraction], whole: list[int], grid: int, rows: Sequence[Row]) -> None:
+        self.whole = whole
+        self.offset = np.array([float(n - value) for n, value in zip(whole, exact, strict=True)])
+        kept, slacks = [], []
+        for row in rows:
+            values = [Fraction(a) for a in row.values]
+            before = Fraction(row.amount) * grid - sum(a * exact[j] for a, j in zip(values, row.columns, strict=True))
+            if 0 <= before <= sum(map(abs, values)):
+                now = Fraction(row.amount) * grid - sum(a * whole[j] for a, j in zip(values, row.columns, strict=True))
+                kept.append(row)
+                slacks.append(float(now))
+        self.slack = np.array(slacks)
+        self.matrix = np.zeros((len(kept), len(whole)))
+        for i, row in enumerate(kept):
+            self.matrix[i, list(row.columns)] = row.values
+
+    def move(self, j: int, by: int) -> None:
+        """Add units to an amount."""
+        self.whole[j] += by
+        self.offset[j] += by
+        self.slack -= by * self.matrix[:, j]
+
+    def best_move(self, n_cells: int) -> list[tuple[int, int]] | None:
+        """The move that mends most of the worst row without breaking others by more; None if there is none."""
+        if not self.slack.size or self.slack.min() >= -EXACT:
+            return None
+        row = self.matrix[int(np.argmin(self.slack))]
+        up = np.flatnonzero(self.offset + 1 < 1)
+        down = np.flatnonzero((self.offset - 1 > -1) & (np.array(self.whole) > 0))
+        reserves = [[(int(j), by)] for group, by in ((up, 1), (down, -1)) for j in group if j >= n_cells]
+        more = [int(j) for j in up[np.argsort(row[up])] if j < n_cells][:CANDIDATES]
+        less = [int(j) for j in down[np.argsort(-row[down])] if j < n_cells][:CANDIDATES]
+        moves = reserves + [[(i, -1), (j, 1)] for i in less for j in more if i != j]
+        if not moves:
+            return None
+        after = [self._missed(move) for move in moves]
+        best = int(np.argmin(after))
+        return moves[best] if after[best] < self._missed([]) - EXACT else None
+
+    def _missed(self, move: list[tuple[int, int]]) -> float:
+        slack = self.slack - sum((by * self.matrix[:, j] for j, by in move), np.zeros(len(self.slack)))
+        return float(np.maximum(-slack, 0.0).sum())
