@@ -101,12 +101,13 @@ class TailProfile:
             amount, shape = float(at[0]), top - math.exp(at[1])
             share = float(expit(at[2])) if self.share < 1 else 1.0
             ratio = share / (1 - level)
-            if shape < -1 or ratio <= 1:
+            width = scale(amount, shape, ratio) if shape >= -1 and ratio > 1 else 0.0
+            if not width > 0:  # at shape 1 a shortfall needs a scale of zero
                 return -math.inf
             counted = (
                 xlogy(self.counted, share) + xlog1py(self.weight - self.counted, -share) if self.share < 1 else 0.0
             )
-            return log_likelihood(self.excesses, shape, scale(amount, shape, ratio)) + float(counted)
+            return log_likelihood(self.excesses, shape, width) + float(counted)
 
         best = self.fitted_shape
         estimate = _estimate(scale, best, self.share / (1 - level))
@@ -127,7 +128,7 @@ class TailProfile:
 
 
 def _growth(shape: float, ratio: float) -> float:
-    return math.expm1(shape * math.log(ratio)) / shape if shape else math.log(ratio)
+    return math.expm1(min(shape * math.log(ratio), 700.0)) / shape if shape else math.log(ratio)
 
 
 def _estimate(scale: Callable[..., float], shape: float, ratio: float) -> float:
