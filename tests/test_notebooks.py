@@ -10,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 import calibrate
+import calibrate.datasets
 
 DEFI = Path(__file__).resolve().parents[1] / "../shared/data/defi/events.csv"
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -112,19 +113,41 @@ def test_quickstart():
 
 def check_mutual(text):
     assert "of 12 months above the 90 % quantile" in text
+    assert "expected loss of a month (closed form)" in text
+    assert "in its worst 5 % of months" in text
     assert "committee.html" in text
 
 
 @pytest.mark.skipif(not DEFI.is_file(), reason="the DeFi events are not beside the checkout: ../shared/data/defi")
 def test_defi_mutual_on_defi_events():
     text = run(FOLDER / "defi_mutual.ipynb")
-    assert "data: DeFi sectors" in text
-    assert "0 of 12 months above" in text  # what the notebook says of 2024
+    assert "data: events.csv" in text
+    assert "chosen: Elastic" in text  # what the notebook says of the frequency
+    assert "Lending, without a cap, is refused" in text  # and of the tail
+    assert "tail of shape 1.067 (>= 1) has a finite mean only because losses are capped" in text
+    assert "0 of 12 months above" in text  # and of 2024
+    assert "cannot tell" in text
     check_mutual(text)
+
+
+OWN = 'Path("..", "..", "shared", "data", "defi", "events.csv")'
 
 
 @pytest.mark.slow
 def test_defi_mutual_on_the_synthetic_venue():
-    text = run(FOLDER / "defi_mutual.ipynb", replace=('Path("..", "..", "shared", "data", "defi")', 'Path("missing")'))
-    assert "data: synthetic venue (DATA not found)" in text
+    text = run(FOLDER / "defi_mutual.ipynb", replace=(OWN, 'Path("missing.csv")'))
+    assert "data: synthetic venue (EVENTS not found)" in text
+    check_mutual(text)
+
+
+@pytest.mark.slow
+def test_defi_mutual_on_an_event_file_of_one_s_own(tmp_path):
+    """Three desks, a row a loss; exposures.csv beside it."""
+    venue = calibrate.datasets.load_crypto_venue()
+    exposures = venue.exposures.T.groupby("member").first().T.iloc[:, :3]
+    exposures.to_csv(tmp_path / "exposures.csv")
+    venue.events[["date", "member", "loss"]].to_csv(tmp_path / "my losses.csv", index=False)
+    text = run(FOLDER / "defi_mutual.ipynb", replace=(OWN, f'Path("{tmp_path.as_posix()}", "my losses.csv")'))
+    assert "data: my losses.csv" in text
+    assert "3 members" in text
     check_mutual(text)
