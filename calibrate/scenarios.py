@@ -38,7 +38,7 @@ class Scenarios:
     DataError
         naming the row, the member and the number.
 
-    The arrays are read-only copies; the object is frozen.
+    The arrays are read-only copies (a read-only array that owns its memory is taken as it is); the object is frozen.
 
     >>> pool = Scenarios([[0.0, 3.0], [5.0, 0.0]], members=["A", "B"], probabilities=[0.75, 0.25])
     >>> pool.expected_losses.to_dict()
@@ -132,6 +132,10 @@ class Scenarios:
 
 
 def _matrix(values: npt.ArrayLike, what: str) -> Floats:
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 2 and values.size:
+        flags = values.flags
+        if flags.owndata and flags.c_contiguous and not flags.writeable:
+            return values  # frozen already: a gigabyte need not be copied
     try:
         matrix = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -158,6 +162,8 @@ def _numbered(n: int) -> tuple[str, ...]:
 
 
 def _check(matrix: Floats, what: str, columns: Sequence[str], top: float) -> None:
+    if matrix.min() >= 0 and matrix.max() <= min(top, np.finfo(np.float64).max):  # false for NaN
+        return
     wrong = ~(np.isfinite(matrix) & (matrix >= 0) & (matrix <= top))
     if wrong.any():
         rows, cols = np.nonzero(wrong)

@@ -16,7 +16,7 @@ from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
 from calibrate.models.frequency import Frequency, Reshaped
-from calibrate.models.margins import Margins
+from calibrate.models.margins import DrawnMargins
 from calibrate.models.severity import Severity
 from calibrate.models.sizes import Places, Sizes, fit_sizes
 
@@ -70,7 +70,7 @@ class Segment:
     events: Floats
 
 
-class Collective(Margins):
+class Collective(DrawnMargins):
     """`S = sum_{k <= N} pay(min(s X_k, cap))`, N by member and segment, X by segment; sizes independent of all else."""
 
     def __init__(self, segments: list[Segment], terms: Terms, exposure_cap: float | None) -> None:
@@ -120,7 +120,7 @@ class Collective(Margins):
     def payments(self, g: int, owner: Places, caps: Floats, rng: np.random.Generator) -> Floats:
         """What the pool pays of one fresh event of each `owner` in segment `g`."""
         sizes, terms = self.segments[g].sizes, self.terms
-        losses = sizes.law.sample(owner.size, rng) * sizes.scale[owner]
+        losses = sizes.draw(owner, rng)
         if np.isfinite(caps).any():
             losses = np.minimum(losses, caps[owner])
         if not terms.retention.any() and np.isinf(terms.limit).all() and (terms.coinsurance == 1).all():

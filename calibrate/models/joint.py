@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,17 +18,15 @@ from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, StudentT
 from calibrate.models.frequency import Elastic, Frequency, NegativeBinomial, Reshaped, SharedShock
 from calibrate.models.margins import Margins, RatioMargins
-from calibrate.models.process import OrderedMargins, Process, SharedShocks
+from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
+from calibrate.models.sampling import draw_losses
 from calibrate.models.severity import Severity
 from calibrate.scenarios import Scenarios
 
 __all__ = ["JointLossModel"]
 
-BLOCK = 2**15  # scenarios that are drawn together; fixed, so that the bytes do not depend on memory or workers
-DRAWS = 2e7  # single losses that one block may cost
 CLEARLY = 2.0  # difference of log-likelihoods from which one model is preferred
-SCORES, LOSSES = 1, 2  # stages of the random keys
 
 
 class JointLossModel(BaseEstimator):  # type: ignore[misc]
@@ -50,7 +47,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
     exposure_cap : the most one event can cost, as a multiple of the member's exposure.
-    n_jobs : threads that draw blocks of scenarios; the bytes do not depend on it.
+    n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
     `correlation_` (DataFrame), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
@@ -116,8 +113,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                 )
         ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
         observed = losses.sum(axis=0) / exposures.sum(axis=0)
-        self.margins_: Margins = RatioMargins(ratio.fit(losses, exposure=exposures), observed)
-        self._bind(losses, exposures)
+        margins = RatioMargins(ratio.fit(losses, exposure=exposures), observed)
+        self.margins_: Margins = margins
+        self.process_: Process = ComposedMargins(margins, self._bound(losses, exposures))
         self.flags_: tuple[str, ...] = ()
 
     def _collective(self, losses: Floats, events: Events) -> None:
@@ -134,7 +132,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self._bind_shocks(events, collective)
         else:
             expected = np.stack([model.means_ for model in frequencies], axis=2)
-            self._bind(losses, expected.reshape(losses.shape))
+            self.process_ = OrderedMargins(collective, self._bound(losses, expected.reshape(losses.shape)))
 
     def _laws(self) -> list[Severity | None]:
         if not isinstance(self.severity, Mapping):
@@ -166,14 +164,14 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                 flags.append(f"segment {self.segments_[g]!r}: the number of events grows with {power} ({found})")
         return chosen, tuple(flags)
 
-    def _bind(self, losses: Floats, expected: Floats) -> None:
+    def _bound(self, losses: Floats, expected: Floats) -> Dependence:
         """Dependence of the columns' losses over what was to be expected (exposures, or expected events)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.where(expected > 0, losses / expected, 0.0)
         groups = np.tile(np.arange(len(self.segments_)), len(self.members_))
         dependence = (StudentT() if self.dependence is None else clone(self.dependence)).fit(ratios, groups=groups)
-        self.process_: Process = OrderedMargins(self.margins_, dependence)
         self._remember(dependence, self.columns_)
+        return dependence
 
     def _bind_shocks(self, events: Events, collective: Collective) -> None:
         """Dependence of the segments' shocks: of events over their expected number, less what chance takes away."""
@@ -203,19 +201,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if n < 1 or periods < 1:
             raise ModelError(f"n is {n} and periods is {periods}; expected whole numbers >= 1")
-        entropy, prefix = _seed(random_state)
         level = self._exposures(exposures)
-        size = int(min(BLOCK, max(1024, DRAWS // max(self.margins_.events_per_period(level), 1))))
-        losses = np.zeros((n, len(self.columns_)))
-
-        def fill(block: int) -> None:
-            rows = losses[block * size : (block + 1) * size]
-            for period in range(periods):
-                places = [(*prefix, stage, block, period) for stage in (SCORES, LOSSES)]
-                keys = [np.random.SeedSequence(entropy, spawn_key=place) for place in places]
-                self.process_.add_period(rows, level, keys)
-
-        Parallel(n_jobs=self.n_jobs, require="sharedmem")(delayed(fill)(block) for block in range(-(-n // size)))
+        losses = draw_losses(self.process_, n, level, random_state, periods, self.n_jobs)
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
 
     def _exposures(self, exposures: Any) -> Floats:
@@ -234,12 +221,3 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                 "or for each (member, segment)"
             )
         return np.array([given[label] for label in wanted], dtype=np.float64)
-
-
-def _seed(random_state: RandomState) -> tuple[Any, tuple[int, ...]]:
-    """Entropy and key prefix of a seed; a generator gives 128 bits of its own."""
-    if isinstance(random_state, np.random.Generator):
-        return [int(bits) for bits in random_state.integers(0, 2**32, 4)], ()
-    if isinstance(random_state, np.random.SeedSequence):
-        return random_state.entropy, tuple(random_state.spawn_key)
-    return np.random.SeedSequence(random_state).entropy, ()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
 from calibrate.models.ratio import Ratio
+from calibrate.models.severity import Severity
 
-__all__ = ["Margins", "RatioMargins"]
+__all__ = ["DrawnMargins", "InvertibleMargins", "Margins", "RatioMargins", "SeverityMargins"]
 
 
 class Margins(ABC):
@@ -21,10 +24,6 @@ class Margins(ABC):
         """Probability of a period without loss, by column."""
 
     @abstractmethod
-    def draw(self, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
-        """Losses given that there is one: `counts[j]` independent draws for each column j, column after column."""
-
-    @abstractmethod
     def events_per_period(self, exposures: Floats) -> float:
         """Single draws that a period costs, for all columns together."""
 
@@ -33,7 +32,62 @@ class Margins(ABC):
         """What was fitted, by column; `expected_loss` in closed form, money a period at `exposures`."""
 
 
-class RatioMargins(Margins):
+class DrawnMargins(Margins):
+    """Margins of which losses can be drawn, but whose quantiles have no formula."""
+
+    @abstractmethod
+    def draw(self, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
+        """Losses given that there is one: `counts[j]` independent draws for each column j, column after column."""
+
+
+class InvertibleMargins(Margins):
+    """Margins with quantiles."""
+
+    @abstractmethod
+    def exceeded(self, chance: Floats, exposures: Floats, column: int) -> Floats:
+        """The loss of one column that is exceeded with probability `chance`, given that there is one."""
+
+
+class SeverityMargins(InvertibleMargins):
+    """Known laws: column j loses `exposure X`, `X` of the law `laws[j]`, with probability `1 - zeros[j]`, else nothing.
+
+    >>> from calibrate.models.severity import LogNormal
+    >>> law = LogNormal().fit([1.0, 2.0, 4.0])
+    >>> SeverityMargins([law], np.array([0.9])).exceeded(np.array([0.5]), np.array([10.0]), 0).round(9)
+    array([20.])
+    """
+
+    def __init__(self, laws: Sequence[Severity], zeros: Floats) -> None:
+        self.laws = list(laws)
+        self.zeros = np.asarray(zeros, dtype=np.float64)
+        if self.zeros.shape != (len(self.laws),) or not ((self.zeros >= 0) & (self.zeros <= 1)).all():
+            raise ModelError(
+                f"zeros has shape {self.zeros.shape}, expected ({len(self.laws)},): one probability of no loss a law"
+            )
+
+    def zero_probability(self, exposures: Floats) -> Floats:
+        """As given; 1 without exposure."""
+        return np.where(exposures > 0, self.zeros, 1.0)
+
+    def exceeded(self, chance: Floats, exposures: Floats, column: int) -> Floats:
+        """Exposure times the law's quantile."""
+        return np.asarray(exposures[column] * self.laws[column].isf(chance), dtype=np.float64)
+
+    def events_per_period(self, exposures: Floats) -> float:
+        """One draw for each loss."""
+        return float((1 - self.zero_probability(exposures)).sum())
+
+    def summary(self, exposures: Floats, columns: pd.Index) -> pd.DataFrame:
+        """Exposure, law, zero share, expected loss."""
+        none = self.zero_probability(exposures)
+        means = [law.mean() for law in self.laws]
+        names = [type(law).__name__ for law in self.laws]
+        expected = exposures * (1 - none) * means
+        table = {"exposure": exposures, "severity": names, "zero_probability": none, "expected_loss": expected}
+        return pd.DataFrame(table, index=columns)
+
+
+class RatioMargins(InvertibleMargins):
     """Losses of a panel: exposure times ratio."""
 
     def __init__(self, ratio: Ratio, observed: Floats) -> None:
@@ -44,12 +98,9 @@ class RatioMargins(Margins):
         """As the ratio model says."""
         return self.ratio.zero_probability(exposures)
 
-    def draw(self, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
-        """Exposure times the quantile of a uniform draw."""
-        uniform = rng.random(int(counts.sum()))
-        parts = np.split(uniform, np.cumsum(counts)[:-1])
-        drawn = [exposures[j] * self.ratio.positive_quantiles(part, j) for j, part in enumerate(parts)]
-        return np.concatenate(drawn)
+    def exceeded(self, chance: Floats, exposures: Floats, column: int) -> Floats:
+        """Exposure times the ratio's quantile."""
+        return np.asarray(exposures[column] * self.ratio.exceeded(chance, column), dtype=np.float64)
 
     def events_per_period(self, exposures: Floats) -> float:
         """One draw a column."""

@@ -4,56 +4,119 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
+from numba import njit
 from scipy.special import gammaincinv
 
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.dependence import Dependence
-from calibrate.models.margins import Margins
+from calibrate.models.interpolation import QuantileTable
+from calibrate.models.margins import DrawnMargins, InvertibleMargins, Margins
 
-__all__ = ["OrderedMargins", "Process", "SharedShocks"]
+__all__ = ["ComposedMargins", "OrderedMargins", "Process", "SharedShocks"]
 
 Key = np.random.SeedSequence
+Period = Callable[[Floats, Sequence[Key]], None]
+STRETCH = 256  # rows
 
 
 class Process(ABC):
-    """Draws one period for many scenarios. `keys`: one seed for the dependence, one for the losses."""
+    """How one period is drawn for many scenarios."""
+
+    margins: Margins
 
     @abstractmethod
-    def add_period(self, rows: Floats, exposures: Floats, keys: Sequence[Key]) -> None:
-        """Add one period's losses to `rows` (scenarios, columns), at the exposures by column."""
+    def at(self, exposures: Floats) -> Period:
+        """What adds one period's losses to rows (scenarios, columns), at the exposures by column.
+
+        It takes the rows and two keys: a seed for the dependence, one for the losses.
+        """
+
+
+class ComposedMargins(Process):
+    """Quantile of each margin at the level of its score: `L = Q_j(F(s_j))`. Only what loses something is transformed.
+
+    The chance `P(score > s) / P(loss)` goes into the survival form of the quantile: exact far in the tail.
+    """
+
+    def __init__(self, margins: InvertibleMargins, dependence: Dependence) -> None:
+        self.margins: InvertibleMargins = margins
+        self.dependence = dependence
+
+    def at(self, exposures: Floats) -> Period:
+        """Scores above the thresholds, and their losses by table."""
+        thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
+        tables = {int(j): self.table(int(j), exposures) for j in np.flatnonzero(thresholds < np.inf)}
+
+        def add(rows: Floats, keys: Sequence[Key]) -> None:
+            losing = self.dependence.exceedances(len(rows), thresholds, np.random.Generator(np.random.SFC64(keys[0])))
+            losses = losing.scores
+            for j, part in losing.columns:
+                losses[part] = tables[j](losses[part])
+            _add(rows, losing.rows, losing.starts, losses)
+
+        return add
+
+    def table(self, column: int, exposures: Floats) -> QuantileTable:
+        """Losses of one column by score."""
+        none = self.margins.zero_probability(exposures)
+        positive = 1 - none[column]
+
+        def loss(scores: Floats) -> Floats:
+            chance = self.dependence.score_sf(scores, column) / positive
+            return self.margins.exceeded(np.minimum(chance, 1.0), exposures, column)
+
+        return QuantileTable(loss, float(_thresholds(self.dependence, none)[column]))
 
 
 class OrderedMargins(Process):
     """Who loses, and in which order of size, by the scores of the dependence; how much by the margins, exactly.
 
-    Only what loses something is drawn, and no score is transformed: a column loses where its score is above the
-    quantile of its probability of no loss (Iman and Conover 1982 for the order).
+    For margins that can be drawn but whose quantiles have no formula (compound laws). Only what loses something is
+    drawn, and no score is transformed (Iman and Conover 1982 for the order).
     """
 
-    def __init__(self, margins: Margins, dependence: Dependence) -> None:
-        self.margins = margins
+    def __init__(self, margins: DrawnMargins, dependence: Dependence) -> None:
+        self.margins: DrawnMargins = margins
         self.dependence = dependence
 
-    def add_period(self, rows: Floats, exposures: Floats, keys: Sequence[Key]) -> None:
-        """Scores, thresholds, losses in the order of the scores."""
-        scores = np.ascontiguousarray(self.dependence.scores(len(rows), keys[0]).T)
-        none = self.margins.zero_probability(exposures)
-        inside = self.dependence.score_ppf(np.clip(none, 1e-300, 1 - 1e-16))
-        thresholds = np.where(none <= 0, -np.inf, np.where(none >= 1, np.inf, inside))
-        losing = [np.flatnonzero(column > threshold) for column, threshold in zip(scores, thresholds, strict=True)]
-        counts = np.array([places.size for places in losing], dtype=np.intp)
-        drawn = self.margins.draw(counts, exposures, np.random.default_rng(keys[1]))
-        ends = np.concatenate([[0], np.cumsum(counts)])
-        for j, places in enumerate(losing):
-            column = scores[j]
-            order = places[np.argsort(column[places])]
-            column.fill(0.0)  # the scores have told what they know: their memory takes the losses
-            column[order] = np.sort(drawn[ends[j] : ends[j + 1]])
-        rows += scores.T
+    def at(self, exposures: Floats) -> Period:
+        """Scores above the thresholds, losses in their order."""
+        thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
+
+        def add(rows: Floats, keys: Sequence[Key]) -> None:
+            first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
+            losing = self.dependence.exceedances(len(rows), thresholds, first)
+            losses = self.margins.draw(losing.counts, exposures, second)
+            for _, part in losing.columns:
+                losses[part][np.argsort(losing.scores[part])] = np.sort(losses[part])
+            _add(rows, losing.rows, losing.starts, losses)
+
+        return add
+
+
+def _thresholds(dependence: Dependence, none: Floats) -> Floats:
+    """Columns lose where their score is above the quantile of their probability `none` of no loss."""
+    inside = dependence.score_ppf(np.clip(none, 1e-300, 1 - 1e-16))
+    return np.where(none <= 0, -np.inf, np.where(none >= 1, np.inf, inside))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _add(rows: Floats, places: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], losses: Floats) -> None:
+    """`rows[places, column] += losses`, a stretch of rows at a time: all columns of it are in the cache together."""
+    ends = starts[:-1].copy()
+    for first in range(0, rows.shape[0], STRETCH):
+        last = first + STRETCH
+        for j in range(rows.shape[1]):
+            k = ends[j]
+            while k < starts[j + 1] and places[k] < last:
+                rows[places[k], j] += losses[k]
+                k += 1
+            ends[j] = k
 
 
 class SharedShocks(Process):
@@ -63,25 +126,29 @@ class SharedShocks(Process):
     """
 
     def __init__(self, collective: Collective, dependence: Dependence) -> None:
-        self.collective = collective
+        self.margins: Collective = collective
         self.dependence = dependence
 
-    def add_period(self, rows: Floats, exposures: Floats, keys: Sequence[Key]) -> None:
+    def at(self, exposures: Floats) -> Period:
         """Shocks, number of events, who is hit, how much is paid."""
-        means, caps = self.collective.means(exposures), self.collective.caps(exposures)
-        members, width = means.shape
-        uniform = self.dependence.sample(len(rows), keys[0])
-        rng = np.random.default_rng(keys[1])
-        for g in range(width):
-            total = float(means[:, g].sum())
-            if total == 0:
-                continue
-            k = self.collective.segments[g].frequency.size_
-            shock = np.ones(len(rows)) if math.isinf(k) else gammaincinv(k, uniform[:, g]) / k
-            events = rng.poisson(total * shock)
-            place = np.repeat(np.arange(len(rows)), events)
-            owner = np.searchsorted(np.cumsum(means[:, g]) / total, rng.random(place.size), side="right")
-            owner = np.minimum(owner, np.flatnonzero(means[:, g])[-1])
-            paid = self.collective.payments(g, owner, caps[:, g], rng)
-            sums = np.bincount(place * members + owner, paid, len(rows) * members)
-            rows[:, g::width] += sums.reshape(len(rows), members)
+        means, caps = self.margins.means(exposures), self.margins.caps(exposures)
+        active = np.flatnonzero(means.sum(axis=0))
+
+        def add(rows: Floats, keys: Sequence[Key]) -> None:
+            uniform = self.dependence.sample(len(rows), keys[0])
+            rng = np.random.Generator(np.random.SFC64(keys[1]))
+            for g in active:
+                self._add_segment(rows[:, g :: means.shape[1]], int(g), uniform[:, g], means[:, g], caps[:, g], rng)
+
+        return add
+
+    def _add_segment(
+        self, rows: Floats, g: int, uniform: Floats, means: Floats, caps: Floats, rng: np.random.Generator
+    ) -> None:
+        total, k = float(means.sum()), self.margins.segments[g].frequency.size_
+        shock = np.ones(len(rows)) if math.isinf(k) else gammaincinv(k, uniform) / k
+        place = np.repeat(np.arange(len(rows)), rng.poisson(total * shock))
+        owner = np.searchsorted(np.cumsum(means) / total, rng.random(place.size), side="right")
+        owner = np.minimum(owner, np.flatnonzero(means)[-1])
+        paid = self.margins.payments(g, owner, caps, rng)
+        rows += np.bincount(place * means.size + owner, paid, rows.size).reshape(rows.shape)

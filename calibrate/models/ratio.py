@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import digamma, gammaincinv, ndtri
+from scipy.special import digamma, gammainccinv, ndtri
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -47,8 +47,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     n_features_in_: int
 
     @abstractmethod
-    def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
-        """Quantile of a positive ratio."""
+    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
+        """The positive ratio that is exceeded with probability `p`."""
 
     @abstractmethod
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
@@ -111,12 +111,12 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             raise ModelError("quantile levels must lie in [0, 1]")
         with np.errstate(divide="ignore", invalid="ignore"):
             inner = np.where(none < 1, (levels - none) / (1 - none), 0.0).clip(0, 1)
-            loss = broadcast(exposure, self.n_features_in_) * self._quantile(inner, self.log_mean_, self.log_deviation_)
+            loss = broadcast(exposure, self.n_features_in_) * self._isf(1 - inner, self.log_mean_, self.log_deviation_)
         return np.where(levels > none, loss, 0.0)
 
-    def positive_quantiles(self, uniform: Floats, column: int) -> Floats:
-        """Positive ratios of one column at the levels `uniform`."""
-        return self._quantile(uniform, self.log_mean_[column], self.log_deviation_[column])
+    def exceeded(self, chance: Floats, column: int) -> Floats:
+        """Positive ratio of one column that is exceeded with probability `chance`."""
+        return self._isf(chance, self.log_mean_[column], self.log_deviation_[column])
 
     def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
         """`n` independent losses of each column, shape (n, columns)."""
@@ -136,8 +136,8 @@ class LogNormalRatio(Ratio):
     array([73.4,  7.7])
     """
 
-    def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
-        return np.asarray(np.exp(log_mean + log_deviation * np.where(log_deviation > 0, ndtri(q), 0.0)))
+    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
+        return np.asarray(np.exp(log_mean - log_deviation * np.where(log_deviation > 0, ndtri(p), 0.0)))
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         return np.exp(log_mean + log_deviation**2 / 2)
@@ -153,11 +153,11 @@ class GammaRatio(Ratio):
     array([73.4,  7.7])
     """
 
-    def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
+    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
         shape = _gamma_shape(log_deviation)
         steady = np.isinf(shape)
         k = np.where(steady, 1.0, shape)
-        return np.where(steady, np.exp(log_mean), np.exp(log_mean - digamma(k)) * gammaincinv(k, q))
+        return np.where(steady, np.exp(log_mean), np.exp(log_mean - digamma(k)) * gammainccinv(k, p))
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         shape = _gamma_shape(log_deviation)
@@ -175,8 +175,8 @@ class EmpiricalRatio(Ratio):
     array([73.3,  7.7])
     """
 
-    def _quantile(self, q: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
-        return np.asarray(np.exp(log_mean + log_deviation * np.interp(q, self.residual_levels_, self.residuals_)))
+    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
+        return np.asarray(np.exp(log_mean + log_deviation * np.interp(1 - p, self.residual_levels_, self.residuals_)))
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         z, p, b = self.residuals_, self.residual_levels_, np.atleast_1d(log_deviation)

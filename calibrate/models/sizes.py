@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from sklearn.base import clone
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
+from calibrate.models.interpolation import QuantileTable
 from calibrate.models.pooling import pooled_means, pooled_variances
 from calibrate.models.severity import LogNormal, Severity, Spliced
 
@@ -45,6 +47,15 @@ class Sizes:
         """Shape of the tail; NaN for a family without a generalized Pareto tail."""
         with_tail = hasattr(self.law, "tail_") or hasattr(self.law, "threshold_")
         return float(getattr(self.law, "shape_", math.nan)) if with_tail else math.nan
+
+    @cached_property
+    def _table(self) -> QuantileTable:
+        """The law by exponential scores: `P(X > x) = exp(-score)`."""
+        return QuantileTable(lambda scores: np.asarray(self.law.isf(np.exp(-scores)), dtype=np.float64), 0.0)
+
+    def draw(self, owner: Places, rng: np.random.Generator) -> Floats:
+        """A fresh loss of each of these members."""
+        return np.asarray(self._table(rng.standard_exponential(owner.size)) * self.scale[owner])
 
     def flags(self, capped: bool) -> list[str]:
         """What must be known about the tail. ModelError for an infinite mean without a cap."""

@@ -19,7 +19,7 @@ from calibrate.models import (
     JointLossModel,
     dependence,
     frequency,
-    joint,
+    sampling,
     severity,
 )
 from calibrate.models.process import OrderedMargins, SharedShocks
@@ -258,13 +258,13 @@ def test_the_same_seed_gives_the_same_bytes():
 
 @pytest.mark.parametrize("history", [EVENTS, PANEL], ids=["events", "panel"])
 def test_the_bytes_do_not_depend_on_the_workers(history, monkeypatch):
-    monkeypatch.setattr(joint, "BLOCK", 1024)
+    monkeypatch.setattr(sampling, "BLOCK", 1024)
     one, two = (JointLossModel(n_jobs=jobs).fit(history).sample(5000, 9).losses for jobs in (1, 2))
     assert one.tobytes() == two.tobytes()
 
 
 def test_whole_blocks_do_not_depend_on_what_follows(monkeypatch):
-    monkeypatch.setattr(joint, "BLOCK", 1024)
+    monkeypatch.setattr(sampling, "BLOCK", 1024)
     model = JointLossModel().fit(PANEL)
     np.testing.assert_array_equal(model.sample(3000, 9).losses[:2048], model.sample(2048, 9).losses)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,14 +17,34 @@ from calibrate.errors import DataError
 from calibrate.models.arrays import Floats, RandomState, generator, row_weights, table
 from calibrate.models.dependence.correlation import Ranks
 
-__all__ = ["Dependence"]
+__all__ = ["Dependence", "Exceedances"]
+
+
+@dataclass(frozen=True)
+class Exceedances:
+    """Scores above their column's threshold, column after column, by row; column j is `starts[j]:starts[j + 1]`."""
+
+    rows: npt.NDArray[np.int32]
+    scores: Floats
+    starts: npt.NDArray[np.int64]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many there are of each column."""
+        return np.diff(self.starts)
+
+    @property
+    def columns(self) -> Iterator[tuple[int, slice]]:
+        """The columns that have any, and where they are."""
+        return ((j, slice(a, b)) for j, (a, b) in enumerate(pairwise(self.starts)) if b > a)
 
 
 class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
     """Copula of the columns of a table (periods x columns), fitted to their ranks: no unit and no margin matters.
 
     Equal smallest values (periods without loss) are a point mass: all that is known of them is that they lie there.
-    Rows are drawn as scores, increasing in the loss; `sample` gives them as uniforms.
+    Rows are drawn as scores, increasing in the loss; `sample` gives them as uniforms. Every model has
+    `tail_dependence_`, (columns, columns): the chance that one column is extreme given that another is.
     """
 
     correlation_: Floats
@@ -30,16 +54,25 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None: ...
 
     @abstractmethod
-    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
-        """Dependent scores, one column of the data a row: shape (columns, n), contiguous."""
+    def _scores(self, n: int, rng: np.random.Generator) -> Floats:
+        """Dependent scores, shape (n, columns)."""
 
     @abstractmethod
     def score_cdf(self, scores: Any) -> Any:
-        """`P(score <= s)` of one column."""
+        """`P(score <= s)` by column; the last axis runs through the columns."""
 
     @abstractmethod
     def score_ppf(self, q: Any) -> Any:
-        """Score that is not exceeded with probability `q`."""
+        """Score that is not exceeded with probability `q`, by column."""
+
+    @abstractmethod
+    def score_sf(self, scores: Floats, column: int) -> Floats:
+        """`P(score > s)` of one column, exact far in the tail; one-dimensional."""
+
+    @property
+    @abstractmethod
+    def tail_dependence_(self) -> Floats:
+        """`lim P(U_i > q | U_j > q)` for `q` to 1; NaN where the model has no closed form."""
 
     def fit(
         self, X: Any, y: object = None, sample_weight: Any = None, *, groups: Any = None, reliability: Any = None
@@ -60,10 +93,17 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     def scores(self, n: int, random_state: RandomState = None) -> Floats:
-        """`n` rows of dependent scores, shape (n, columns); each column is contiguous in memory."""
+        """`n` rows of dependent scores, shape (n, columns)."""
         check_is_fitted(self)
-        return self._by_column(n, generator(random_state)).T
+        return self._scores(n, generator(random_state))
 
     def sample(self, n: int = 1, random_state: RandomState = None) -> Floats:
         """`n` rows of dependent uniforms, shape (n, columns)."""
         return np.asarray(self.score_cdf(self.scores(n, random_state)))
+
+    def exceedances(self, n: int, thresholds: Floats, random_state: RandomState = None) -> Exceedances:
+        """What of `scores(n, random_state)` lies above the thresholds, by column."""
+        above = self.scores(n, random_state).T
+        columns, rows = np.nonzero(above > thresholds[:, None])
+        starts = np.searchsorted(columns, np.arange(len(above) + 1))
+        return Exceedances(rows.astype(np.int32), above[columns, rows], starts)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from calibrate.models.arrays import Floats
-from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
+from calibrate.models.dependence.mixture import NormalMixture
 
 __all__ = ["Gaussian"]
 
 
-class Gaussian(Dependence):
+class Gaussian(NormalMixture):
     """Gaussian copula `C(u) = Phi_R(Phi^-1(u_1), ..., Phi^-1(u_d))`: dependence that fades out in the tail.
 
     `R` by normal scores, shrunk towards the correlation that each pair of groups shares (see `shrunk_correlation`).
@@ -30,10 +31,18 @@ class Gaussian(Dependence):
 
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
-        self._factor = np.linalg.cholesky(self.correlation_)
 
-    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
-        return np.asarray(self._factor @ rng.standard_normal((self.n_features_in_, n)))
+    def _shocks(self, n: int, rng: np.random.Generator) -> Floats:
+        return np.ones((n, 1))
+
+    @property
+    def _shock_of_column(self) -> npt.NDArray[np.intp]:
+        return np.zeros(self.n_features_in_, dtype=np.intp)
+
+    @property
+    def tail_dependence_(self) -> Floats:
+        """None: `0` between columns."""
+        return np.eye(self.n_features_in_)
 
     def score_cdf(self, scores: Any) -> Any:
         """Standard normal distribution function."""
@@ -42,3 +51,7 @@ class Gaussian(Dependence):
     def score_ppf(self, q: Any) -> Any:
         """Standard normal quantile."""
         return ndtri(q)
+
+    def score_sf(self, scores: Floats, column: int) -> Floats:
+        """Standard normal survival function."""
+        return np.asarray(ndtr(-scores))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import gammaincinv, stdtr, stdtrit
 
 from calibrate.models.arrays import Floats
-from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
-from calibrate.models.dependence.likelihood import GRID, plausible, profile, tail_dependence
+from calibrate.models.dependence.likelihood import GRID, mixed_tail_dependence, plausible, profile, tail_dependence
+from calibrate.models.dependence.mixture import NormalMixture
+from calibrate.models.dependence.survival import StudentSurvival
 
 __all__ = ["GroupedT"]
 
 
-class GroupedT(Dependence):
+class GroupedT(NormalMixture):
     """Grouped t copula: segments whose large losses come together more, or less, than those of others.
 
     Score `z_j sqrt(v_g / W_g)` of column j in group g, `z` normal with correlation `R`, `W_g` the chi-square quantile
@@ -25,7 +27,7 @@ class GroupedT(Dependence):
     nothing of `v` and has 100. Source: Daul, De Giorgi, Lindskog and McNeil 2003.
 
     Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_` (by column), `profile_` (frame, one group a column),
-    `tail_dependence_` (matrix; NaN between groups, where there is no closed form).
+    `tail_dependence_` (matrix).
 
     >>> x = np.random.default_rng(0).standard_t(4, size=(200, 4))
     >>> GroupedT().fit(x, groups=["a", "a", "b", "b"]).sample(5, 1).shape
@@ -35,11 +37,10 @@ class GroupedT(Dependence):
     shrinkage_: float
     degrees_of_freedom_: Floats
     profile_: pd.DataFrame
+    _survivals: list[StudentSurvival]
 
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
-        self._factor = np.linalg.cholesky(self.correlation_)
-        self._groups = groups
         self.degrees_of_freedom_ = np.full(groups.size, GRID[-1])
         profiles = {}
         for group in np.unique(groups):
@@ -49,23 +50,28 @@ class GroupedT(Dependence):
                 profiles[int(group)], _ = profile(ranks.part(columns), weights, own, GRID)
                 self.degrees_of_freedom_[columns] = plausible(profiles[int(group)])
         self.profile_ = pd.DataFrame(profiles)
+        self._distinct, self._place = np.unique(self.degrees_of_freedom_, return_inverse=True)
+        self._survivals = [StudentSurvival(v) for v in self._distinct]
 
     @property
     def tail_dependence_(self) -> Floats:
-        """As in `StudentT` within a group."""
-        pieces = [tail_dependence(row, v) for row, v in zip(self.correlation_, self.degrees_of_freedom_, strict=True)]
-        same = self._groups[:, None] == self._groups
-        return np.where(same, np.array(pieces), np.nan)
+        """`E min(A_i, A_j)` with `A_j = (z_j+)^v_j / E (z_j+)^v_j`; as in `StudentT` where `v` is the same."""
+        d, v = self.n_features_in_, self.degrees_of_freedom_
+        found = np.array([tail_dependence(row, k) for row, k in zip(self.correlation_, v, strict=True)])
+        for i, j in zip(*np.triu_indices(d, 1), strict=True):
+            if v[i] != v[j]:
+                found[i, j] = found[j, i] = mixed_tail_dependence(float(self.correlation_[i, j]), v[i], v[j])
+        return found
 
-    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
-        """Each column a Student t of its group's degrees of freedom."""
+    def _shocks(self, n: int, rng: np.random.Generator) -> Floats:
+        """One uniform behind all, shape (n, distinct degrees of freedom)."""
         uniform = rng.random(n)
-        scores = np.asarray(self._factor @ rng.standard_normal((self.n_features_in_, n)))
-        distinct, place = np.unique(self.degrees_of_freedom_, return_inverse=True)
-        shocks = [np.sqrt(k / (2 * gammaincinv(k / 2, uniform))) for k in distinct]
-        for column, at in zip(scores, place, strict=True):
-            column *= shocks[at]
-        return scores
+        shocks = [np.sqrt(k / (2 * gammaincinv(k / 2, uniform))) for k in self._distinct]
+        return np.asarray(np.column_stack(shocks), dtype=np.float64)
+
+    @property
+    def _shock_of_column(self) -> npt.NDArray[np.intp]:
+        return np.asarray(self._place, dtype=np.intp)
 
     def score_cdf(self, scores: Any) -> Any:
         """Distribution functions of Student's t, by column."""
@@ -74,3 +80,8 @@ class GroupedT(Dependence):
     def score_ppf(self, q: Any) -> Any:
         """Quantiles of Student's t, by column."""
         return stdtrit(self.degrees_of_freedom_, q)
+
+    def score_sf(self, scores: Floats, column: int) -> Floats:
+        """Survival function of the column's Student t."""
+        survival: StudentSurvival = self._survivals[self._place[column]]
+        return survival(scores)

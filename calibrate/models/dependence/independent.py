@@ -25,8 +25,13 @@ class Independent(Dependence):
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
         self.correlation_ = np.eye(groups.size)
 
-    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
-        return rng.standard_normal((self.n_features_in_, n))
+    def _scores(self, n: int, rng: np.random.Generator) -> Floats:
+        return rng.standard_normal((n, self.n_features_in_))
+
+    @property
+    def tail_dependence_(self) -> Floats:
+        """None: `0` between columns."""
+        return np.eye(self.n_features_in_)
 
     def score_cdf(self, scores: Any) -> Any:
         """Standard normal distribution function."""
@@ -35,3 +40,7 @@ class Independent(Dependence):
     def score_ppf(self, q: Any) -> Any:
         """Standard normal quantile."""
         return ndtri(q)
+
+    def score_sf(self, scores: Floats, column: int) -> Floats:
+        """Standard normal survival function."""
+        return np.asarray(ndtr(-scores))

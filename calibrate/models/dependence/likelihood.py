@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaln, stdtr, stdtrit
+from scipy.special import gammainc, gammaincc, gammaln, stdtr, stdtrit
 
 from calibrate.models.arrays import Floats
 from calibrate.models.dependence.correlation import Ranks
@@ -15,6 +17,7 @@ __all__ = [
     "FACTORS",
     "GRID",
     "copula_log_likelihood",
+    "mixed_tail_dependence",
     "pairwise_log_likelihood",
     "plausible",
     "profile",
@@ -22,6 +25,7 @@ __all__ = [
 ]
 
 NODES, NODE_WEIGHTS = (np.asarray(part, dtype=np.float64) for part in np.polynomial.legendre.leggauss(24))
+FINE_NODES, FINE_WEIGHTS = (np.asarray(part, dtype=np.float64) for part in np.polynomial.legendre.leggauss(96))
 PAIRS = 600  # the pairs with most losses say what there is to say
 
 
@@ -68,6 +72,42 @@ def tail_dependence(correlation: Floats, v: float) -> Floats:
     """`2 t_{v+1}(-sqrt((v + 1)(1 - rho)/(1 + rho)))` (Demarta and McNeil 2005)."""
     rho = np.clip(correlation, -1 + 1e-12, 1)
     return np.asarray(2 * stdtr(v + 1, -np.sqrt((v + 1) * (1 - rho) / (1 + rho))))
+
+
+def mixed_tail_dependence(rho: float, first: float, second: float) -> float:
+    """`E min(A, B)`, `A = (z_1+)^v_1 / E (z_1+)^v_1`, for two degrees of freedom and one uniform behind both shocks.
+
+    Where that uniform `u` is small the score is `c z u^(-1 / v)`: it exceeds its quantile of `1 - p` if `u < p A`.
+    In polar coordinates `A` is smaller than `B` beyond one radius, so each angle is two incomplete gamma functions.
+    """
+    if first > second:
+        first, second = second, first
+    low, high = -math.asin(rho), math.pi / 2  # where both are positive
+
+    def half_radius(angle: Any) -> tuple[Any, Any, Any]:
+        """`log A` and `log B` at radius one, and `log(r^2 / 2)` of the radius where they are equal."""
+        a = first * np.log(np.cos(angle)) - _log_moment(first)
+        b = second * np.log(np.sin(angle - low)) - _log_moment(second)
+        return a, b, 2 * (a - b) / (second - first) - math.log(2)
+
+    typical = math.log((first + second) / 4 + 1)
+    start, end = low, high
+    for _ in range(50):  # the angle at which the bend of the minimum lies in the bulk: the integral is split there
+        bend = (start + end) / 2
+        start, end = (bend, end) if half_radius(bend)[2] > typical else (start, bend)
+    value = 0.0
+    for left, right in ((low, bend), (bend, high)):
+        a, b, radius = half_radius(left + (right - left) * (FINE_NODES + 1) / 2)
+        half = np.exp(np.minimum(radius, 700.0))
+        below = np.exp(b + second / 2 * math.log(2) + gammaln(second / 2 + 1)) * gammainc(second / 2 + 1, half)
+        above = np.exp(a + first / 2 * math.log(2) + gammaln(first / 2 + 1)) * gammaincc(first / 2 + 1, half)
+        value += float((right - left) / (4 * math.pi) * (FINE_WEIGHTS @ (below + above)))
+    return value
+
+
+def _log_moment(v: float) -> float:
+    """`log E (z+)^v`."""
+    return float((v / 2 - 1) * math.log(2) + gammaln((v + 1) / 2) - math.log(math.pi) / 2)
 
 
 def copula_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, v: float) -> float:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
-from calibrate.models.dependence.base import Dependence
 from calibrate.models.dependence.correlation import Ranks, positive_definite, shrunk_correlation
 from calibrate.models.dependence.likelihood import FACTORS, GRID, plausible, profile, tail_dependence
+from calibrate.models.dependence.mixture import NormalMixture
+from calibrate.models.dependence.survival import StudentSurvival
 
 __all__ = ["StudentT"]
 
 
-class StudentT(Dependence):
+class StudentT(NormalMixture):
     """Student t copula `C(u) = t_R,v(t_v^-1(u_1), ..., t_v^-1(u_d))`: large losses come together.
 
     `R` as in `Gaussian`; the degrees of freedom `v` from the profile likelihood on a grid from 3 to 100, for the whole
@@ -54,20 +56,21 @@ class StudentT(Dependence):
         self.profile_, factor = profile(ranks, weights, self.correlation_, grid, factors)
         np.fill_diagonal(scaled := self.correlation_ * factor, 1.0)
         self.correlation_ = positive_definite(scaled)
-        self._factor = np.linalg.cholesky(self.correlation_)
         self.degrees_of_freedom_ = plausible(self.profile_)
+        self._survival = StudentSurvival(self.degrees_of_freedom_)
 
     @property
     def tail_dependence_(self) -> Floats:
         """`2 t_{v+1}(-sqrt((v + 1)(1 - rho)/(1 + rho)))`: chance that one is extreme given that the other is."""
         return tail_dependence(self.correlation_, self.degrees_of_freedom_)
 
-    def _by_column(self, n: int, rng: np.random.Generator) -> Floats:
-        """Normal scores with correlation `R` over a common `sqrt(chi2_v / v)`."""
-        shock = np.sqrt(self.degrees_of_freedom_ / rng.chisquare(self.degrees_of_freedom_, n))
-        scores = np.asarray(self._factor @ rng.standard_normal((self.n_features_in_, n)))
-        scores *= shock
-        return scores
+    def _shocks(self, n: int, rng: np.random.Generator) -> Floats:
+        """`sqrt(v / chi2_v)`, common to all columns."""
+        return np.asarray(np.sqrt(self.degrees_of_freedom_ / rng.chisquare(self.degrees_of_freedom_, (n, 1))))
+
+    @property
+    def _shock_of_column(self) -> npt.NDArray[np.intp]:
+        return np.zeros(self.n_features_in_, dtype=np.intp)
 
     def score_cdf(self, scores: Any) -> Any:
         """Distribution function of Student's t."""
@@ -76,3 +79,7 @@ class StudentT(Dependence):
     def score_ppf(self, q: Any) -> Any:
         """Quantile of Student's t."""
         return stdtrit(self.degrees_of_freedom_, q)
+
+    def score_sf(self, scores: Floats, column: int) -> Floats:
+        """Survival function of Student's t."""
+        return self._survival(scores)

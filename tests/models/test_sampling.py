@@ -1,0 +1,158 @@
+"""Drawing: tables against the functions they stand for, exact copulas and margins, bytes, and what is skipped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import betainc
+
+from calibrate import Scenarios
+from calibrate.errors import DataError, ModelError
+from calibrate.models import sampling, severity
+from calibrate.models.dependence import Gaussian, GroupedT, Independent, StudentT
+from calibrate.models.dependence.likelihood import mixed_tail_dependence, tail_dependence
+from calibrate.models.dependence.survival import StudentSurvival
+from calibrate.models.interpolation import QuantileTable
+from calibrate.models.margins import SeverityMargins
+from calibrate.models.process import ComposedMargins
+
+RNG = np.random.default_rng(0)
+SCORES = RNG.standard_t(4, (120, 5)) + RNG.standard_normal((120, 1))
+LAW = severity.Spliced().fit(np.exp(RNG.normal(0, 1.5, 4000)))
+
+
+def spliced_by_scipy(chance):
+    p, u, body, tail = LAW.exceedance_probability_, LAW.threshold_, LAW.body_, LAW.tail_
+    below = (1 - chance) / (1 - p) * stats.lognorm.cdf(u, body.shape_, scale=body.scale_)
+    low = stats.lognorm.ppf(np.clip(below, 0, 1), body.shape_, scale=body.scale_)
+    return np.where(chance < p, u + stats.genpareto.isf(np.clip(chance / p, 0, 1), tail.shape_, scale=tail.scale_), low)
+
+
+@pytest.mark.parametrize("v", [0.3, 1.0, 2.0, 4.37, 10.0, 30.0, 100.0, 5000.0])
+def test_student_survival(v):
+    """Against the regularised incomplete beta function of another library, far into both tails."""
+    x = np.concatenate([np.linspace(-8, 12, 400), [30.0, 1e3, 1e6, 1e9]])
+    w = 1 / (1 + (x / np.sqrt(v)) ** 2)
+    tail = betainc(v / 2, 0.5, w) / 2
+    exact = np.where(x > 0, tail, 1 - tail)
+    seen = exact > 1e-290
+    np.testing.assert_allclose(StudentSurvival(v)(x)[seen], exact[seen], rtol=1e-9 if v > 1000 else 2e-10)
+
+
+def test_student_survival_in_closed_form():
+    x = np.array([-3.0, 0.1, 2.0, 50.0, 1e5, 1e12, 1e200])
+    np.testing.assert_allclose(StudentSurvival(1.0)(x), np.arctan2(1, x) / np.pi, rtol=1e-13)
+    y = np.array([0.5, 3.0, 1e4])
+    np.testing.assert_allclose(StudentSurvival(2.0)(y), 1 / (y**2 + 2 + y * np.sqrt(y**2 + 2)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("v", [2.5, 4.3])
+@pytest.mark.parametrize("zero", [0.0, 0.35, 0.9, 0.999])
+def test_quantiles_by_table(v, zero):
+    """Every drawn loss against scipy's t.sf and quantiles at the same score: 1e-9."""
+    copula = StudentT(v).fit(SCORES)
+    process = ComposedMargins(SeverityMargins([LAW] * 5, np.full(5, zero)), copula)
+    threshold = stats.t.ppf(zero, v)
+    found = copula.exceedances(40_000, np.full(5, threshold), 3)
+    assert found.counts.sum() == pytest.approx(200_000 * (1 - zero), rel=0.2)
+    for j, part in found.columns:
+        scores = found.scores[part]
+        exact = 7.0 * spliced_by_scipy(stats.t.sf(scores, v) / (1 - zero))
+        ours = process.table(j, np.full(5, 7.0))(scores)
+        seen = scores > threshold + 1e-6 if zero else scores > -8  # nearer, and lower, scipy's own 1 - p has few digits
+        np.testing.assert_allclose(ours[seen], exact[seen], rtol=1e-9)
+
+
+def test_a_table_knows_where_it_must_not_be_used():
+    """A kink, a jump and a flat stretch: the function itself answers there, everywhere else the table."""
+    calls = []
+
+    def function(s):
+        calls.append(s.size)
+        return np.where(s < 2, s, np.where(s < 3, 2 + 5 * (s - 2), np.where(s < 4, 9.0, s**2)))
+
+    table = QuantileTable(function, 1.0)
+    s = np.linspace(1.0001, 9, 5001)
+    before = sum(calls)
+    np.testing.assert_allclose(table(s), function(s), rtol=1e-10)
+    assert sum(calls) - before - s.size < 0.3 * s.size
+    assert set(table(np.linspace(3.01, 3.99, 50))) == {9.0}
+    assert np.isnan(table.coefficients).any()
+    assert np.isfinite(table.coefficients).any()
+
+
+def test_mixed_tail_dependence():
+    """Equal degrees of freedom: the closed form. Different ones: the mean of the minimum, simulated."""
+    for rho in (-0.5, 0.0, 0.7, 0.95):
+        for v in (3.0, 30.0):
+            exact = float(tail_dependence(np.array(rho), v))
+            assert mixed_tail_dependence(rho, v, v * (1 + 1e-6)) == pytest.approx(exact, rel=1e-5)
+    z = np.random.default_rng(1).multivariate_normal([0, 0], [[1, 0.4], [0.4, 1]], 1_000_000)
+    a, b = (np.maximum(z[:, k], 0) ** v for k, v in ((0, 3.0), (1, 5.0)))
+    smaller = np.minimum(a / a.mean(), b / b.mean())
+    error = 4 * smaller.std() / 1000
+    assert mixed_tail_dependence(0.4, 3.0, 5.0) == pytest.approx(smaller.mean(), abs=error)
+    assert mixed_tail_dependence(0.4, 5.0, 3.0) == mixed_tail_dependence(0.4, 3.0, 5.0)
+    assert 0 < mixed_tail_dependence(0.4, 4.0, 100.0) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "copula", [Gaussian(), StudentT(4.0), GroupedT(), Independent()], ids=lambda c: type(c).__name__
+)
+def test_exceedances_are_those_of_the_scores(copula):
+    copula.fit(SCORES, groups=list("aabbb"))
+    thresholds = np.array([-np.inf, 0.0, 1.0, 2.0, np.inf])
+    scores = copula.scores(5000, 5)
+    found = copula.exceedances(5000, thresholds, 5)
+    for j in range(5):
+        part = slice(found.starts[j], found.starts[j + 1])
+        rows = np.flatnonzero(scores[:, j] > thresholds[j])
+        np.testing.assert_array_equal(found.rows[part], rows)
+        np.testing.assert_array_equal(found.scores[part], scores[rows, j])
+        np.testing.assert_allclose(copula.score_sf(scores[:, j], j), 1 - copula.score_cdf(scores)[:, j], atol=1e-12)
+    assert copula.tail_dependence_.shape == (5, 5)
+    assert np.all((copula.tail_dependence_ >= 0) & (copula.tail_dependence_ <= 1))
+
+
+def test_losses_of_known_laws():
+    """Zeros, quantiles and joint exceedances of what was drawn, against the laws and scipy's bivariate t."""
+    copula = StudentT(4.0).fit(SCORES)
+    zeros = np.array([0.9, 0.5, 0.0, 1.0, 0.9])
+    process = ComposedMargins(SeverityMargins([LAW] * 5, zeros), copula)
+    drawn = sampling.draw_losses(process, 100_000, np.array([1.0, 2.0, 3.0, 4.0, 0.0]), 1)
+    np.testing.assert_allclose((drawn == 0).mean(axis=0), [0.9, 0.5, 0.0, 1.0, 1.0], atol=0.005)
+    for j, factor in ((0, 1.0), (1, 2.0), (2, 3.0)):
+        losing = drawn[drawn[:, j] > 0, j] / factor
+        assert stats.kstest(LAW.sf(losing), "uniform").pvalue > 1e-3
+    rho, cut = copula.correlation_[0, 1], stats.t(4).ppf([0.9, 0.5])
+    both = stats.multivariate_t(shape=[[1, rho], [rho, 1]], df=4).cdf(-cut, random_state=0)
+    assert ((drawn[:, 0] > 0) & (drawn[:, 1] > 0)).mean() == pytest.approx(both, abs=4 * np.sqrt(both / 100_000))
+
+
+def test_bytes(monkeypatch):
+    copula = StudentT(4.0).fit(SCORES)
+    process = ComposedMargins(SeverityMargins([LAW] * 5, np.full(5, 0.8)), copula)
+    ones = np.ones(5)
+    one = sampling.draw_losses(process, 70_000, ones, 9, n_jobs=1)
+    assert one.tobytes() == sampling.draw_losses(process, 70_000, ones, 9, n_jobs=2).tobytes()
+    assert one.tobytes() == sampling.draw_losses(process, 70_000, ones, 9).tobytes()
+    np.testing.assert_array_equal(one[:65_536], sampling.draw_losses(process, 65_536, ones, 9))
+    assert one.tobytes() != sampling.draw_losses(process, 70_000, ones, 10).tobytes()
+
+
+def test_scenarios_take_frozen_losses_as_they_are():
+    losses = np.ones((4, 2))
+    assert Scenarios(losses).losses is not losses
+    losses.setflags(write=False)
+    assert Scenarios(losses).losses is losses
+    assert Scenarios(losses[:2]).losses is not losses
+    losses = np.array([[1.0, np.nan], [np.inf, -1.0]])
+    losses.setflags(write=False)
+    with pytest.raises(DataError, match="scenario 0, member 'member 2', segment 'all': loss is nan"):
+        Scenarios(losses)
+
+
+def test_known_laws_need_a_chance_of_no_loss_each():
+    with pytest.raises(ModelError, match=r"zeros has shape \(2,\), expected \(1,\)"):
+        SeverityMargins([LAW], np.array([0.1, 0.2]))
