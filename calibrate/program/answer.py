@@ -13,18 +13,17 @@ import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
+from calibrate.precision import tail_mean
 from calibrate.program.form import LITTLE, Floats, Parts, Program, Solution
 from calibrate.program.plan import Plan
 from calibrate.program.proof import certified
 from calibrate.program.risk import CostTerm, CVaR, ExpectedLoss, Kind, RiskTerm
-from calibrate.program.tail import cvar, value_at_risk
+from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
 from calibrate.scenarios import Scenarios
 
 __all__ = ["answer"]
 
-NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
-FEWEST_IN_TAIL = 100  # scenarios; below it the normal interval of a CVaR misleads and is not printed
 CURVE_POINTS = 200
 FEASIBLE = 1e-6  # of contributions and reserves
 
@@ -38,20 +37,21 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
     objective = _total(program, program.objective, plan, left)
     _check_gap(program, solution, objective, tolerance)
     certificate = certified(program, solution, objective, tolerance)
+    risk, notes = _risk_table(program, cascade, left, fresh)
     return Calibration(
         contributions=pd.Series(program.unit * solution.x[: program.n_cells], index=scenarios.columns),
         reserves=pd.Series(
             program.unit * solution.x[program.n_cells :],
             index=pd.Index(program.reserve_names, name="reserve", dtype=object),
         ),
-        risk=_risk_table(program, cascade, left, fresh),
+        risk=risk,
         fairness=_fairness_table(program, plan, left, solution),
         members=_members(program, plan),
         loss_curve=_loss_curve(program, left),
         objective=objective,
         lower_bound=min(solution.lower_bound, objective),
         currency=scenarios.currency,
-        provenance=_provenance(program, solution, tolerance, fresh),
+        provenance=_provenance(program, solution, tolerance, fresh) | {"risk_notes": notes},
         certificate=certificate,
         scenarios=None if certificate is None else certificate.scenarios,
     )
@@ -84,8 +84,13 @@ def _total(program: Program, parts: Parts, plan: Plan, left: dict[Kind, Floats])
     )
 
 
-def _risk_table(program: Program, cascade: Cascade, left: dict[Kind, Floats], fresh: Scenarios | None) -> pd.DataFrame:
-    """Every level that the program uses, of every kind that the waterfall defines, and the expected losses."""
+def _risk_table(
+    program: Program, cascade: Cascade, left: dict[Kind, Floats], fresh: Scenarios | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Every level that the program uses, of every kind that the waterfall defines, and the expected losses.
+
+    And in words, which intervals are refused or do not hold what they promise.
+    """
     scenarios = program.pool.scenarios
     if fresh is not None and (fresh.members, fresh.segments) != (scenarios.members, scenarios.segments):
         raise ProblemError("out_of_sample has other members or segments than the scenarios of the problem")
@@ -93,7 +98,7 @@ def _risk_table(program: Program, cascade: Cascade, left: dict[Kind, Floats], fr
     terms: list[RiskTerm] = [CVaR(level, of=kind) for level in levels for kind in left]
     terms += [ExpectedLoss(of=kind) for kind in left]
     new = {} if fresh is None else {kind: _left(cascade, kind, fresh) for kind in left}
-    rows = []
+    rows, notes = [], []
     for term in terms:
         p = scenarios.probabilities
         inside = cvar(left[term.of], p, term.level)
@@ -102,26 +107,13 @@ def _risk_table(program: Program, cascade: Cascade, left: dict[Kind, Floats], fr
         if fresh is not None:
             values, p = new[term.of], fresh.probabilities
             outside = cvar(values, p, term.level)
-        error = _standard_error(values, p, term.level)
-        centre = inside if fresh is None else outside
-        rows.append((inside, outside, error, max(centre - NORMAL_95 * error, 0.0), centre + NORMAL_95 * error))
+        found = tail_mean(values, term.level, p)
+        error = found.standard_error if math.isfinite(found.upper) else math.nan
+        rows.append((inside, outside, error, found.lower, found.upper))
+        notes += [f"{term}: {found.label}"] if found.label else []
     columns = ["in_sample", "out_of_sample", "standard_error", "lower", "upper"]
-    return pd.DataFrame(
-        rows, columns=columns, index=pd.Index([str(term) for term in terms], name="term", dtype=object), dtype=float
-    )
-
-
-def _standard_error(values: Floats, p: Floats, level: float) -> float:
-    """Of a weighted CVaR, from its influence `t + (Y - t)+ / (1 - level)`; NaN where the tail has too few scenarios.
-
-    With `t` the value at risk the estimate is an average of the influences to first order (Trindade et al. 2007).
-    """
-    in_tail = (1 - level) / float((p**2).sum())
-    if in_tail < FEWEST_IN_TAIL:
-        return math.nan
-    edge = value_at_risk(values, p, level)
-    influence = edge + np.maximum(values - edge, 0.0) / (1 - level)
-    return float(np.sqrt(np.sum(p**2 * (influence - p @ influence) ** 2)))
+    names = pd.Index([str(term) for term in terms], name="term", dtype=object)
+    return pd.DataFrame(rows, columns=columns, index=names, dtype=float), notes
 
 
 def _fairness_table(program: Program, plan: Plan, left: dict[Kind, Floats], solution: Solution) -> pd.DataFrame:

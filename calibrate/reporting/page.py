@@ -97,9 +97,10 @@ def _summary(calibration: Calibration) -> dict[str, Any]:
         {"term": one, **calibration.risk.loc[one].to_dict()} for one in (name, other) if one in calibration.risk.index
     ]
     flags = calibration.provenance.get("model_flags", ())
+    notes = calibration.provenance.get("risk_notes", ())
     return {
         "calibration": calibration,
-        "flags": list(flags) if isinstance(flags, list | tuple) else [flags],
+        "flags": [*(flags if isinstance(flags, list | tuple) else [flags]), *notes],
         "unit": words.plain(calibration.currency),
         "tail": tails[0] if tails else None,
         "mutualised": tails[1] if len(tails) > 1 and other != name else None,

@@ -151,7 +151,11 @@ def test_the_risk_table_is_measured_on_the_plan(answered):
             assert row["out_of_sample"] == pytest.approx(
                 outside[-round(5000 * (1 - level)) :].mean(), rel=1e-9, abs=1e-12
             )
-            assert row["lower"] <= row["out_of_sample"] <= row["upper"]
+            edge = outside[max(4999 - round(5000 * (1 - level)), 0)]
+            enough = (outside > edge).sum() >= 99  # with the one at the edge
+            assert (row["lower"] <= row["out_of_sample"] <= row["upper"]) if enough else np.isnan(row["upper"])
+            refused = [note for note in calibration.provenance["risk_notes"] if note.startswith(f"{name}: no interval")]
+            assert bool(refused) != enough
 
 
 def test_the_interval_is_that_of_repeated_samples():
@@ -167,7 +171,7 @@ def test_the_interval_is_that_of_repeated_samples():
     problem = PoolProblem(pool, Waterfall(), CostOfCapital(0.05, 0.2) + 0.2 * CVaR(0.9, of="mutualised"))
     row = problem.solve(out_of_sample=Scenarios(sample(), NAMES)).risk.loc["CVaR 90% of mutualised"]
     assert row["standard_error"] == pytest.approx(np.std(estimates), rel=0.25)
-    assert row["upper"] - row["lower"] == pytest.approx(2 * 1.96 * row["standard_error"], rel=1e-3)
+    assert row["upper"] - row["lower"] == pytest.approx(2 * 1.96 * row["standard_error"], rel=0.03)
 
 
 def test_too_few_scenarios_in_the_tail_have_no_interval():

@@ -1,0 +1,138 @@
+"""How far the CVaR of a sample may be from that of the law it was drawn from. Used on both sides of the waist."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import stdtrit
+
+from calibrate.errors import DataError, ModelError
+
+__all__ = ["TailMean", "tail_mean"]
+
+Floats = npt.NDArray[np.float64]
+FEWEST_TAIL = 100  # effective tail observations from which there is an interval
+HEAVIEST = 0.5  # tail index from which the standard error itself does not exist
+INDEX_LEVEL, INDEX_POINTS = 0.9, 1000  # the tail index is that of the losses beyond this quantile, or the VaR if higher
+
+
+@dataclass(frozen=True)
+class TailMean:
+    """CVaR of a sample with its Monte Carlo interval, or the reason why there is none (`label`; limits NaN).
+
+    `tail_observations` is the effective number from the VaR on, `shape` the tail index beyond it (NaN if too few).
+    """
+
+    estimate: float
+    standard_error: float
+    lower: float
+    upper: float
+    confidence: float
+    var: float
+    tail_observations: float
+    shape: float
+    label: str
+
+    @property
+    def reliable(self) -> bool:
+        """True if the interval holds what it promises."""
+        return not self.label
+
+
+def tail_mean(
+    losses: npt.ArrayLike, level: float, probabilities: npt.ArrayLike | None = None, confidence: float = 0.95
+) -> TailMean:
+    """CVaR of simulated losses, any probabilities, and how far it may be from that of the law they were drawn from.
+
+    `CVaR = VaR + e`, `e = sum p y`, `y = (L - VaR)+ / (1 - level)`, `se^2 = sum p^2 (y - e)^2`; the interval is
+    `VaR + e exp(+-t se / e)`, longer upwards. `t` is Student's with `2 (sum d)^2 / sum d^2` degrees of freedom,
+    `d = p^2 (y - e)^2`: where few losses make the error, the error is uncertain too. In 2,000 trials a law it covered
+    94 to 95 % at tail exponents of 2.5 and more, from 100 tail observations on; 92 % at an exponent of 2.
+    Refused below 100, labelled where the fitted tail has no variance. `level = 0` gives the mean.
+    Source: Rockafellar and Uryasev 2002; Trindade et al. 2007; Satterthwaite 1946.
+
+    >>> estimate = tail_mean(np.random.default_rng(0).exponential(1.0, 100_000), 0.99)
+    >>> bool(estimate.lower < 1 + np.log(100) < estimate.upper), estimate.label
+    (True, '')
+    """
+    x, p = _weighted(losses, probabilities)
+    if not (0 <= level < 1 and 0 < confidence < 1):
+        raise ModelError(
+            f"level must lie in [0, 1) and confidence strictly between 0 and 1, got {level} and {confidence}"
+        )
+    order = np.argsort(x, kind="stable")
+    cumulated = np.cumsum(p[order])
+    var, start = (_quantile(x[order], cumulated, at) for at in (level, max(level, INDEX_LEVEL)))
+    excess = np.clip(x - var, 0.0, None) / (1.0 - level)
+    e = float(p @ excess)
+    parts = (p * (excess - e)) ** 2
+    error = math.sqrt(float(parts.sum()))
+    effective = _effective(p[x > var], 1.0 - level)
+    shape = _tail_index(x[x > start] - start, p[x > start])
+    lower = upper = math.nan
+    if effective >= FEWEST_TAIL and e > 0:
+        freedom = 2 * float(parts.sum()) ** 2 / float(parts @ parts)
+        factor = math.exp(float(stdtrit(max(freedom, 1.0), 0.5 + confidence / 2)) * error / e)
+        lower, upper = var + e / factor, var + e * factor
+    return TailMean(var + e, error, lower, upper, confidence, var, effective, shape, _label(effective, shape))
+
+
+def _quantile(ordered: Floats, cumulated: Floats, level: float) -> float:
+    place = int(np.searchsorted(cumulated, level * (1 - 1e-12)))
+    return float(ordered[min(place, ordered.size - 1)])
+
+
+def _effective(beyond: Floats, mass: float) -> float:
+    """Number of equally likely losses worth those beyond the VaR, and the one at the VaR that fills up the tail."""
+    if not beyond.size:
+        return 0.0
+    weights = np.append(beyond, np.clip(mass - beyond.sum(), 0.0, beyond.max()))
+    return float(weights.sum() ** 2 / (weights @ weights)) * (1 + 1e-9)
+
+
+def _tail_index(excesses: Floats, weights: Floats) -> float:
+    """Shape of a generalized Pareto law, by its profile likelihood on a grid, from 1,000 quantiles of the excesses."""
+    if excesses.size < FEWEST_TAIL - 1 or excesses.max() <= excesses.min():
+        return math.nan
+    order = np.argsort(excesses, kind="stable")
+    middle = np.cumsum(weights[order]) - 0.5 * weights[order]
+    points = min(excesses.size, INDEX_POINTS)
+    y = np.interp((np.arange(points) + 0.5) / points, middle / weights.sum(), excesses[order])
+    y = y / y.max()
+    grid = np.linspace(-3.0, 3 * math.log(1 / max(float(np.median(y)), 1e-12)) + 3, 120)
+    t = np.where(np.abs(np.expm1(grid)) < 1e-9, 1e-9, np.expm1(grid))
+    shapes = np.log1p(np.outer(t, y)).mean(axis=1)
+    best = int(np.argmax(np.where(shapes > -1, -np.log(shapes / t) - shapes, -np.inf)))
+
+    def slope(t: float) -> float:
+        rise = float((y / (1 + t * y)).mean())
+        return 1.0 - t * rise / float(np.log1p(t * y).mean()) - t * rise
+
+    low, high = float(t[max(best - 1, 0)]), float(t[min(best + 1, t.size - 1)])
+    if low * high <= 0 or slope(low) * slope(high) >= 0:  # next to the exponential law, or at an end
+        return float(shapes[best])
+    return float(np.log1p(brentq(slope, low, high, xtol=1e-12, rtol=1e-12) * y).mean())
+
+
+def _weighted(losses: npt.ArrayLike, probabilities: npt.ArrayLike | None) -> tuple[Floats, Floats]:
+    x = np.asarray(losses, dtype=np.float64)
+    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
+        raise DataError(f"losses must be a row of finite numbers, at least one, got shape {x.shape}")
+    p = np.full(x.size, 1 / x.size) if probabilities is None else np.asarray(probabilities, dtype=np.float64)
+    if p.shape != x.shape or not (np.isfinite(p) & (p >= 0)).all() or not p.any():
+        raise DataError("probabilities must be finite, >= 0, one for each loss, and not all zero")
+    return x, p / p.sum()
+
+
+def _label(effective: float, shape: float) -> str:
+    if effective < FEWEST_TAIL:
+        return f"no interval: {effective:.0f} effective tail observations, fewer than {FEWEST_TAIL}; simulate more"
+    if shape >= 1:
+        return f"the mean of the tail may not exist (tail index {shape:.2f}): cap the losses, or do not use this number"
+    if shape > HEAVIEST:
+        return f"heavy tail (tail index {shape:.2f} > {HEAVIEST}): the interval covers less often than it says"
+    return ""
