@@ -79,3 +79,7 @@ class Step(NamedTuple):
             Kinks(np.zeros((leaves, 5)), np.zeros((groups, 7)), np.zeros((roots, 7))),
             Kinks(np.zeros((leaves, 4)), np.zeros((groups, 4)), np.zeros((roots, 4))),
         )
+
+    def copy(self) -> Step:
+        """The same states, to move on from."""
+        return type(self)(*(Kinks(*(part.copy() for part in kinks)) for kinks in self))

@@ -12,7 +12,7 @@ Predictor and corrector after Mehrotra (1992), Nesterov-Todd scaling for the rul
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,7 @@ FEASIBLE = 1e-9  # residual, relative to the size of the plan
 INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
+ON_THE_WAY = 1e-4  # complementarity, relative to the objective, at which a copy is kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,21 @@ class Point:
     residual: float = np.inf
     iterations: int = 0
     status: str = "not solved"
+    on_the_way: Point | None = None  # a copy from where a slightly different program can set out
+
+    def copy(self) -> Point:
+        """The same place, to move on from."""
+        return replace(
+            self,
+            v=self.v.copy(),
+            slack=self.slack.copy(),
+            multiplier=self.multiplier.copy(),
+            rule_slack=self.rule_slack.copy(),
+            rule=self.rule.copy(),
+            equal=self.equal.copy(),
+            steps=[step.copy() for step in self.steps],
+            on_the_way=None,
+        )
 
     @property
     def limit(self) -> Floats:
@@ -134,17 +150,28 @@ class InteriorPoint:
 
         `like`: a point of a similar program, whose multipliers of rules and limits are a good guess.
         """
-        point = self._start(v, mu, like)
+        return self.follow(self._start(v, mu, like), tolerance)
+
+    def follow(self, point: Point, tolerance: float) -> Point:
+        """From a point of this program, or of one that differs little and has the same trees."""
         with np.errstate(all="ignore"):  # a program without a plan drives the numbers to infinity; that is read below
             newton = _Newton(self, point)
             for point.iterations in range(MOST_STEPS):
                 point.status = newton.step(tolerance)
                 if point.status != "under way":
                     break
+                if point.on_the_way is None and newton.mu * self.pairs < ON_THE_WAY * abs(point.value):
+                    point.on_the_way = point.copy()
             else:
                 point.status = "step limit"
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)
         return point
+
+    def fits(self, point: Point) -> bool:
+        """Whether a point has the trees of this program."""
+        return [len(step.state.leaf) for step in point.steps] == [len(tail.forest.cell) for tail in self.tails] and [
+            len(step.state.root) for step in point.steps
+        ] == [len(tail.forest.weight) for tail in self.tails]
 
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         body, v = self.body, v.copy()
@@ -290,15 +317,13 @@ class _Newton:
 
     def _advance(self) -> None:
         """Predictor, corrector, step."""
-        point, body = self.point, self.body
+        point = self.point
         affine = self._direction(0.0, None)
         primal, dual = min(1.0, affine.primal), min(1.0, affine.dual)
         kept = max(self._mu_after(affine, primal, dual), 0.0) / self.mu
         target = float(min(kept**3, 1.0)) * self.mu
         move = self._direction(target, affine)
         primal, dual = (min(1.0, TO_THE_EDGE * limit) for limit in (move.primal, move.dual))
-        if body.P.any():
-            primal = dual = min(primal, dual)
         point.v += primal * move.v
         point.slack += primal * move.slack
         point.rule_slack += primal * move.rule_slack

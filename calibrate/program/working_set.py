@@ -55,7 +55,7 @@ MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
 TIE_EXACT, WARM_TIE = 1e-5, 1e-3
-FIRST_PRICE, MOST_TIES = 1e-2, 10
+FIRST_PRICE, MOST_TIES = 100.0, 10  # price of the distance: times the one that is small enough for certain
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
@@ -191,18 +191,19 @@ class _Level:
     def closest(self, best: Bounds) -> Bounds:
         """Among plans within the tolerance, the closest to the reference: the distance gets a price in the objective.
 
-        A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007), a large one is exact to
-        more digits; so the price starts large and falls until the objective gives no more than `TIE` of the tolerance.
-        What it gives grows with the square of the price.
+        A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007). The objective never gives
+        more than the price of the distance gone, so that a price of `TIE` of the tolerance over the distance would be
+        small enough for certain; a larger one is exact to more digits, and is lowered where the objective gives too
+        much.
         """
         far = float(np.sum((self.weights * (best.v - self.target)) ** 2))
         allowed = TIE * self.tolerance * abs(best.upper)
-        price = FIRST_PRICE * abs(best.upper) / far if far > 0 else 0.0
-        v, like = best.v, best.point
+        price = FIRST_PRICE * allowed / far if far > 0 else 0.0
+        start = best.point
         for _ in range(MOST_TIES):
-            if like is None or price <= 0:
+            if start is None or price <= 0:
                 break
-            point = self._pulled(v, price, like)
+            point = self._pulled(best.v, price, start)
             if point.status == "diverged" or point.residual > FEASIBLE:
                 break
             lefts = self._pass(point.v)
@@ -211,7 +212,7 @@ class _Level:
             if gives <= allowed:
                 return closer
             if self._extend(point.v, lefts) == 0:  # the working set knows what the plan costs: the price was too high
-                price *= 0.9 * min(float(np.sqrt(allowed / gives)), 0.1)
+                price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / FIRST_PRICE)
         return best
 
     def _pulled(self, v: Floats, price: float, like: Point) -> Point:
@@ -219,7 +220,11 @@ class _Level:
         body, w = self.form.body, self.weights**2
         body = replace(body, P=2 * price * w, q=body.q - 2 * price * w * self.target)
         method = InteriorPoint(body, self.tails, list(self.form.rows))
-        point = method.solve(v, TIE_EXACT * self.tolerance, WARM_TIE * abs(like.value) / method.pairs, like)
+        exact = TIE_EXACT * self.tolerance
+        if like.on_the_way is not None and method.fits(like.on_the_way):
+            point = method.follow(like.on_the_way.copy(), exact)
+        else:
+            point = method.solve(v, exact, WARM_TIE * abs(like.value) / method.pairs, like)
         self.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
         return point
 
