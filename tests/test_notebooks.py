@@ -12,7 +12,8 @@ from nbclient import NotebookClient
 import calibrate
 import calibrate.datasets
 
-DEFI = Path(__file__).resolve().parents[1] / "../shared/data/defi/events.csv"
+DATA = Path(__file__).resolve().parents[1] / "../shared/data"
+DEFI, FDIC = DATA / "defi/events.csv", DATA / "fdic/failures_1991_2022.csv"
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PUBLIC = {*calibrate.__all__, "datasets", "reporting"}
@@ -57,7 +58,9 @@ def run(path, replace=("", "")):
 
 
 def test_the_notebooks_are_there():
-    assert {"quickstart.ipynb", "crypto_venue.ipynb", "defi_mutual.ipynb"} <= {path.name for path in NOTEBOOKS}
+    assert {"quickstart.ipynb", "crypto_venue.ipynb", "defi_mutual.ipynb", "fdic_guaranty.ipynb"} <= {
+        path.name for path in NOTEBOOKS
+    }
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -128,6 +131,19 @@ def test_defi_mutual_on_defi_events():
     assert "0 of 12 months above" in text  # and of 2024
     assert "cannot tell" in text
     check_mutual(text)
+
+
+@pytest.mark.skipif(not FDIC.is_file(), reason="the bank failures are not beside the checkout: ../shared/data/fdic")
+def test_fdic_guaranty():
+    """The figures that its text speaks of."""
+    text = run(FOLDER / "fdic_guaranty.ipynb")
+    assert "4 members x 1 segments, 64 periods 1991Q1 to 2006Q4, 355 events" in text
+    assert "each failure brings 0.90 more, 38 days later in the mean" in text
+    anew, remembers = text[text.index("every quarter anew") :].split("mean joint score")[:2]
+    assert anew.count("rejected") == 5  # of the model without memory
+    assert remembers.count("cannot tell") == 5  # of the one with it
+    assert "worst three years seen                        61.9 bn" in text
+    assert "committee.html" in text
 
 
 OWN = 'Path("..", "..", "shared", "data", "defi", "events.csv")'
