@@ -16,6 +16,7 @@ from calibrate.models.comparison import compare
 from calibrate.models.coverage import Coverage
 from calibrate.models.joint import JointLossModel
 from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
+from calibrate.models.tails import tail_table
 
 __all__ = [
     "Coverage",
@@ -33,5 +34,6 @@ __all__ = [
     "frequency",
     "ratio",
     "severity",
+    "tail_table",
     "uncertainty",
 ]

@@ -1,0 +1,68 @@
+"""What a fitted model says of its tails: shape with interval, the cap that its mean rests on, and what to mind."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from calibrate.models.collective import Collective
+from calibrate.models.joint import JointLossModel
+from calibrate.models.severity import BestOf, Burr, GeneralizedPareto, Severity, Spliced
+from calibrate.models.sizes import NEAR_ONE
+
+__all__ = ["tail_table"]
+
+COLUMNS = ["family", "shape", "lower", "upper", "exceedances", "cap", "cap_by", "has_mean", "mind"]
+
+
+def tail_table(model: JointLossModel) -> pd.DataFrame:
+    """One (member, segment) of a fitted event model a row; empty for a panel, which has no single events.
+
+    Columns: `family`; `shape` of the tail with its 95 % profile-likelihood interval `lower, upper` (NaN where a family
+    has none); `exceedances` it rests on; `cap`, the most that one event can cost before coverage (infinite: none), and
+    `cap_by` whom; `has_mean` without it; `mind`, in words, what follows (empty: nothing).
+    """
+    check_is_fitted(model)
+    collective = model.margins_
+    if not isinstance(collective, Collective):
+        return pd.DataFrame(columns=COLUMNS, index=pd.MultiIndex.from_arrays([[], []], names=["member", "segment"]))
+    caps = collective.caps(model.exposures_.to_numpy())
+    above = collective.terms.retention + collective.terms.limit
+    by_segment = [_of_law(part.sizes.law) for part in collective.segments]
+    rows = []
+    for i, member in enumerate(model.members_):
+        for g, segment in enumerate(model.segments_):
+            cap, by = min((caps[i, g], "exposure"), (above[i], "limit of the cover"))
+            found = by_segment[g] | {"cap": float(cap), "cap_by": by if math.isfinite(cap) else ""}
+            rows.append({"member": member, "segment": segment, **found, "mind": _mind(found)})
+    return pd.DataFrame(rows).set_index(["member", "segment"])[COLUMNS]
+
+
+def _of_law(law: Severity) -> dict[str, object]:
+    if isinstance(law, BestOf):
+        law = law.best_
+    tail = law.tail_ if isinstance(law, Spliced) else law
+    found: dict[str, object] = {"family": type(law).__name__, "shape": np.nan, "lower": np.nan, "upper": np.nan}
+    found |= {"exceedances": np.nan, "has_mean": bool(law.has_mean_)}
+    if isinstance(tail, GeneralizedPareto):
+        interval = tail.shape_interval()
+        found |= {"shape": interval.estimate, "lower": interval.lower, "upper": interval.upper}
+        found["exceedances"] = float(tail.n_exceedances_)
+    elif isinstance(tail, Burr):
+        found |= {"shape": tail.shape_, "exceedances": float(tail.n_observations_)}
+    return found
+
+
+def _mind(found: dict[str, object]) -> str:
+    """What follows from a shape near one."""
+    shape, upper = (float(str(found[name])) for name in ("shape", "upper"))
+    if not found["has_mean"]:
+        return "no mean without the cap: expected loss and risk rest on it"
+    if shape >= NEAR_ONE:
+        return "near 1: a sample's mean is too low, the closed form is used"
+    if upper >= 1:
+        return "a shape of 1, from which there is no mean without a cap, is not excluded"
+    return ""

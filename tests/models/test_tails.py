@@ -1,0 +1,68 @@
+"""What is said of a tail: shape, interval, cap, and what to mind."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from calibrate import JointLossModel, LossHistory, models
+
+MONTHS = pd.period_range("2020-01", periods=50, freq="M")
+TAIL = models.severity.GeneralizedPareto(models.severity.QuantileThreshold(0.5))
+LAW = models.severity.Spliced(tail=TAIL)
+
+
+def history(shape, n=400):
+    """Two members, losses that are quantiles of a generalized Pareto law of the shape above 1."""
+    x = 1 + stats.genpareto(shape, scale=shape).ppf((np.arange(n) + 0.5) / n)
+    dates = [MONTHS[k % 50].start_time + pd.Timedelta(days=k % 28) for k in range(n)]
+    frame = pd.DataFrame(
+        {"date": dates, "member": ["A", "B"] * (n // 2), "loss": np.random.default_rng(1).permutation(x)}
+    )
+    exposures = pd.DataFrame({"A": 5e3, "B": 2e4}, index=MONTHS)
+    return LossHistory.from_events(frame, date="date", member="member", loss="loss", exposures=exposures)
+
+
+def test_shape_interval_and_cap_by_member():
+    seen = history(1.3)
+    model = JointLossModel(
+        severity=LAW, exposure_cap=0.1, coverage=models.Coverage(retention={"A": 0.0, "B": 10.0}, limit=900.0)
+    ).fit(seen)
+    table = models.tail_table(model)
+    law = model.margins_.segments[0].sizes.law
+    interval = law.tail_.shape_interval()
+    for member, cap, by in (("A", 500.0, "exposure"), ("B", 910.0, "limit of the cover")):
+        row = table.loc[(member, "all")]
+        assert (row["shape"], row["lower"], row["upper"]) == tuple(interval)[:3]
+        assert row["shape"] == pytest.approx(1.3, abs=0.15)
+        assert (row["cap"], row["cap_by"], row["exceedances"]) == (cap, by, 200)
+        assert not row["has_mean"]
+        assert row["mind"] == "no mean without the cap: expected loss and risk rest on it"
+
+
+@pytest.mark.parametrize(
+    ("shape", "mind"),
+    [(0.92, "near 1: a sample's mean is too low"), (0.7, "a shape of 1, from which"), (0.2, "")],
+)
+def test_what_to_mind_grows_with_the_shape(shape, mind):
+    row = models.tail_table(JointLossModel(severity=LAW).fit(history(shape, n=140))).iloc[0]
+    assert row["has_mean"]
+    assert row["mind"].startswith(mind) and bool(row["mind"]) == bool(mind)
+    assert row["cap"] == np.inf and row["cap_by"] == ""
+
+
+def test_families_without_a_pareto_tail():
+    seen = history(0.4)
+    burr = JointLossModel(severity=models.severity.Burr()).fit(seen)
+    row = models.tail_table(burr).iloc[0]
+    assert row["shape"] == burr.margins_.segments[0].sizes.law.shape_
+    assert np.isnan(row["upper"])
+    best = models.severity.BestOf([models.severity.LogNormal(), models.severity.Gamma()])
+    row = models.tail_table(JointLossModel(severity=best).fit(seen)).iloc[0]
+    assert row["family"] in ("LogNormal", "Gamma")
+    assert np.isnan(row["shape"]) and row["mind"] == ""
+
+
+def test_a_panel_has_no_events():
+    panel = LossHistory.from_panel(pd.DataFrame({"A": [1.0, 2.0, 3.0], "B": [2.0, 1.0, 2.0]}, index=[2020, 2021, 2022]))
+    assert models.tail_table(JointLossModel().fit(panel)).empty
