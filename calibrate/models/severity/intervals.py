@@ -82,7 +82,7 @@ class TailProfile:
         def scale(excess: float, shape: float, ratio: float) -> float:
             return excess / _growth(shape, ratio)
 
-        return self._of_amount(level, threshold, confidence, scale, 50.0 + 2 * abs(self.fitted_shape))
+        return self._of_amount(level, threshold, confidence, scale, math.inf)
 
     def expected_shortfall(self, level: float, threshold: float, confidence: float) -> Interval:
         """Of the expected shortfall at `level`; no upper limit (infinity) where a shape of 1 cannot be excluded."""
@@ -98,7 +98,7 @@ class TailProfile:
         self, level: float, threshold: float, confidence: float, scale: Callable[..., float], top: float
     ) -> Interval:
         def height(at: Floats) -> float:
-            amount, shape = float(at[0]), top - math.exp(at[1])
+            amount, shape = float(at[0]), float(at[1]) if math.isinf(top) else top - math.exp(at[1])
             share = float(expit(at[2])) if self.share < 1 else 1.0
             ratio = share / (1 - level)
             width = scale(amount, shape, ratio) if shape >= -1 and ratio > 1 else 0.0
@@ -113,10 +113,11 @@ class TailProfile:
         estimate = _estimate(scale, best, self.share / (1 - level))
         odds = float(logit(self.share)) if self.share < 1 else 0.0
         shapes = [value for value in (-0.8, -0.4, -0.1, 0.1, 0.3, 0.6, 0.9, 0.99, 1.5, 3.0) if value < top]
-        candidates = [np.array([math.log(top - value), odds]) for value in shapes]
+        *candidates, start = (
+            np.array([value if math.isinf(top) else math.log(top - value), odds]) for value in (*shapes, best)
+        )
         free = 2 if self.share < 1 else 1
         profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight, free)
-        start = np.array([math.log(top - best), odds])
         limits = profile.limits(estimate, start, lambda sign, d: estimate * math.exp(sign * 0.1 * d), confidence)
         middle, lower, upper = (threshold + self.scale * value for value in (estimate, *limits))
         return Interval(middle, lower, upper, confidence)
