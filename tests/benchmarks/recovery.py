@@ -1,0 +1,218 @@
+"""Do the severity fits find the truth? Bias against theory, and coverage of the 95 % intervals, for every family and
+observation scheme, in small and large samples.
+
+Run: python tests/benchmarks/recovery.py [--simulations 500] [--sizes 100 500 5000] [--families LogNormal ...]
+
+For each parameter: `z`, the bias less its theory in Monte Carlo errors; the bias itself and the theory in standard
+deviations of the estimate; the coverage of `intervals()`, and for the tail of VaR and ES 99 %.
+
+Theory is the bias of maximum likelihood to order 1/n (Cox and Snell 1968), computed here from scipy's log density by
+finite differences over 200,000 draws of the scheme:
+`b_s = sum_ijk K^si K^jk (E[U_ij U_k] + E[U_ijk] / 2) / n`, `K = -E[U_ij]`. The reference fit is scipy's Nelder-Mead
+on the same log-likelihood; the largest distance in standard deviations of the estimate is shown. Neither shares code
+with us.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from scipy import optimize, stats
+
+from calibrate.errors import ModelError
+from calibrate.models import severity
+from calibrate.models.severity import Observation
+
+Floats = npt.NDArray[np.float64]
+SCHEMES = ("complete", "deductible", "limit", "deductible and limit", "open claims", "weighted")
+SEED, DRAWS, COMPARED = 20240531, 200_000, 40
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A family, its true parameters by name, and the same law of scipy."""
+
+    estimator: severity.Severity
+    parameters: dict[str, float]
+    law: Callable[..., Any]
+
+
+TRUTHS = {
+    "LogNormal": Truth(severity.LogNormal(), {"shape": 1.3, "scale": 4.0}, lambda s, m: stats.lognorm(s, scale=m)),
+    "Gamma": Truth(severity.Gamma(), {"shape": 0.7, "scale": 3.0}, lambda a, s: stats.gamma(a, scale=s)),
+    "Weibull": Truth(severity.Weibull(), {"shape": 0.6, "scale": 2.0}, lambda k, s: stats.weibull_min(k, scale=s)),
+    "Burr": Truth(
+        severity.Burr(), {"alpha": 1.5, "gamma": 1.8, "scale": 2.0}, lambda a, g, s: stats.burr12(g, a, scale=s)
+    ),
+    "Pareto": Truth(severity.Pareto(2.0), {"alpha": 1.5}, lambda a: stats.pareto(a, scale=2.0)),
+    "GeneralizedPareto": Truth(
+        severity.GeneralizedPareto(), {"shape": 0.4, "scale": 3.0}, lambda k, s: stats.genpareto(k, scale=s)
+    ),
+    "GeneralizedPareto, end": Truth(
+        severity.GeneralizedPareto(), {"shape": -0.2, "scale": 3.0}, lambda k, s: stats.genpareto(k, scale=s)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """Losses as seen: recorded amount, censored or not, deductible in force, weight."""
+
+    losses: Floats
+    censored: npt.NDArray[np.bool_]
+    entry: Floats
+    weights: Floats
+
+    def fitted(self, estimator: severity.Severity) -> Any:
+        """The library's fit; open claims stand for every censored loss."""
+        observation = Observation(deductible=self.entry, open_claim=self.censored)
+        weights = None if (self.weights == 1).all() else self.weights
+        return estimator.fit(self.losses, weights, observation=observation)
+
+    def terms(self, law: Any) -> Floats:
+        """Log-likelihood of each loss by scipy."""
+        seen = np.where(self.censored, law.logsf(self.losses), law.logpdf(self.losses))
+        return np.asarray(seen - np.where(self.entry > 0, law.logsf(self.entry), 0.0))
+
+
+def drawn(truth: Truth, scheme: str, n: int, rng: np.random.Generator) -> Record:
+    """`n` losses on record. A quarter of the losses lies below the deductible, 15 % above the limit; open claims are
+    stopped by a clock of the same law; weights of older losses fall to a quarter, whatever their size."""
+    law = truth.law(*truth.parameters.values())
+    below = 0.25 if "deductible" in scheme else 0.0
+    entry = np.full(n, float(law.ppf(below)) if below else 0.0)
+    x = law.isf((1 - below) * rng.random(n))
+    stop = np.full(n, float(law.ppf(0.85)) if "limit" in scheme else np.inf)
+    if scheme == "open claims":
+        stop = law.isf(rng.random(n))
+    weights = 0.25 ** rng.random(n) if scheme == "weighted" else np.ones(n)
+    return Record(np.minimum(x, stop), x > stop, entry, weights)
+
+
+def theory(truth: Truth, scheme: str) -> Floats:
+    """Bias of maximum likelihood times the effective number of losses."""
+    names = list(truth.parameters)
+    centre = np.array(list(truth.parameters.values()))
+    record = drawn(truth, scheme, DRAWS, np.random.default_rng([SEED, 1]))
+    step = 5e-3 * np.maximum(np.abs(centre), 0.5)
+    known: dict[tuple[int, ...], Floats] = {}
+
+    def value(offset: tuple[int, ...]) -> Floats:
+        if offset not in known:
+            known[offset] = record.terms(truth.law(*(centre + step * np.array(offset))))
+        return known[offset]
+
+    def slope(directions: tuple[int, ...], offset: tuple[int, ...]) -> Floats:
+        if not directions:
+            return value(offset)
+        i, rest = directions[0], directions[1:]
+        up, down = (tuple(o + sign * (j == i) for j, o in enumerate(offset)) for sign in (1, -1))
+        return (slope(rest, up) - slope(rest, down)) / (2 * step[i])
+
+    p, zero = len(names), (0,) * len(names)
+
+    def mean(values: Floats) -> float:
+        return float(values[np.isfinite(values)].mean())
+
+    first = [slope((i,), zero) for i in range(p)]
+    second = [[slope(tuple(sorted((i, j))), zero) for j in range(p)] for i in range(p)]
+    covariance = np.linalg.inv([[-mean(second[i][j]) for j in range(p)] for i in range(p)])
+    burden = np.zeros(p)
+    for i, j, k in itertools.product(range(p), repeat=3):
+        third = mean(slope(tuple(sorted((i, j, k))), zero))
+        burden[i] += covariance[j, k] * (mean(second[i][j] * first[k]) + 0.5 * third)
+    return covariance @ burden
+
+
+def reference(truth: Truth, record: Record) -> Floats:
+    """Maximum of scipy's log-likelihood by Nelder-Mead, from the truth."""
+
+    def depth(x: Floats) -> float:
+        with np.errstate(all="ignore"):
+            total = -float(record.weights @ record.terms(truth.law(*x)))
+        return total if np.isfinite(total) else 1e300
+
+    start = np.array(list(truth.parameters.values()))
+    options = {"xatol": 1e-9, "fatol": 1e-11, "maxiter": 4000, "maxfev": 8000}
+    return np.asarray(optimize.minimize(depth, start, method="Nelder-Mead", options=options).x)
+
+
+def quantities(truth: Truth, model: Any) -> Iterator[tuple[str, float, float, float]]:
+    """Name, truth, lower and upper limit of everything that has an interval."""
+    limits = model.intervals()
+    for name, value in truth.parameters.items():
+        yield name, value, limits.loc[name, "lower"], limits.loc[name, "upper"]
+    if isinstance(model, severity.GeneralizedPareto):
+        shape, scale = truth.parameters.values()
+        var = scale * (0.01**-shape - 1) / shape
+        yield "VaR", var, *model.var_interval(0.99)[1:3]
+        if model.has_mean_:
+            yield "ES", (var + scale) / (1 - shape), *model.expected_shortfall_interval(0.99)[1:3]
+
+
+def one(name: str, scheme: str, n: int, k: int) -> tuple[Floats, dict[str, bool], float] | None:
+    """Estimates, what was covered, and for the first samples the distance from the reference; None if refused."""
+    truth = TRUTHS[name]
+    record = drawn(truth, scheme, n, np.random.default_rng([SEED, n, SCHEMES.index(scheme), k]))
+    try:
+        model = record.fitted(truth.estimator)
+    except ModelError:
+        return None
+    estimate = np.array([getattr(model, f"{parameter}_") for parameter in truth.parameters])
+    hit = {what: bool(lower <= value <= upper) for what, value, lower, upper in quantities(truth, model)}
+    gap = float("nan")
+    if k < COMPARED:
+        errors = np.array([model.standard_errors_[parameter] for parameter in truth.parameters])
+        gap = float(np.max(np.abs(reference(truth, record) - estimate) / errors))
+    return estimate, hit, gap
+
+
+def cell(name: str, scheme: str, n: int, simulations: int, workers: Parallel) -> list[str]:
+    """Lines of the table."""
+    found = [item for item in workers(delayed(one)(name, scheme, n, k) for k in range(simulations)) if item is not None]
+    truth = TRUTHS[name]
+    estimates = np.array([item[0] for item in found])
+    sample = drawn(truth, scheme, DRAWS, np.random.default_rng(SEED)).weights
+    worth = n * sample.mean() ** 2 / (sample**2).mean()
+    expected = theory(truth, scheme) / worth
+    gap = np.nanmax([item[2] for item in found])
+    lines = []
+    for what in dict.fromkeys(itertools.chain.from_iterable(item[1] for item in found)):
+        hits = np.array([item[1][what] for item in found if what in item[1]])
+        text = f"{name:24}{scheme:22}{n:6}{len(found):6} {what:7}{100 * hits.mean():7.1f} %"
+        if what in truth.parameters:
+            place = list(truth.parameters).index(what)
+            values = estimates[:, place]
+            spread = float(values.std(ddof=1))
+            bias = float(values.mean()) - truth.parameters[what]
+            z = (bias - expected[place]) / (spread / np.sqrt(values.size))
+            text += f"{bias / spread:9.3f}{expected[place] / spread:9.3f}{z:8.2f}{gap:12.1e}"
+        lines.append(text)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=500)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 500, 5000])
+    parser.add_argument("--families", nargs="+", default=list(TRUTHS))
+    parser.add_argument("--schemes", nargs="+", default=list(SCHEMES))
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args()
+    print(
+        "family                  scheme                     n  fits of         covers  bias/sd theory/sd  z   reference"
+    )
+    with Parallel(n_jobs=given.jobs, batch_size=25) as workers:
+        for name, scheme, n in itertools.product(given.families, given.schemes, given.sizes):
+            print("\n".join(cell(name, scheme, n, given.simulations, workers)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
