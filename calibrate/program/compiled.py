@@ -174,8 +174,7 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
 
 def _sizes(program: Program) -> Floats:
     """A power of two near each column's share of the expected losses; 1 for a column that never loses."""
-    scenarios = program.pool.scenarios
-    mu = np.asarray(scenarios.probabilities @ scenarios.losses) / program.unit
+    mu = program.pool.column_means / program.unit
     return 1 / _power(np.where(mu > 0, mu / max(float(mu.sum()), 1e-300), 1.0))
 
 

@@ -85,8 +85,8 @@ def factor(
 ) -> float:
     """Eliminate the trees.
 
-    Adds the curvature to `H` (or, where there are `rows`, writes it there as `sqrt(h) V`), and `sum w theta V` to
-    `bend`. Returns `sum w^2 / k` over the roots.
+    Adds the curvature to `H + H'` (or, where there are `rows`, writes it there as `sqrt(h) V`), and `sum w theta V`
+    to `bend`. Returns `sum w^2 / k` over the roots.
     """
     groups_of, leaves_of, _base, segment, cell, _loss, worth, weight, leaf_kinks, group_kinks, _ = forest
     leaf, group, root = state
@@ -107,7 +107,7 @@ def factor(
                     slope = d1 * softness
                     leaf_f[i, GIVE], leaf_f[i, THETA], leaf_f[i, D2] = softness, slope, d2
                     compliance += softness
-                    H[cell[i], cell[i]] += slope * d2 * worth[i] * worth[i]
+                    H[cell[i], cell[i]] += 0.5 * slope * d2 * worth[i] * worth[i]
                 at[count], value[count] = cell[i], slope * worth[i]
                 count += 1
             if segment[g] >= 0:
@@ -145,7 +145,7 @@ def _eliminate(state: Floats, i: int, compliance: float, factors: Floats) -> flo
 
 @inlined
 def _curve(H: Floats, rows: Floats, line: int, at: Ints, value: Floats, first: int, last: int, h: float) -> None:
-    """`H += h V V'` for the sparse vector `V`, or its factor as a line of `rows`."""
+    """`H + H' += h V V'` for the sparse vector `V`, or its factor as a line of `rows`."""
     if len(rows) > 0:
         root = np.sqrt(h)
         for a in range(first, last):
@@ -154,7 +154,8 @@ def _curve(H: Floats, rows: Floats, line: int, at: Ints, value: Floats, first: i
         for a in range(first, last):
             scaled = h * value[a]
             row = H[at[a]]
-            for b in range(first, last):
+            row[at[a]] += 0.5 * scaled * value[a]
+            for b in range(a + 1, last):
                 row[at[b]] += scaled * value[b]
 
 

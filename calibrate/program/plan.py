@@ -40,9 +40,14 @@ class Pool:
         return self.sampled_losses if self.stated_losses is None else self.stated_losses
 
     @cached_property
+    def column_means(self) -> Floats:
+        """Mean loss of each column of the scenarios, money."""
+        return np.asarray(self.scenarios.probabilities @ self.scenarios.losses)
+
+    @cached_property
     def sampled_losses(self) -> Floats:
         """Mean loss of each member in the scenarios, money."""
-        return np.asarray(self.scenarios.expected_losses, dtype=np.float64)
+        return np.asarray(self.column_means.reshape(len(self.members), -1).sum(axis=1))
 
     @cached_property
     def standalone_risk(self) -> Any:
@@ -63,8 +68,9 @@ class Pool:
         Sums to the CVaR of the pooled gross loss and lies in the core (Denault 2001).
         """
         losses = self.scenarios.losses
-        pooled = losses.sum(axis=1)
-        return np.asarray(tail_weights(pooled, self.scenarios.probabilities, level) @ losses)
+        weights = tail_weights(losses.sum(axis=1), self.scenarios.probabilities, level)
+        tail = np.flatnonzero(weights)
+        return np.asarray(weights[tail] @ losses[tail])
 
     def vector(self, values: Mapping[Any, float] | pd.Series[Any], what: str) -> Floats:
         """Values by member as a vector; refuses unknown, missing and non-finite ones by name."""

@@ -68,6 +68,7 @@ class Trees:
         def work(first: int, last: int) -> tuple[Floats, Floats, float]:
             H, bend = np.zeros((n, n)), np.zeros(n)
             give = elimination.factor(self.forest, first, last, self.step.state, self.step.factors, H, self.rows, bend)
+            H += H.T
             if len(self.rows):
                 lines = self.rows[self._line(first) : self._line(last)]
                 H += lines.T @ lines

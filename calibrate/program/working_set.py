@@ -33,7 +33,7 @@ from calibrate.program.interior_point import FEASIBLE, InteriorPoint, Point, Tai
 from calibrate.program.passes import left, tail_of
 from calibrate.program.proof import Witness
 from calibrate.program.risk import Kind, RiskTerm
-from calibrate.program.tail import cvar
+from calibrate.program.tail import cvar, value_at_risk
 from calibrate.program.waterfall import Stage
 
 __all__ = ["solve_by_tail"]
@@ -45,6 +45,7 @@ Ints = npt.NDArray[np.int64]
 
 PROOF = "multipliers of rules and tail, by weak duality"
 MARGIN = 1.3  # working set over tail: room for the tail to move
+REACH = 0.75  # of what a cell pays near the optimum: losses below are missed by every plan that matters
 MOST_ROUNDS = 12
 COARSER = 4  # a level has a fourth of the scenarios of the one above
 COARSEST = 200  # scenarios in a tail below which no coarser level helps
@@ -78,6 +79,15 @@ class Sample:
         if mass <= 0:
             raise SolverError(f"every {stride}-th scenario has no probability")
         return cls(scenarios.losses[::stride], p if stride == 1 else p / mass, collateral)
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What a pass over all scenarios tells of a plan, by risk term: its tail with a margin, value at risk and risk."""
+
+    tails: dict[RiskTerm, Ints]
+    at_risk: Floats
+    risks: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +132,12 @@ def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level,
     """From the coarsest sample to all scenarios, each level starting where the one before ended."""
     v = np.zeros(form.size)
     v[: program.size] = 0.5 * form.entries(reference_point(program))
-    mu = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3))
+    mu, near = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3)), False
     for stride in _strides(program):
         with suppress(SolverError):  # a sample may have no plan, or no probability, where the whole has
-            best, point = _Level(program, form, Sample.every(program, stride), ROUGH).run(v, mu)
-            v, mu = point.v, WARM * abs(best.upper)
-    level = _Level(program, form, Sample.every(program, 1), tolerance)
+            best, point = _Level(program, form, Sample.every(program, stride), ROUGH, near).run(v, mu)
+            v, mu, near = point.v, WARM * abs(best.upper), True
+    level = _Level(program, form, Sample.every(program, 1), tolerance, near)
     return level, level.run(v, mu)[0]
 
 
@@ -143,7 +153,7 @@ def _strides(program: Program) -> list[int]:
 class _Level:
     """The program on one sample of scenarios, solved in rounds on a growing working set."""
 
-    def __init__(self, program: Program, form: Compiled, sample: Sample, tolerance: float) -> None:
+    def __init__(self, program: Program, form: Compiled, sample: Sample, tolerance: float, near: bool) -> None:
         self.program, self.form, self.sample, self.tolerance = program, form, sample, tolerance
         # A conflict is looked for in many small solves: those are not progress that anybody waits for.
         self.told = logging.INFO if program.objective else logging.DEBUG
@@ -155,15 +165,16 @@ class _Level:
         self.target[:n] = form.entries(reference_point(program))
         self.passes = 0
         self.attempts: list[Attempt] = []
+        self.reach = np.full(program.n_cells, np.inf if near else 0.0)
 
     def run(self, v: Floats, mu: float) -> tuple[Bounds, Point]:
         """Rounds until the bounds meet, from a plan `v` and a complementarity `mu`. Returns them and the last point."""
-        lefts = self._pass(v)
+        sight = self._pass(v)
         best, like = Bounds(v, np.inf, -np.inf), None
-        v = self._lift(v, lefts)
+        v = self._lift(v, sight)
         goal = max(ROUGH, self.tolerance)
         for round_ in range(MOST_ROUNDS):
-            grown = self._extend(v, lefts)
+            grown = self._extend(v, sight)
             method = InteriorPoint(self.form.body, self.tails, list(self.form.rows))
             point = method.solve(
                 v,
@@ -177,8 +188,8 @@ class _Level:
             if point.status == "diverged" or not point.residual <= STUCK:
                 break
             v, like = point.v, point
-            lefts = self._pass(v)
-            best = self._tighter(best, lefts, point)
+            sight = self._pass(v)
+            best = self._tighter(best, sight, point)
             logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], best.gap)
             if best.gap <= 0.5 * self.tolerance or (goal > self.tolerance and best.gap <= self.tolerance):
                 return best, point
@@ -206,12 +217,12 @@ class _Level:
             point = self._pulled(best.v, price, start)
             if point.status == "diverged" or point.residual > FEASIBLE:
                 break
-            lefts = self._pass(point.v)
-            closer = replace(best, v=point.v, upper=self._value(point.v, lefts))
+            sight = self._pass(point.v)
+            closer = replace(best, v=point.v, upper=self._value(point.v, sight))
             gives = closer.upper - best.upper
             if gives <= allowed:
                 return closer
-            if self._extend(point.v, lefts) == 0:  # the working set knows what the plan costs: the price was too high
+            if self._extend(point.v, sight) == 0:  # the working set knows what the plan costs: the price was too high
                 price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / FIRST_PRICE)
         return best
 
@@ -250,11 +261,14 @@ class _Level:
         """The plan without the traces that an interior method leaves where nothing is due, if it costs no more so."""
         n, cells = self.program.size, self.program.n_cells
         x = self.form.plan(best.v)
-        largest = np.append(self.sample.losses.max(axis=0) / self.program.unit, np.ones(n - cells))
+        seen = np.unique(np.concatenate([np.zeros(1, dtype=np.int64), *self.working.values()]))
+        largest = np.append(self.sample.losses[seen].max(axis=0) / self.program.unit, np.ones(n - cells))
+        clean = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x)
+        if np.array_equal(clean, x):
+            return x
         v = best.v.copy()
-        v[:n] = self.form.entries(np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x))
+        v[:n] = self.form.entries(clean)
         upper = self._value(v, self._pass(v))
-        clean = self.form.plan(v)
         as_fair = np.all(self._gaps(clean) <= np.maximum(self._gaps(x), 0.0) + SAFE * self.program.unit)
         return clean if as_fair and replace(best, upper=upper).gap <= self.tolerance else x
 
@@ -263,12 +277,29 @@ class _Level:
         plan = self.program.plan(cp.Constant(x))
         return np.array([float(np.max(rule.gap(plan).value)) for rule in self.program.rules])
 
-    def _pass(self, v: Floats) -> dict[Kind, Floats]:
-        """What the waterfall leaves in every scenario, by kind, in units: one pass over all scenarios."""
+    def _pass(self, v: Floats) -> Sight:
+        """One pass over all scenarios."""
         self.passes += 1
-        return self._left(v, self.sample.losses, self.sample.collateral)
+        lefts = self._left(v, self.sample.losses, self.sample.collateral)
+        if self.sample.collateral is None:
+            floors = self._left(v, np.zeros((1, self.program.n_cells)), None)
+        else:
+            floors = dict.fromkeys(lefts, np.array([-np.inf]))
+        p = self.sample.probabilities
+        tails, at_risk, risks = {}, [], []
+        for term in self.form.terms:
+            values = lefts[term.of]
+            tail = tail_of(values, p, MARGIN * (1 - term.level), float(floors[term.of][0]))
+            # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.
+            worst = np.append(np.maximum(values[tail], 0.0), 0.0)
+            mass = np.append(p[tail], max(1.0 - float(p[tail].sum()), 0.0))
+            tails[term] = tail
+            at_risk.append(value_at_risk(worst, mass, term.level))
+            risks.append(cvar(worst, mass, term.level))
+        return Sight(tails, np.array(at_risk), np.array(risks))
 
     def _left(self, v: Floats, losses: Floats, collateral: Floats | None) -> dict[Kind, Floats]:
+        """What the waterfall leaves in every scenario, by kind, in units."""
         own, segment, pool = self.form.amounts.at(self.form.plan(v))
         unit = self.program.unit
         return {
@@ -276,58 +307,41 @@ class _Level:
             for kind in {term.of for term in self.form.terms}
         }
 
-    def _lift(self, v: Floats, lefts: dict[Kind, Floats]) -> Floats:
+    def _lift(self, v: Floats, sight: Sight) -> Floats:
         """The plan with each term's `t` at its value at risk."""
         v = v.copy()
-        for term, t in zip(self.form.terms, self.form.t, strict=True):
-            values = lefts[term.of]
-            inside = tail_of(values, self.sample.probabilities, 1 - term.level, 0.0)
-            v[t] = max(float(values[inside].min()), 0.0) if inside.size else 0.0
+        v[list(self.form.t)] = sight.at_risk
         return v
 
-    def _extend(self, v: Floats, lefts: dict[Kind, Floats]) -> float:
+    def _extend(self, v: Floats, sight: Sight) -> float:
         """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew."""
         before = sum(map(len, self.working.values()))
+        paid = self.form.amounts.at(self.form.plan(v))[0]
+        self.reach = np.minimum(self.reach, REACH * paid)
         self.tails = []
-        floors = self._left(v, np.zeros((1, self.program.n_cells)), None)
-        if self.sample.collateral is not None:
-            floors = dict.fromkeys(floors, np.array([-np.inf]))
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
-            new = tail_of(
-                lefts[term.of], self.sample.probabilities, MARGIN * (1 - term.level), float(floors[term.of][0])
-            )
             old = self.working.get(term)
-            self.working[term] = new if old is None else np.union1d(old, new)
+            self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.tails[term])
             M, m = self.form.coordinates(term.of, self.sample.collateral is None, t)
-            self.tails.append(
-                Tail(
-                    plant(self.program, self.sample, term, self.working[term]),
-                    M,
-                    m,
-                    t,
-                    float(price),
-                    self.program.n_cells,
-                )
-            )
+            forest = plant(self.program, self.sample, term, self.working[term], self.reach)
+            self.tails.append(Tail(forest, M, m, t, float(price), self.program.n_cells))
         return sum(map(len, self.working.values())) / max(before, 1) - 1
 
     def _size(self) -> str:
         sizes = " + ".join(f"{len(one):,}" for one in self.working.values())
         return f" on {sizes} scenarios" if sizes else ""
 
-    def _value(self, v: Floats, lefts: dict[Kind, Floats]) -> float:
+    def _value(self, v: Floats, sight: Sight) -> float:
         """Objective over all scenarios, units; infinite where the plan misses a limit."""
-        p, body = self.sample.probabilities, self.form.body
-        risks = np.array([_cvar(lefts[term.of], p, term.level) for term in self.form.terms])
-        v = np.maximum(v, 0.0)
+        body, v = self.form.body, np.maximum(v, 0.0)
         for row in self.form.rows:
-            if row.q @ v + row.eta @ risks > row.amount + SAFE * (1 + row.amount):
+            if row.q @ v + row.eta @ sight.risks > row.amount + SAFE * (1 + row.amount):
                 return np.inf
-        return float(body.constant + body.q @ v + self.form.prices @ risks)
+        return float(body.constant + body.q @ v + self.form.prices @ sight.risks)
 
-    def _tighter(self, best: Bounds, lefts: dict[Kind, Floats], point: Point) -> Bounds:
+    def _tighter(self, best: Bounds, sight: Sight, point: Point) -> Bounds:
         """Both bounds after a solve on the working set."""
-        upper = self._value(point.v, lefts)
+        upper = self._value(point.v, sight)
         if upper < best.upper and point.residual <= FEASIBLE:
             best = replace(best, v=point.v, upper=upper, point=point)
         lower = lower_bound(self.form, self.tails, point, best.upper)
@@ -345,15 +359,12 @@ def _smallest(E: Floats, multipliers: Floats) -> Floats:
     return multipliers if found.x is None else np.asarray(found.x[: len(E)] - found.x[len(E) :])
 
 
-def _cvar(values: Floats, p: Floats, level: float) -> float:
-    """The CVaR of the positive parts, from the tail alone."""
-    inside = tail_of(values, p, 1 - level, 0.0)
-    rest = 1.0 - float(p[inside].sum())
-    return cvar(np.append(np.maximum(values[inside], 0.0), 0.0), np.append(p[inside], max(rest, 0.0)), level)
+def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, reach: Floats) -> Forest:
+    """The forest of a term over the chosen scenarios; a leaf for every positive loss that a plan within reach may miss.
 
-
-def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints) -> Forest:
-    """The forest of a term over the chosen scenarios; a leaf for every positive loss."""
+    `reach`: what each cell pays at least in the plans that matter, units. A smaller loss leaves nothing there; left out
+    it can only lower the program, so that its lower bound holds for every plan all the same.
+    """
     k, cells = len(program.pool.scenarios.segments), program.n_cells
     losses = sample.losses[chosen] / program.unit
     worth = None if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
@@ -362,7 +373,9 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints) -> For
     n_groups = k if kinked_groups else 1
     by_group = losses.reshape(len(chosen), cells // k, k).transpose(0, 2, 1) if kinked_groups else losses[:, None, :]
     cell_of = np.arange(cells).reshape(-1, k).T if kinked_groups else np.arange(cells)[None, :]
-    present = by_group > 0 if mutualised else np.broadcast_to(worth is not None, by_group.shape)
+    missed = np.maximum(reach, 0.0) if worth is None else worth * np.maximum(reach, 0.0)
+    missed = missed.reshape(-1, cells // k, k).transpose(0, 2, 1) if kinked_groups else missed.reshape(-1, 1, cells)
+    present = by_group > missed if mutualised else np.broadcast_to(worth is not None, by_group.shape)
     s, g, i = np.nonzero(present)
     cell = cell_of[g, i]
     counts = present.sum(axis=2).ravel()
