@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from calibrate import errors, fairness, models, program
     from calibrate.calibration import Calibration
     from calibrate.calibrator import PoolCalibrator
+    from calibrate.certificate import verify
     from calibrate.history import LossHistory
     from calibrate.models import JointLossModel
     from calibrate.scenarios import Scenarios
@@ -29,6 +30,7 @@ __all__ = [
     "fairness",
     "models",
     "program",
+    "verify",
 ]
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "LossHistory": "calibrate.history",
     "PoolCalibrator": "calibrate.calibrator",
     "Scenarios": "calibrate.scenarios",
+    "verify": "calibrate.certificate",
 }
 _MODULES = ("errors", "fairness", "models", "program")
 

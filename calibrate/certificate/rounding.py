@@ -28,9 +28,9 @@ class Row:
 def rows_of(certificate: Mapping[str, Any]) -> list[Row]:
     """The linear rows of a certificate without auxiliary variables: those that rounding can mend."""
     n = len(certificate["costs"])
-    blocks = [block for rule in certificate["rules"] for block in rule["blocks"]]
-    rows = [row for kind, (row, *_) in blocks if kind == "at_most" and max(row["columns"], default=0) < n]
-    return [Row(tuple(row["columns"]), tuple(row["values"]), row["amount"]) for row in rows]
+    rows = [rows[0] for _, kind, rows in certificate["blocks"] if kind == "at_most"]
+    ours = [(row, amount) for row, amount in rows if all(j < n for j, _ in row)]
+    return [Row(tuple(j for j, _ in row), tuple(a for _, a in row), amount) for row, amount in ours]
 
 
 def largest_remainder(values: Sequence[float | int], total: int) -> list[int]:

@@ -1,434 +1,301 @@
 """Checks a saved calibration without trusting who made it. Standard library only: `python verifier.py FOLDER`.
 
-Exact arithmetic throughout (a double is a fraction with a power of two below). Why the lower bound holds: a rule says
-`G x - h <= 0` (in its cone), a limit `q x + sum eta CVaR - b <= 0`. For multipliers `m` in the dual cone and `nu >= 0`
-
-    objective(x) >= objective(x) + m (G x - h) + sum nu (q x + sum eta CVaR - b)     for every plan that keeps the rules,
-
-and a price times a CVaR is at least any flow through its waterfall: `(z)+ >= theta z` for theta in [0, 1], and a CVaR is
-the largest mean over weights <= p / (1 - level) that sum to 1. So flows with `leaf <= group <= root <= price p / (1 -
-level)` and `sum root <= price` leave an affine function below everything; its least value over a box that holds every
-plan as good as the published one is the bound. Without an objective, a positive bound is a contradiction.
+Exact arithmetic: a double is a fraction. Why the bound holds: let rules say `G x - h <= 0` (in a cone), and limits
+`q x + sum eta CVaR - b <= 0`. With `m` in the dual cone and `nu >= 0`, adding `m (G x - h)` and `nu` times the limits
+to the objective makes no plan that keeps the rules dearer. A price times a CVaR is at least any flow through the
+waterfall, as `(z)+ >= theta z` for theta in [0, 1], and a CVaR is the largest mean over weights <= p / (1 - level) that
+sum to 1: flows with `leaf <= group <= root <= price p / (1 - level)` and `sum root <= price`. What is left is affine.
+Its least value over a box with all plans as good as the published one is the bound. The same sum without an objective
+is <= 0 for every plan that keeps the rules: where it is positive everywhere, there is no such plan.
 """
 
 import csv
 import hashlib
+import io
 import json
 import math
 import sys
 import zipfile
 from array import array
-from ast import literal_eval
 from dataclasses import dataclass
 from fractions import Fraction
-from io import BytesIO, StringIO
 from itertools import pairwise
-from operator import mul
 from pathlib import Path
+from typing import Any
+
+Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number], ...], amount]: their sum is <= amount
 
 FINER = 10**9  # bounds and auxiliary variables count in 1e-9 of the smallest published unit
-LITTLE = Fraction(1, 10**6)  # of the scale: where an objective is smaller still, its gap is relative to that
+LITTLE = Fraction(1, 10**6)  # of the losses: a gap is relative to the objective, or to this where it is more
 SWEEPS = 6  # over the rows, to find the box
-NUMBERS = {"<i4": "i", "<i8": "q", "<f8": "d"}
-
-
-class Rejected(Exception):  # noqa: N818 (a verdict, not an error)
-    """The files contradict each other."""
+NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d"}
+TABLES = ("contributions", "reserves", "members", "risk", "fairness")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`proved` or not, the relative `gap` (None where there is no plan), one sentence, and what was checked."""
+    """`proved` or not, the relative `gap` (None without a plan or a bound), one sentence, and what was checked."""
 
     proved: bool
     gap: float | None
     sentence: str
-    checks: tuple[str, ...] = ()
+    checks: tuple[str, ...]
 
 
-def verify(path) -> Verdict:
+def verify(path: str | Path) -> Verdict:
     """Check the folder of a saved calibration, or of a saved conflict of rules."""
-    checks = []
+    checks: list[str] = []
     try:
-        files = sealed(Path(path))
-        body = json.loads(files["certificate.json"])
-        listed = body.pop("files")
-        require(set(listed) == set(files) - {"certificate.json"}, "the certificate lists other files")
-        for name, expected in listed.items():
-            require(sha256(files[name]) == expected, f"{name} is not the file that the certificate lists")
-        require(body["schema"] == 1, f"the certificate has schema {body['schema']!r}, expected 1")
+        seal = (Path(path) / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        sums = {name: expected for expected, name in (line.split("  ", 1) for line in seal)}
+        files = {name: (Path(path) / name).read_bytes() for name in sums}
+        for name, content in files.items():
+            require(hashlib.sha256(content).hexdigest() == sums[name], f"{name} was altered or truncated")
+        body = json.loads(files["certificate.json"], parse_float=lambda number: Fraction(float(number)))
+        listed = body.pop("files") | {"certificate.json": sums["certificate.json"]}
+        require(listed == sums and body["scenarios"] == sums["scenarios.npz"], "the certificate is of other files")
+        require(body["schema"] == 1, "the certificate has another schema")
         checks.append(f"{len(files)} files are those that were sealed")
-        require(sha256(files["scenarios.npz"]) == body["scenarios"], "these are other scenarios")
-        pool = Pool(unpacked(files["scenarios.npz"]), body)
+        with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as archive:
+            pool = Pool(dict(unpacked(name, archive.read(name)) for name in archive.namelist()), body)
         return (conflict if body["kind"] == "conflict" else plan)(body, files, pool, checks)
-    except Rejected as reason:
-        return Verdict(False, None, f"rejected: {reason}", tuple(checks))
     except Exception as error:  # whatever a damaged file makes of the code below: it is damaged
-        return Verdict(False, None, f"rejected: the files do not read as a certificate ({error!r})", tuple(checks))
+        reason = error.args[0] if type(error) is ValueError and error.args else f"the files do not read ({error!r})"
+        return Verdict(False, None, f"rejected: {reason}", tuple(checks))
 
 
-def plan(body, files, pool, checks):
-    """A published plan: its rules, its value, the bound on all others, and that the result says the same."""
+def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
+    """A published plan: its rules, its value, the bound on all others, and whether the result says the same."""
     unit, x = Fraction(1, 10 ** body["decimals"]), [int(text) for text in body["published"]]
-    require(len(x) == pool.size and min(x) >= 0, "the published integers are not one for each decision, all >= 0")
-    program, costs = Program(body, pool), [Fraction(q) for q in body["costs"]]
-    worst = program.feasible([n * FINER for n in x] + [int(text) for text in body["witness"]])
-    risks = [pool.cvar(term, x, unit) for term in body["terms"]]
+    require(len(x) == pool.size and min(x) >= 0, "the published integers are not one >= 0 for each decision")
+    grain = max(1, sum(x) // FINER)  # what a rule may give for each decision in it: 1e-9 of all money, or one unit
+    feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]], grain)
+    risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
     for limit in body["limits"]:
-        value = unit * dot(limit, x) + sum(Fraction(e) * risk for e, risk in zip(limit["risks"], risks, strict=True))
-        room = sum(abs(Fraction(q)) for q in limit["values"]) + sum(map(Fraction, limit["risks"])) * len(x)
-        require(value <= Fraction(limit["amount"]) + room * unit, f"the limit {limit['name']} is exceeded")
+        row, amount = limit["row"]
+        value = unit * dot(row, x) + dot(enumerate(limit["risks"]), risks)
+        room = sum(abs(a) for _, a in row) + sum(limit["risks"]) * len(x)
+        require(value <= amount + unit * grain * room, f"the limit {limit['name']} is exceeded")
     conditions = len(body["rules"]) + len(body["limits"])
-    checks.append(f"{conditions} rules and limits hold, each row within {worst} units of 1e-{body['decimals']}")
-    prices = [Fraction(term["price"]) for term in body["terms"]]
-    objective = unit * sum(q * n for q, n in zip(costs, x, strict=True))
-    objective += sum(price * risk for price, risk in zip(prices, risks, strict=True))
-    rounding = unit * sum(abs(q) + sum(prices) for q in costs)
-    agrees(body, files, pool, x, unit, objective, rounding, risks)
-    checks.append(f"the published integers cost {float(objective)!r} {body['currency']}, and the result says the same")
+    checks.append(f"{conditions} rules and limits hold, to {float(grain * unit)!r} {body['currency']}")
+    prices = [term["price"] for term in body["terms"]]
+    objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate(prices), risks)
+    stated = agrees(body, files, pool, x, [objective, *risks])
+    checks.append(f"the published integers cost {float(objective)!r} {body['currency']}; the result says the same")
     if body["multipliers"] is None:
         return Verdict(False, None, "feasible, not proved optimal: the certificate has no multipliers", tuple(checks))
-    bound = program.bound(body["objective"])
-    require(bound is not None and floor(bound) == body["lower_bound"], "the lower bound is not the one that is claimed")
-    checks.append(f"no plan costs less than {body['lower_bound']!r}")
-    size = max(abs(objective), LITTLE * min(Fraction(body["scale"]), 2 * pool.largest()))
-    stated = Fraction(json.loads(files["calibration.json"])["lower_bound"])
-    require(abs(stated - bound) <= size * Fraction(body["tolerance"]), "the result states another lower bound")
-    gap = float(max(objective - bound, 0) / (size or 1))
+    proved = bound(body, pool, body["objective"])
+    require(0 <= proved - body["lower_bound"] <= abs(proved) / 2**50, "the lower bound is not the one that is claimed")
+    size = max(abs(objective), LITTLE * min(body["scale"], 2 * pool.largest)) or Fraction(1)
+    require(abs(stated - proved) <= size * body["tolerance"], "the result states another lower bound")
+    checks.append(f"no plan costs less than {float(proved)!r} {body['currency']}")
+    gap = max(objective - proved, Fraction(0)) / size
     if gap > body["tolerance"]:
-        return Verdict(False, gap, f"feasible, but the bound is {gap:.2g} away: not proved optimal", tuple(checks))
-    return Verdict(True, gap, f"optimal within {gap:.2g}, proved", tuple(checks))
+        return Verdict(False, float(gap), f"feasible, but only within {float(gap):.2g}: not optimal", tuple(checks))
+    return Verdict(True, float(gap), f"optimal within {float(gap):.2g}, proved", tuple(checks))
 
 
-def conflict(body, files, pool, checks):
-    """Rules without a plan: what they add up to should be <= 0, and is positive for every plan."""
-    require(not any(body["costs"]) and not any(term["price"] for term in body["terms"]), "a conflict has no objective")
-    bound = Program(body, pool).bound(None)
-    require(bound is not None and floor(bound) == body["lower_bound"], "the contradiction is not the one claimed")
-    if bound <= 0:
-        return Verdict(False, None, "the rules were not proved to be in conflict", tuple(checks))
-    names = ", ".join(one["name"] for one in body["rules"] + body["limits"])
-    return Verdict(True, None, f"infeasible, proved: no plan satisfies {names}", tuple(checks))
+def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
+    """Rules without a plan: what they add up to is positive everywhere, and should be <= 0."""
+    require(not any([*body["costs"], *(term["price"] for term in body["terms"])]), "a conflict has no objective")
+    positive = bound(body, pool, None)
+    require(0 <= positive - body["lower_bound"] <= positive / 2**50, "the contradiction is not the one claimed")
+    require(positive > 0, "the rules were not proved to be in conflict")
+    names = ", ".join([*body["rules"], *(limit["name"] for limit in body["limits"])])
+    return Verdict(True, None, f"infeasible, proved: no plan keeps {names}", tuple(checks))
 
 
-class Program:
-    """Rules and limits. Decisions and auxiliary variables count in 1 / `grid` of the currency."""
+def feasible(body: Body, v: list[int], grain: int) -> None:
+    """Every row of every rule holds, but for a grain of each decision in it."""
+    grid = 10 ** body["decimals"] * FINER
+    require(len(v) == len(body["costs"]) + body["auxiliary"], "there is not one number for each auxiliary variable")
+    for name, kind, rows in body["blocks"]:
+        slack = [0] * (kind == "equal") + [amount * grid - dot(row, v) for row, amount in rows]
+        head = slack[0] + grain * FINER * sum(abs(a) for row, _ in rows for _, a in row)
+        require(head >= 0 and head * head >= sum(s * s for s in slack[1:]), f"{name} does not hold")
 
-    def __init__(self, body, pool):
-        self.body, self.pool, self.grid = body, pool, 10 ** body["decimals"] * FINER
-        require(all(term["price"] >= 0 for term in body["terms"]), "a price of risk is negative")
-        require(all(min(limit["risks"], default=0) >= 0 for limit in body["limits"]), "a limit rewards risk")
 
-    def feasible(self, v):
-        """How far the worst row is missed, in published units; no row may give more than one for each decision."""
-        require(
-            len(v) == self.pool.size + self.body["auxiliary"], "there is not one witness for each auxiliary variable"
-        )
-        worst = 0
-        for rule in self.body["rules"]:
-            for kind, rows in rule["blocks"]:
-                slack = [Fraction(row["amount"]) * self.grid - dot(row, v) for row in rows]
-                slack = [Fraction(0), *slack] if kind == "equal" else slack
-                missed = math.sqrt(sum(float(s / FINER) ** 2 for s in slack[1:])) - float(slack[0] / FINER)
-                room = FINER * sum(abs(Fraction(a)) for row in rows for a in row["values"])
-                head = slack[0] + room
-                require(head >= 0 and head * head >= sum(s * s for s in slack[1:]), f"{rule['name']} does not hold")
-                worst = max(worst, math.ceil(missed))
-        return worst
+def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
+    """Least value over the box of the affine function that the multipliers make."""
+    given, constant, prices = body["multipliers"], Fraction(0), [term["price"] for term in body["terms"]]
+    require(min(prices, default=0) >= 0, "a price of risk is negative")
+    slope, weighted = [*body["costs"], *[0] * body["auxiliary"]], list[Any]()
+    for (_, kind, rows), m in zip(body["blocks"], given["blocks"], strict=True):
+        in_cone = kind == "equal" or (m[0] >= 0 and m[0] * m[0] >= sum(one * one for one in m[1:]))
+        require(in_cone, "the multipliers of a rule are outside its cone")
+        weighted.extend(zip(rows, m, strict=True))
+    for limit, nu in zip(body["limits"], given["limits"], strict=True):
+        require(nu >= 0 and min(limit["risks"], default=0) >= 0, "a limit has a negative multiplier, or rewards risk")
+        prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
+        weighted.append((limit["row"], nu))
+    require(all(0 <= j < len(slope) for (row, _), _ in weighted for j, _ in row), "a column that is none")
+    for (row, amount), m in weighted:
+        constant -= m * amount
+        for j, a in row if m else ():
+            slope[j] += m * a
+    for term, price, flows in zip(body["terms"], prices, given["flows"], strict=True):
+        constant += pool.cut(term, price, flows, slope)
+    for g, (low, high) in zip(slope, box(body, objective), strict=True):
+        edge = low if g > 0 else high
+        require(not g or edge is not None, "nothing bounds a decision that seems to pay")
+        constant += Fraction(g * (edge or 0), 10 ** body["decimals"] * FINER)
+    return constant if objective is None else min(constant, objective)  # who is outside the box costs more
 
-    def inequalities(self, objective):
-        """Rows `sum a x <= h` that hold for every plan that keeps the rules and costs no more than `objective`."""
-        for rule in self.body["rules"]:
-            for kind, (head, *tail) in rule["blocks"]:
-                yield coefficients(head), Fraction(head["amount"])
-                if kind == "equal":
-                    yield coefficients(head, -1), -Fraction(head["amount"])
-                for row in tail:
-                    for sign in (1, -1):
-                        both = coefficients(head)
-                        for j, a in coefficients(row, sign).items():
-                            both[j] = both.get(j, 0) + a
-                        yield both, Fraction(head["amount"]) + sign * Fraction(row["amount"])
-        for limit in self.body["limits"]:
-            yield coefficients(limit), Fraction(limit["amount"])
-        if objective is not None:
-            yield dict(enumerate(map(Fraction, self.body["costs"]))), Fraction(objective)
 
-    def box(self, objective):
-        """Bounds of every decision and auxiliary variable, rounded outwards to the grid; None where there is none."""
-        low, rows = [0] * self.pool.size + [None] * self.body["auxiliary"], []
-        high = [None] * len(low)
-        for row, amount in self.inequalities(objective):
-            common = math.lcm(amount.denominator, *(a.denominator for a in row.values()))
-            rows.append(([(j, int(a * common)) for j, a in row.items() if a], int(amount * common) * self.grid))
-        for _ in range(SWEEPS):
-            for row, amount in rows:
-                tighten(row, amount, low, high)
-        return low, high
-
-    def bound(self, objective):
-        """Least value over the box of the affine function that the multipliers make; None where it has none."""
-        body, given, constant = self.body, self.body["multipliers"], Fraction(0)
-        slope = [Fraction(q) for q in body["costs"]] + [Fraction(0)] * body["auxiliary"]
-        prices = [Fraction(term["price"]) for term in body["terms"]]
-        weighted = []
-        for rule, multipliers in zip(body["rules"], given["rules"], strict=True):
-            for (kind, rows), m in zip(rule["blocks"], multipliers, strict=True):
-                require(kind == "equal" or dual([Fraction(one) for one in m]), "a multiplier is outside its cone")
-                weighted += zip(rows, m, strict=True)
-        for limit, nu in zip(body["limits"], given["limits"], strict=True):
-            require(nu >= 0, "the multiplier of a limit is negative")
-            weighted.append((limit, nu))
-            prices = [p + Fraction(nu) * Fraction(e) for p, e in zip(prices, limit["risks"], strict=True)]
-        for row, m in weighted:
-            constant -= Fraction(m) * Fraction(row["amount"])
-            for j, a in coefficients(row).items() if m else ():
-                slope[j] += Fraction(m) * a
-        for term, price, flows in zip(body["terms"], prices, given["flows"], strict=True):
-            constant += self.pool.cut(term, price, flows, slope)
-        low, high = self.box(objective)
-        for g, below_, above in zip(slope, low, high, strict=True):
-            edge = below_ if g > 0 else above
-            if g and edge is None:
-                return None
-            constant += g * edge / self.grid if g else 0
-        return constant if objective is None else min(constant, Fraction(objective))
+def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
+    """Bounds of decisions and auxiliary variables: sweeps over the rows, rounded outwards; None where there is none."""
+    ends = [[0, None] for _ in body["costs"]] + [[None, None] for _ in range(body["auxiliary"])]
+    rows = [limit["row"] for limit in body["limits"]]  # the risks in them are >= 0
+    for _, kind, (head, *_) in body["blocks"]:
+        rows += [head, [[[j, -a] for j, a in head[0]], -head[1]]][: 1 + (kind == "equal")]
+    rows += [] if objective is None else [[list(enumerate(body["costs"])), objective]]
+    unders = [math.lcm(*(Fraction(a).denominator for _, a in [*row, (0, amount)])) for row, amount in rows]
+    grid, wholes = 10 ** body["decimals"] * FINER, zip(rows, unders, strict=True)
+    for row, amount in [([(j, int(a * u)) for j, a in row if a], int(h * u) * grid) for (row, h), u in wholes] * SWEEPS:
+        least = [None if ends[j][a < 0] is None else a * ends[j][a < 0] for j, a in row]
+        known, unknown = sum(one or 0 for one in least), least.count(None)
+        for (j, a), one in zip(row, least, strict=True):
+            if unknown == (one is None):
+                rest, old = amount - known + (one or 0), ends[j][a > 0]
+                new = -(-rest // a) if a > 0 else rest // a
+                ends[j][a > 0] = new if old is None else min(old, new) if a > 0 else max(old, new)
+    return ends
 
 
 class Pool:
     """The scenarios, a sparse row each, and what their waterfall leaves."""
 
-    def __init__(self, arrays, body):
+    def __init__(self, arrays: Body, body: Body) -> None:
         self.members, self.k = len(body["members"]), len(body["segments"])
         self.cells, self.size = self.members * self.k, self.members * self.k + len(body["reserves"])
-        self.waterfall = body["waterfall"]
-        self.at, self.column, self.loss = arrays["indptr"], arrays["indices"], arrays["data"]
-        self.n, p = len(self.at) - 1, arrays["probabilities"]
-        require(list(arrays["shape"]) == [self.n, self.cells] and len(p) == self.n, "the scenarios have another shape")
-        require(self.at[0] == 0 and self.at[-1] == len(self.loss) == len(self.column), "the scenarios do not add up")
-        for a, b in pairwise(self.at):
-            row = [-1, *self.column[a:b], self.cells]
-            require(a <= b and all(i < j for i, j in pairwise(row)), "the columns of a scenario are not in order")
-        require(all(0 < value < math.inf for value in self.loss), "a loss is not a positive number")
-        require(all(0 <= one <= 1 for one in p), "a probability is not between 0 and 1")
-        self.p, above = whole(p)
-        self.mass = sum(self.p)
-        require(abs(Fraction(self.mass, above) - 1) < LITTLE, "the probabilities do not sum to 1")
-        self.finest = 1 << max(0, 53 - math.frexp(min(self.loss, default=1.0))[1])  # no loss has smaller bits
-        self.worth, self.par = whole(arrays.get("collateral", ()))
-        require(len(self.worth) in (0, self.n * self.members), "the collateral has another shape")
-        require(all(0 <= worth <= self.par for worth in self.worth), "collateral is worth less than 0 or more than 1")
+        self.own, self.stages = body["waterfall"]["own"], body["waterfall"]["stages"]
+        self.p, under = whole(arrays["probabilities"])
+        self.n, self.mass = len(self.p), sum(self.p)
+        at, columns, (losses, self.finest) = arrays["indptr"], arrays["indices"], whole(arrays["data"])
+        shape = list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)]
+        shape = shape and all(0 <= j < self.size for row, _ in self.stages for j, _ in row)
+        require(shape and len(body["costs"]) == self.size, "scenarios, costs or waterfall of another shape")
+        self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
+        require(at[0] == 0 and sum(map(len, self.rows)) == len(losses) == len(columns), "scenarios out of order")
+        for row in self.rows:
+            require(all(i < j for i, j in pairwise([-1, *(j for j, _ in row), self.cells])), "columns out of order")
+        require(min(losses, default=1) > 0, "a loss is not positive")
+        require(min(self.p) >= 0 and abs(Fraction(self.mass, under) - 1) < LITTLE, "the probabilities do not sum to 1")
+        worth, self.par = whole(arrays.get("collateral", ()))
+        require(0 <= min(worth, default=0) <= max(worth, default=0) <= self.par, "collateral outside 0 to 1")
+        self.worth = [worth[s * self.members :][: self.members] or [1] * self.members for s in range(self.n)]
+        self.largest = Fraction(max(sum(loss for _, loss in row) for row in self.rows), self.finest)
 
-    def largest(self):
-        """The largest pooled loss of a scenario."""
-        return Fraction(max((math.fsum(self.loss[a:b]) for a, b in pairwise(self.at)), default=0.0))
-
-    def amounts(self, x, unit):
-        """What cells, segments and the pool pay at most."""
-        own = [Fraction(rate) * n * unit for rate, n in zip(self.waterfall["own"], x, strict=False)]
-        stages = [unit * dot(row, x) + Fraction(row["amount"]) for row in self.waterfall["stages"]]
-        require(len(own) == self.cells and len(stages) == self.k + 1 and min(own + stages) >= 0, "the waterfall is odd")
-        return own, stages
-
-    def cvar(self, term, x, unit):
+    def cvar(self, level: Fraction, of: str, x: list[int], unit: Fraction) -> Fraction:
         """CVaR of what is left at a plan: the largest losses, 1 - level of the probability, on average."""
-        own, stages = self.amounts(x, unit)
-        level, scale = (
-            Fraction(term["level"]),
-            math.lcm(self.finest, *(one.denominator for one in own + stages)) * self.par,
-        )
-        require(0 <= level < 1 and term["of"] in ("mutualised", "shortfall"), "this is no risk term")
-        per_par, edge = [int(c * scale) // self.par for c in own], [0.0 if self.worth else floor(c) for c in own]
-        left = [self.left(s, term["of"], per_par, edge, [int(r * scale) for r in stages], scale) for s in range(self.n)]
-        rest = self.mass * (level.denominator - level.numerator)
-        below_one, value = rest * scale, 0
+        own = [rate * n * unit for rate, n in zip(self.own, x, strict=False)]
+        stages = [unit * dot(row, x) + amount for row, amount in self.stages]
+        require(min(own + stages) >= 0 and len(stages) == self.k + 1 and 0 <= level < 1, "an odd waterfall or level")
+        finer = math.lcm(*(amount.denominator for amount in own + stages))
+        paying = [int(amount * finer * self.finest) for amount in own]
+        ends = [int(amount * finer * self.finest) * self.par for amount in stages]
+        left = [self.left(s, of, paying, ends, finer * self.par) for s in range(self.n)]
+        rest = tail = self.mass * (level.denominator - level.numerator)
+        value = 0
         for s in sorted(range(self.n), key=left.__getitem__, reverse=True):
             taken = min(self.p[s] * level.denominator, rest)
             value, rest = value + taken * left[s], rest - taken
-        return Fraction(value, below_one)
+        return Fraction(value, tail * finer * self.finest * self.par)
 
-    def left(self, s, of, own, edge, stages, scale):
-        """What the waterfall leaves in a scenario, over `scale`; a loss is above `own` just if it is above `edge`."""
-        worth, beyond = self.paid(s), [-r for r in stages[:-1]]
-        for j, v in zip(*self.row(s), strict=True):
-            if of == "shortfall" or v > edge[j]:
-                n, d = v.as_integer_ratio()
-                excess = n * (scale // d)
-                beyond[j % self.k] += excess if of == "shortfall" else max(excess - own[j] * worth[j // self.k], 0)
-        if of == "shortfall":
-            beyond = [b - sum(map(mul, own[g :: self.k], worth)) for g, b in enumerate(beyond)]
-        return max(sum(max(b, 0) for b in beyond) - stages[-1], 0)
+    def left(self, s: int, of: str, own: list[int], ends: list[int], finer: int) -> int:
+        """What the waterfall leaves in a scenario, mutualised or as shortfall, in whole numbers."""
+        worth, beyond = self.worth[s], [-amount for amount in ends[:-1]]
+        for j, loss in self.rows[s]:
+            excess = loss * finer - (own[j] * worth[j // self.k] if of == "mutualised" else 0)
+            beyond[j % self.k] += max(excess, 0)
+        for j in range(self.cells if of == "shortfall" else 0):
+            beyond[j % self.k] -= own[j] * worth[j // self.k]
+        return max(sum(max(amount, 0) for amount in beyond) - ends[-1], 0)
 
-    def cut(self, term, price, flows, slope):
+    def cut(self, term: Body, price: Fraction, flows: Body, slope: list[Any]) -> Fraction:
         """Constant of the affine function below a price times a term; what it slopes is taken off `slope`."""
-        one, mutualised = 1 << flows["shift"], term["of"] == "mutualised"
-        most = price * one / ((1 - Fraction(term["level"])) * self.mass)
+        one, most, constant = 1 << flows["shift"], price / ((1 - Fraction(term["level"])) * self.mass), 0
         require(sum(flows["root"]) <= price * one, "the flows of a term exceed its price")
-        require(all(s < t for s, t in pairwise([-1, *flows["scenarios"], self.n])), "the flows are not in order")
-        pull, through, constant = [0] * self.cells, [0] * (self.k + 1), 0
+        require(all(s < t for s, t in pairwise([-1, *flows["scenarios"], self.n])), "the flows are out of order")
+        pull, through = [0] * self.cells, [0] * (self.k + 1)
         for s, root, groups, leaves in zip(*map(flows.get, ("scenarios", "root", "group", "leaf")), strict=True):
-            (columns, losses), worth, groups = self.row(s), self.paid(s), groups or [root] * self.k
-            require(0 <= root * most.denominator <= most.numerator * self.p[s], "a flow exceeds its probability")
-            require(
-                len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root, "a flow exceeds the one above it"
-            )
+            groups, row = groups or [root] * self.k, self.rows[s]
+            require(0 <= root <= most * self.p[s] * one, "a flow exceeds its probability")
+            flow = {j: groups[j % self.k] for j in range(self.cells)}
+            flow = {j: leaf for (j, _), leaf in zip(row, leaves, strict=True)} if term["of"] == "mutualised" else flow
+            fits = len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root
+            require(fits and all(0 <= leaf <= groups[j % self.k] for j, leaf in flow.items()), "a flow grows")
+            constant += sum(flow[j] * loss for j, loss in row)
             through = [a + b for a, b in zip(through, [*groups, root], strict=True)]
-            if not mutualised:
-                pull = [a + groups[j % self.k] * worth[j // self.k] for j, a in enumerate(pull)]
-            for j, v, leaf in zip(
-                columns, losses, leaves if mutualised else [groups[j % self.k] for j in columns], strict=True
-            ):
-                require(0 <= leaf <= groups[j % self.k], "a flow exceeds the one above it")
-                n, d = v.as_integer_ratio()
-                constant += leaf * n * (self.finest // d)
-                pull[j] += leaf * worth[j // self.k] if mutualised else 0
+            for j, leaf in flow.items():
+                pull[j] += leaf * self.worth[s][j // self.k]
+        for j, rate in enumerate(self.own):
+            slope[j] -= Fraction(pull[j], one * self.par) * rate
         value = Fraction(constant, one * self.finest)
-        for j, (flow, rate) in enumerate(zip(pull, self.waterfall["own"], strict=True)):
-            slope[j] -= Fraction(flow, one * self.par) * Fraction(rate)
-        for flow, row in zip(through, self.waterfall["stages"], strict=True):
-            value -= Fraction(flow, one) * Fraction(row["amount"])
-            for j, a in coefficients(row).items():
-                slope[j] -= Fraction(flow, one) * a
+        for total, (row, amount) in zip(through, self.stages, strict=True):
+            value -= Fraction(total, one) * amount
+            for j, a in row:
+                slope[j] -= Fraction(total, one) * a
         return value
 
-    def paid(self, s):
-        """What one unit posted by each member is worth in a scenario, over `par`."""
-        return self.worth[s * self.members : (s + 1) * self.members] or [1] * self.members
 
-    def row(self, s):
-        """Columns and losses of a scenario."""
-        return self.column[self.at[s] : self.at[s + 1]], self.loss[self.at[s] : self.at[s + 1]]
-
-    def expected(self):
-        """Expected losses by member."""
-        mean = [0.0] * self.members
-        for s, p in enumerate(self.p):
-            for j, v in zip(*self.row(s), strict=True):
-                mean[j // self.k] += p / self.mass * v
-        return mean
-
-
-def agrees(body, files, pool, x, unit, objective, rounding, risks):
-    """The result says what the integers say: contributions, reserves, weights, expected losses, risks, objective."""
-    result = json.loads(files["calibration.json"])
-    require(
-        result["certificate"] == sha256(json.dumps(body, sort_keys=True).encode()), "the result has another certificate"
-    )
-    require(near(result["objective"], objective, rounding), "the objective is not what the integers cost")
-    cells = [[i, g][: min(pool.k, 2)] for i in body["members"] for g in body["segments"]]
-    decided = table(files, "contributions") + table(files, "reserves")
-    require([row[:-1] for row in decided] == cells + [[name] for name in body["reserves"]], "other names in the result")
-    stated = [Fraction(float(row[-1])) for row in decided]
-    require(
-        all(abs(a - n * unit) <= unit for a, n in zip(stated, x, strict=True)), "an amount is not the published one"
-    )
-    for part in (slice(pool.cells), slice(pool.cells, None)):
-        require(
-            2 * abs(sum(stated[part]) - sum(x[part]) * unit) <= unit * (1 + len(stated[pool.cells :])),
-            "the sums differ",
-        )
-    total, paid = sum(x[: pool.cells]), [sum(x[i : i + pool.k]) for i in range(0, pool.cells, pool.k)]
-    require(total + sum(x) == 0 or unit * FINER <= sum(stated), "the published unit is too coarse")
-    for name, n, mean, row in zip(body["members"], paid, pool.expected(), table(files, "members"), strict=True):
-        require(row[0] == name and near(float(row[1]), n * unit, pool.k * unit), f"{name} pays something else")
-        require(
-            near(float(row[2]), Fraction(n, total or 1), Fraction(len(x), total or 1)), f"{name} has another weight"
-        )
-        require(near(float(row[3]), mean, 0), f"{name} has another expected loss")
-    shown = {row[0]: float(row[1]) for row in table(files, "risk")}
-    for term, risk in zip(body["terms"], risks, strict=True):
-        require(near(shown.get(term["name"], risk), risk, len(x) * unit), f"{term['name']} is not that of the integers")
-    names = [row[0] for row in table(files, "fairness")]
-    require(names == [one["name"] for one in body["rules"] + body["limits"]], "the result has other rules")
+def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
+    """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
+    result, unit = json.loads(files["calibration.json"]), Fraction(1, 10 ** body["decimals"])
+    texts = (io.StringIO(files[f"{name}.csv"].decode(), newline="") for name in TABLES)  # ' keeps a name from being run
+    tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in csv.DictReader(t)] for t in texts]
+    paid, members, risk = tables[0] + tables[1], tables[2], {row["term"]: row["in_sample"] for row in tables[3]}
+    own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
+    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+    require(result["certificate"] == digest and result["currency"] == body["currency"], "the result is another")
+    named = [tuple(row.values())[:-1] for row in paid]
+    named += [(row["member"],) for row in members] + [(row["rule"],) for row in tables[4]]
+    cells = [(i, g)[: 1 + (pool.k > 1)] for i in body["members"] for g in body["segments"]]
+    others = [*body["reserves"], *body["members"], *body["rules"], *(limit["name"] for limit in body["limits"])]
+    require(named == cells + [(name,) for name in others], "the result names others")
+    amounts, total = [Fraction(float([*row.values()][-1])) for row in paid], sum(x[: pool.cells])
+    require(2 * abs(sum(amounts[: pool.cells]) - total * unit) <= unit, "contributions sum to something else")
+    require(not any(amounts) or FINER * unit <= sum(amounts), "the published unit is too coarse")
+    mean = [0] * pool.members
+    for p, scenario in zip(pool.p, pool.rows, strict=True):
+        for j, loss in scenario:
+            mean[j // pool.k] += p * loss
+    rounding = unit * (sum(map(abs, body["costs"])) + pool.size * (1 + sum(term["price"] for term in body["terms"])))
+    rounding += (pool.largest + sum(amounts)) / 10**12
+    claims: list[Any] = [(amount, n * unit, unit) for amount, n in zip(amounts, x, strict=True)]
+    claims += [(result["objective"], values[0], rounding), (body["objective"], values[0], rounding)]
+    claims += [(risk.get(t["name"], v), v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
+    for i, row in enumerate(members):
+        weight = Fraction(sum(x[i * pool.k : (i + 1) * pool.k]), total or 1)
+        claims.append((row["weight"], weight, Fraction(pool.size, total or 1)))
+        claims.append((row["sampled_loss"], Fraction(mean[i], pool.mass * pool.finest), 0))
+    for stated, value, room in claims:
+        off = abs(Fraction(float(stated)) - value)
+        require(off <= room + abs(value) / 10**12, f"the result states {stated} where it is {float(value)}")
+    return Fraction(result["lower_bound"])
 
 
-def tighten(row, amount, low, high):
-    """Bounds that `sum a x <= amount` sets to each variable, from the least value of all others."""
-    ends = [(a, low[j] if a > 0 else high[j]) for j, a in row]
-    unknown, least = sum(end is None for _, end in ends), sum(a * (end or 0) for a, end in ends)
-    for (j, a), (_, end) in zip(row, ends, strict=True):
-        if unknown == (end is None):
-            rest = amount - least + a * (end or 0)
-            if a > 0:
-                high[j] = -(-rest // a) if high[j] is None else min(high[j], -(-rest // a))
-            else:
-                low[j] = rest // a if low[j] is None else max(low[j], rest // a)
+def unpacked(name: str, raw: bytes) -> tuple[str, Any]:
+    """An array of an .npz file: 8 bytes, the length of a heading, the heading, little-endian numbers."""
+    end = 10 + int.from_bytes(raw[8:10], "little")
+    return name.removesuffix(".npy"), next((array(k, raw[end:]) for d, k in NUMBERS.items() if d in raw[10:end]), None)
 
 
-def sealed(folder):
-    """Contents of the files by name, after checking them against SHA256SUMS."""
-    lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    files = {}
-    for expected, name in (line.split("  ", 1) for line in lines):
-        require(Path(name).name == name, f"{name} is not a file of the folder")
-        files[name] = (folder / name).read_bytes()
-        require(sha256(files[name]) == expected, f"{name} was altered or truncated")
-    return files
-
-
-def unpacked(content):
-    """One-dimensional arrays of an uncompressed .npz file."""
-    arrays = {}
-    with zipfile.ZipFile(BytesIO(content)) as archive:
-        for name in archive.namelist():
-            raw = archive.read(name)
-            end = 10 + int.from_bytes(raw[8:10], "little")
-            header = literal_eval(raw[10:end].decode("latin1"))
-            if header["descr"] in NUMBERS:
-                arrays[name.removesuffix(".npy")] = array(NUMBERS[header["descr"]], raw[end:])
-    if sys.byteorder == "big":
-        for values in arrays.values():
-            values.byteswap()
-    return arrays
-
-
-def table(files, name):
-    """Rows of a CSV file without its heading; an apostrophe keeps a spreadsheet from running a name."""
-    rows = list(csv.reader(StringIO(files[f"{name}.csv"].decode(), newline="")))[1:]
-    return [[cell.removeprefix("'") for cell in row] for row in rows]
-
-
-def whole(values):
+def whole(values: Any) -> tuple[list[int], int]:
     """Integers and the power of two they are over: exactly the given doubles."""
-    ratios = [value.as_integer_ratio() for value in values]
-    under = max((d for _, d in ratios), default=1)
-    return [n * (under // d) for n, d in ratios], under
+    under = max((value.as_integer_ratio()[1] for value in values), default=1)
+    return [above * (under // below) for above, below in map(float.as_integer_ratio, values)], under
 
 
-def coefficients(row, sign=1):
-    """The entries of a row by column."""
-    return {j: sign * Fraction(a) for j, a in zip(row["columns"], row["values"], strict=True)}
+def dot(row: Any, v: Any) -> Any:
+    """A row times decisions."""
+    return sum(a * v[j] for j, a in row)
 
 
-def dot(row, v):
-    """A row times integers."""
-    return sum(Fraction(a) * v[j] for j, a in zip(row["columns"], row["values"], strict=True))
-
-
-def dual(m):
-    """Whether multipliers lie in the second-order cone, which is its own dual; alone: whether it is >= 0."""
-    return m[0] >= 0 and m[0] * m[0] >= sum(one * one for one in m[1:])
-
-
-def floor(exact):
-    """The largest double that is not above."""
-    return float(exact) if Fraction(float(exact)) <= exact else math.nextafter(float(exact), -math.inf)
-
-
-def near(stated, exact, room):
-    """Whether a double is an exact number but for the rounding of decisions and of doubles."""
-    return abs(Fraction(stated) - Fraction(exact)) <= room + Fraction(exact) / 10**9
-
-
-def sha256(content):
-    """The hash of a file."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def require(holds, otherwise):
+def require(holds: bool, otherwise: str) -> None:
     """Stop with a verdict."""
     if not holds:
-        raise Rejected(otherwise)
+        raise ValueError(otherwise)
 
 
 if __name__ == "__main__":

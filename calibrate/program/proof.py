@@ -8,8 +8,10 @@ is of the order of 1e-12. The verifier needs nothing else; what it is told here 
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -29,11 +31,13 @@ from calibrate.program.interior_point import Point, Tail
 
 __all__ = ["Certificate", "Witness", "certified"]
 
+logger = logging.getLogger(__name__)
+
 Ints = npt.NDArray[np.int64]
 
 SCHEMA = 1
-FINEST = 1e-9  # largest part of all money that one published unit may be
 FLOW_BITS = 60  # of a price
+SWEEPS = 3  # over the auxiliary variables
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +72,26 @@ class Certificate(Mapping[str, Any]):
     def _body(self) -> dict[str, Any]:
         program, form, witness, claim = self._parts
         body = statement(program, form) | {"kind": "plan", "scenarios": self.scenarios.sha256}
-        decimals = decimals_of(float(claim.decisions.sum()))
-        fine = 10**decimals * verifier.FINER
+        decimals = decimals_of(math.fsum(claim.decisions.tolist()))
+        published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))
+        near = [
+            round(Fraction(one) * 10**decimals * verifier.FINER) for one in (program.unit * claim.auxiliary).tolist()
+        ]
         body |= {
             "decimals": decimals,
-            "published": [str(n) for n in rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))],
-            "witness": [str(round(Fraction(one) * fine)) for one in (program.unit * claim.auxiliary).tolist()],
+            "published": [str(n) for n in published],
+            "witness": [],
             "objective": claim.objective,
             "tolerance": claim.tolerance,
             "scale": program.unit,
             "multipliers": None if witness is None else multipliers(program, witness, body),
             "lower_bound": None,
         }
+        body["witness"] = [str(n) for n in auxiliary(body, published, near)]
         if witness is not None:
             body["lower_bound"] = _lower_bound(program, witness, body)
+        if body["lower_bound"] is None:
+            body["multipliers"] = None
         plain: dict[str, Any] = json.loads(json.dumps(body))
         return plain
 
@@ -110,7 +120,56 @@ def certified(program: Program, solution: Solution, objective: float, tolerance:
 
 def decimals_of(total: float) -> int:
     """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of all money."""
-    return 2 if total <= 0 else max(2, math.ceil(-math.log10(total * FINEST)))
+    decimals = 2
+    while 0 < Fraction(total) * 10**decimals < verifier.FINER:
+        decimals += 1
+    return decimals
+
+
+def auxiliary(body: Mapping[str, Any], published: list[int], near: list[int]) -> list[int]:
+    """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
+
+    Each goes to the least that the rows which hold it from below allow, so that no other row suffers from it. Where that
+    is too much, as a loss of 1e-20 of the pool's is below the published unit, those rows give what the verifier grants.
+    """
+    grain = max(1, sum(published) // verifier.FINER)
+    v = [n * verifier.FINER for n in published]
+    for give in (0, grain):
+        found = _least(body, v + near, give * verifier.FINER)
+        with suppress(ValueError):
+            verifier.feasible(body, found, grain)
+            break
+    return found[len(v) :]
+
+
+def _least(body: Mapping[str, Any], v: list[int], give: int) -> list[int]:
+    """Sweeps over the auxiliary variables; a row gives `give` for each of its entries."""
+    n, grid = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER
+    below: dict[int, list[tuple[Fraction, Fraction, list[Any]]]] = {}
+    for _, kind, rows in body["blocks"] if len(v) > n else ():
+        exactly = [(_exact(row), Fraction(h) * grid) for row, h in rows]
+        room = give * sum((abs(a) for row, _ in exactly for _, a in row), Fraction(0))
+        for j, a in exactly[0][0]:
+            if j >= n and a < 0 and kind != "equal":
+                below.setdefault(j, []).append((a, room, exactly))
+    for _ in range(SWEEPS):
+        for j, held in below.items():
+            v[j] = 0
+            v[j] = max(
+                math.ceil((_norm(tail, v) - room - (h - verifier.dot(row, v))) / -a)
+                for a, room, ((row, h), *tail) in held
+            )
+    return v
+
+
+def _exact(row: list[Any]) -> list[tuple[int, Fraction]]:
+    return [(j, Fraction(a)) for j, a in row]
+
+
+def _norm(rows: list[Any], v: list[int]) -> int:
+    """At least the Euclidean norm of the slacks of some rows, in whole numbers."""
+    size = Fraction(sum((h - verifier.dot(row, v)) ** 2 for row, h in rows))
+    return math.isqrt(math.ceil(size)) + (size > 0)
 
 
 # --- the program in money -------------------------------------------------------------------------------------------
@@ -135,9 +194,10 @@ def statement(program: Program, form: Compiled) -> dict[str, Any]:
             for term, price in zip(form.terms, form.prices, strict=True)
         ],
         "auxiliary": layout.auxiliary,
-        "rules": _rules(program, form, layout),
+        "rules": [str(rule) for rule in program.rules],
+        "blocks": _blocks(program, form, layout),
         "limits": [
-            _row(q, float(limit.amount)) | {"name": str(limit), "risks": row.eta.tolist()}
+            {"name": str(limit), "row": _row(q, float(limit.amount)), "risks": row.eta.tolist()}
             for limit, row, q in zip(program.limits, form.rows, layout.columns(_limit_rows(form)), strict=True)
         ],
     }
@@ -178,22 +238,20 @@ def _waterfall(program: Program, form: Compiled) -> dict[str, Any]:
     }
 
 
-def _row(values: Floats, amount: float) -> dict[str, Any]:
+def _row(values: Floats, amount: float) -> list[Any]:
     columns = np.flatnonzero(values)
-    return {"columns": columns.tolist(), "values": values[columns].tolist(), "amount": amount}
+    return [[[j, a] for j, a in zip(columns.tolist(), values[columns].tolist(), strict=True)], amount]
 
 
-def _rules(program: Program, form: Compiled, layout: Layout) -> list[dict[str, Any]]:
-    """Each rule with its blocks: `at_most` a row, `equal` a row, `cone` several rows."""
-    blocks: list[list[Any]] = [[] for _ in program.rules]
+def _blocks(program: Program, form: Compiled, layout: Layout) -> list[list[Any]]:
+    """The rules row by row, as `[name, kind, rows]`: "at_most" and "equal" with one row, "cone" with several."""
+    names = [str(rule) for rule in program.rules]
+    blocks: list[list[Any]] = []
     for rule, kind, at in placed(program, form, layout):
         matrix, amounts = (form.body.E, form.body.f) if kind == "equal" else (form.body.G, form.body.h)
-        rows = layout.columns(matrix[at])
-        amounts = amounts[at] * program.unit
-        blocks[rule].append([kind, [_row(row, float(h)) for row, h in zip(rows, amounts, strict=True)]])
-    for rule, j in _held(program, form):
-        blocks[rule].append(["at_most", [{"columns": [j], "values": [1.0], "amount": 0.0}]])
-    return [{"name": str(rule), "blocks": own} for rule, own in zip(program.rules, blocks, strict=True)]
+        rows = zip(layout.columns(matrix[at]), (amounts[at] * program.unit).tolist(), strict=True)
+        blocks.append([names[rule], kind, [_row(row, h) for row, h in rows]])
+    return blocks + [[names[rule], "at_most", [[[[j, 1.0]], 0.0]]] for rule, j in _held(program, form)]
 
 
 def placed(program: Program, form: Compiled, layout: Layout) -> list[tuple[int, str, slice]]:
@@ -250,12 +308,10 @@ def _held(program: Program, form: Compiled) -> Iterator[tuple[int, int]]:
 def multipliers(program: Program, witness: Witness, body: Mapping[str, Any]) -> dict[str, Any]:
     """Multipliers of rules and limits, and the flows of each term through its waterfall, exactly valid."""
     form, point = witness.form, witness.point
-    by_rule: list[list[list[float]]] = [[] for _ in program.rules]
-    for rule, kind, at in placed(program, form, Layout.of(program, form)):
-        values = (point.equal if kind == "equal" else point.rule)[at]
-        by_rule[rule].append(values.tolist() if kind == "equal" else _in_cone(values))
-    for own, stated in zip(by_rule, body["rules"], strict=True):
-        own += [[0.0]] * (len(stated["blocks"]) - len(own))  # rows that hold a decision at zero
+    blocks: list[list[float]] = []
+    for _, kind, at in placed(program, form, Layout.of(program, form)):
+        blocks.append(point.equal[at].tolist() if kind == "equal" else _in_cone(point.rule[at]))
+    blocks += [[0.0]] * (len(body["blocks"]) - len(blocks))  # rows that hold a decision at zero
     limits = np.maximum(point.limit, 0.0)
     prices = [Fraction(price) for price in form.prices.tolist()]
     for nu, row in zip(limits.tolist(), form.rows, strict=True):
@@ -263,14 +319,14 @@ def multipliers(program: Program, witness: Witness, body: Mapping[str, Any]) -> 
     numerators, under = verifier.whole(program.pool.scenarios.probabilities.tolist())
     mass = Fraction(sum(numerators), under)
     flows = [_flows(program, witness, k, price, mass) for k, price in enumerate(prices)]
-    return {"rules": by_rule, "limits": limits.tolist(), "flows": flows}
+    return {"blocks": blocks, "limits": limits.tolist(), "flows": flows}
 
 
 def _in_cone(values: Floats) -> list[float]:
     """The nearest multipliers that lie in the second-order cone exactly; alone: that are >= 0."""
     m: list[float] = values.tolist()
     m[0] = max(m[0], float(np.linalg.norm(values[1:])), 0.0)
-    while not verifier.dual([Fraction(one) for one in m]):
+    while Fraction(m[0]) ** 2 < sum(Fraction(one) ** 2 for one in m[1:]):
         m[0] = math.nextafter(m[0], math.inf) * (1 + 1e-15)
     return m
 
@@ -326,5 +382,11 @@ def _lower_bound(program: Program, witness: Witness, body: Mapping[str, Any]) ->
         "probabilities": scenarios.probabilities.tolist(),
         "collateral": [] if scenarios.collateral is None else scenarios.collateral.ravel().tolist(),
     }
-    bound = verifier.Program(body, verifier.Pool(arrays, body)).bound(body["objective"])
-    return None if bound is None else verifier.floor(bound)
+    plain = json.loads(json.dumps(body), parse_float=lambda number: Fraction(float(number)))
+    try:
+        bound = verifier.bound(plain, verifier.Pool(arrays, plain), plain["objective"])
+    except ValueError as reason:  # nothing bounds a decision
+        logger.info("no certificate of optimality: %s", reason)
+        return None
+    below = float(bound)
+    return below if Fraction(below) <= bound else math.nextafter(below, -math.inf)
