@@ -15,7 +15,7 @@ from sklearn.base import clone
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
-from calibrate.models.frequency import Frequency, Reshaped
+from calibrate.models.frequency import CountModel
 from calibrate.models.margins import DrawnMargins
 from calibrate.models.severity import Severity
 from calibrate.models.sizes import Places, Sizes, fit_sizes
@@ -54,7 +54,7 @@ class Events:
         """Severity of every segment."""
         return fit_sizes(self.segments, self.losses, self.segment, self.owner, self.counts.shape[1], laws)
 
-    def frequencies(self, family: Frequency | Reshaped) -> list[Frequency | Reshaped]:
+    def frequencies(self, family: CountModel) -> list[CountModel]:
         """Frequency of every segment."""
         return [
             clone(family).fit(self.counts[:, :, g], exposure=self.exposures[:, :, g]) for g in range(len(self.segments))
@@ -65,7 +65,7 @@ class Events:
 class Segment:
     """What was fitted to one segment, and the number of events of each member."""
 
-    frequency: Frequency | Reshaped
+    frequency: CountModel
     sizes: Sizes
     events: Floats
 

@@ -21,14 +21,15 @@ from calibrate.models.dependence.gaussian import Gaussian
 from calibrate.models.dependence.likelihood import pairwise_log_likelihood
 from calibrate.models.dependence.student_t import StudentT
 from calibrate.models.frequency import (
+    CountModel,
     Elastic,
-    Frequency,
     Hawkes,
     NegativeBinomial,
     Poisson,
     Reshaped,
     SharedShock,
     Trend,
+    ZeroInflated,
 )
 from calibrate.models.joint import JointLossModel
 from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Severity, Spliced, Weibull
@@ -40,6 +41,8 @@ SEVERITIES = (LogNormal(), Gamma(), Weibull(), Burr(), Spliced())
 FREQUENCIES = (
     Poisson(),
     NegativeBinomial(),
+    ZeroInflated(Poisson()),
+    ZeroInflated(NegativeBinomial()),
     SharedShock(),
     Elastic(NegativeBinomial()),
     Elastic(SharedShock()),
@@ -91,7 +94,7 @@ def _row(part: str, segment: str, candidate: object, **found: Any) -> dict[str, 
     return {"part": part, "segment": segment, "candidate": " ".join(str(candidate).split()), **blank, **found}
 
 
-def _frequencies(name: str, used: Frequency | Reshaped, counts: Floats, exposures: Floats) -> Iterator[dict[str, Any]]:
+def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats) -> Iterator[dict[str, Any]]:
     known = {repr(one) for one in FREQUENCIES}
     for candidate in (*FREQUENCIES, *(() if repr(used) in known else (used,))):
         try:
@@ -99,11 +102,15 @@ def _frequencies(name: str, used: Frequency | Reshaped, counts: Floats, exposure
         except CalibrateError as error:
             yield _row("frequency", name, repr(candidate), note=str(error))
             continue
-        parameters = counts.shape[1] + (not isinstance(candidate, Poisson)) + isinstance(candidate, Reshaped)
+        plain = getattr(candidate, "base", None) or candidate
+        more = isinstance(candidate, Reshaped | ZeroInflated) + len(getattr(fitted, "coefficients_", ()))
+        parameters = counts.shape[1] + (not isinstance(plain, Poisson)) + more
         value = float(fitted.log_likelihood_)
         note = f"size {fitted.size_:.3g}" if math.isfinite(fitted.size_) else ""
         if isinstance(fitted, Reshaped):
             note = f"coefficient {fitted.coefficient_:.3g}{', ' if note else ''}{note}"
+        if isinstance(fitted, ZeroInflated):
+            note = f"idle with probability {fitted.idle_probability_:.3g}{', ' if note else ''}{note}"
         scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}
         yield _row("frequency", name, repr(candidate), **scores, chosen=repr(candidate) == repr(used), note=note)
 

@@ -16,7 +16,7 @@ from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, StudentT
-from calibrate.models.frequency import Elastic, Frequency, NegativeBinomial, Reshaped, SharedShock
+from calibrate.models.frequency import CountModel, Elastic, NegativeBinomial, SharedShock
 from calibrate.models.margins import Margins, RatioMargins
 from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
@@ -63,7 +63,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         severity: Severity | Mapping[str, Severity] | None = None,
-        frequency: Frequency | Reshaped | None = None,
+        frequency: CountModel | None = None,
         ratio: Ratio | None = None,
         dependence: Dependence | None = None,
         coverage: Coverage | None = None,
@@ -143,7 +143,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             raise ModelError(f"severity names {strangers[0]!r}, which is no segment; the segments are {known}")
         return [self.severity.get(name) for name in self.segments_]
 
-    def _frequencies(self, events: Events) -> tuple[list[Frequency | Reshaped], tuple[str, ...]]:
+    def _frequencies(self, events: Events) -> tuple[list[CountModel], tuple[str, ...]]:
         """As asked for; else by likelihood: shocks shared or not, events in proportion to exposure or not."""
         if self.frequency is not None:
             return events.frequencies(self.frequency), ()

@@ -23,7 +23,7 @@ EXPOSURES = np.exp(RNG.normal(0, 0.5, (40, 4)))
 def families(*modules):
     found = [getattr(module, name) for module in modules for name in module.__all__]
     # Hawkes is a model of event times and sits an exam of its own
-    kinds = (frequency.Frequency, frequency.Reshaped, dependence.Dependence, ratio.Ratio)
+    kinds = (frequency.CountModel, dependence.Dependence, ratio.Ratio)
     return [family for family in found if issubclass(family, kinds) and not inspect.isabstract(family)]
 
 
@@ -36,7 +36,7 @@ EXPOSED = families(frequency, ratio)
 
 
 def data(family):
-    return COUNTS if issubclass(family, frequency.Frequency | frequency.Reshaped) else LOSSES
+    return COUNTS if issubclass(family, frequency.CountModel) else LOSSES
 
 
 def fit(family, values, exposure):
@@ -53,7 +53,7 @@ def fitted_numbers(model):
 
 def test_all_families_are_examined():
     assert [family.__name__ for family in EVERY] == [
-        *("Elastic", "NegativeBinomial", "Poisson", "SharedShock", "Trend"),
+        *("Elastic", "LogLinear", "NegativeBinomial", "Poisson", "SharedShock", "Trend", "ZeroInflated"),
         *("Gaussian", "GroupedT", "Independent", "StudentT"),
         *("EmpiricalRatio", "GammaRatio", "LogNormalRatio"),
     ]

@@ -2,9 +2,24 @@
 
 from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.hawkes import Hawkes
+from calibrate.models.frequency.log_linear import LogLinear
+from calibrate.models.frequency.model import CountModel
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.poisson import Poisson
 from calibrate.models.frequency.reshaped import Elastic, Reshaped, Trend
 from calibrate.models.frequency.shared_shock import SharedShock
+from calibrate.models.frequency.zero_inflated import ZeroInflated
 
-__all__ = ["Elastic", "Frequency", "Hawkes", "NegativeBinomial", "Poisson", "Reshaped", "SharedShock", "Trend"]
+__all__ = [
+    "CountModel",
+    "Elastic",
+    "Frequency",
+    "Hawkes",
+    "LogLinear",
+    "NegativeBinomial",
+    "Poisson",
+    "Reshaped",
+    "SharedShock",
+    "Trend",
+    "ZeroInflated",
+]

@@ -10,26 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from scipy.special import betainc, gammainc
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from calibrate.errors import ModelError
-from calibrate.models.arrays import (
-    Floats,
-    RandomState,
-    broadcast,
-    exposure_table,
-    generator,
-    nonnegative,
-    row_weights,
-    table,
-)
+from calibrate.models.arrays import Floats, RandomState, broadcast, generator
 from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability
+from calibrate.models.frequency.model import CountModel, counted, levels
 
 __all__ = ["Frequency"]
 
 
-class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
+class Frequency(CountModel, ABC):
     """Counts of losses, periods x columns (members), with exposures; the columns borrow strength from each other.
 
     `E N[t, j] = rate[j] E[t, j]` with `rate[j] = Z[j] own[j] + (1 - Z[j]) collective` and
@@ -62,13 +52,7 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
 
         Raises DataError for counts or exposures that are none, ModelError if nothing was ever counted.
         """
-        counts = nonnegative(table(self, X), "a count")
-        weights = row_weights(sample_weight, len(counts))
-        exposures = exposure_table(exposure, counts.shape)
-        if not (weights @ counts).any():
-            seen = f"no loss was counted in {len(counts)} periods (n_samples = {len(counts)})"
-            remedy = "join the segment with another one, or lengthen the history"
-            raise ModelError(f"{type(self).__name__}: {seen}, so no rate can be told; {remedy}")
+        counts, exposures, weights = counted(self, X, sample_weight, exposure)
         unit = exposures.mean()
         self._fit(counts, exposures / unit, weights)
         self.rate_, self.collective_rate_ = self.rate_ / unit, self.collective_rate_ / unit
@@ -121,10 +105,7 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
 
     def ppf(self, q: Any, exposure: Any = 1.0) -> Any:
         """Quantile of each column's count; `q` broadcasts against the columns."""
-        levels = np.asarray(q, dtype=np.float64)
-        if not np.all((levels >= 0) & (levels <= 1)):
-            raise ModelError("quantile levels must lie in [0, 1]")
-        return self._law(self.mean(exposure)).ppf(levels)
+        return self._law(self.mean(exposure)).ppf(levels(q))
 
     def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
         """`n` independent counts for each column, shape (n, columns)."""
@@ -154,8 +135,3 @@ class Frequency(BaseEstimator, ABC):  # type: ignore[misc]
             if math.isinf(self.size_)
             else stats.nbinom(self.size_, self.size_ / (self.size_ + mean))
         )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = True
-        return tags

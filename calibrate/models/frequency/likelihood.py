@@ -41,12 +41,13 @@ def column_rates(
 ) -> tuple[Floats, Floats]:
     """Rate of each column by maximum likelihood and its effective exposure `sum w E / (1 + m / k)`.
 
-    `m` is the mean of the counts that one shock of variance `1 / k` hits `together`.
+    `m` is the mean of the counts that one shock of variance `1 / k` hits `together`; `weights` of rows or of entries.
     """
-    w = weights[:, None] * np.ones_like(exposures)
+    by_entry = weights.reshape(len(weights), -1) * np.ones_like(exposures)
+    w = by_entry
     rates = (w * counts).sum(axis=0) / (w * exposures).sum(axis=0)
     for _ in range(500):  # Fisher scoring with the identity link: stays positive
-        w = np.broadcast_to(weights[:, None] / (1 + together(exposures * rates) / k), exposures.shape)
+        w = by_entry / (1 + together(exposures * rates) / k)
         new = (w * counts).sum(axis=0) / (w * exposures).sum(axis=0)
         done = bool(np.all(np.abs(new - rates) <= 1e-14 * rates))
         rates = new

@@ -8,19 +8,20 @@ from typing import Any, Self
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from calibrate.models.arrays import Floats, RandomState, broadcast, exposure_table, nonnegative, row_weights, table
+from calibrate.models.arrays import Floats, broadcast, exposure_table, nonnegative, row_weights, table
 from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
+from calibrate.models.frequency.reexposed import Reexposed
 
 __all__ = ["Elastic", "Reshaped", "Trend"]
 
 SIGNIFICANT = float(chi2.ppf(0.95, 1)) / 2  # log-likelihood that the coefficient must add to be kept
 
 
-class Reshaped(BaseEstimator, ABC):  # type: ignore[misc]
+class Reshaped(Reexposed, ABC):
     """A frequency `base` with one covariate: `log E N = log rate + log E + (c - neutral) x`, a regression.
 
     The coefficient `c` solves `sum w x (N - m) / (1 + m / k) = 0` (the likelihood equation, given the rates). Kept only
@@ -32,10 +33,8 @@ class Reshaped(BaseEstimator, ABC):  # type: ignore[misc]
     base : frequency estimator; `NegativeBinomial()` if not given.
     """
 
-    base_: Frequency
     coefficient_: float
     gain_: float
-    n_features_in_: int
 
     def __init__(self, base: Frequency | None = None) -> None:
         self.base = base
@@ -84,64 +83,10 @@ class Reshaped(BaseEstimator, ABC):  # type: ignore[misc]
         covariate = self._covariate(np.where(exposures > 0, exposures, 1.0), ages)
         return np.asarray(exposures * np.exp((coefficient - self._neutral) * covariate))
 
-    @property
-    def credibility_(self) -> Floats:
-        """Of `base_`."""
-        return self.base_.credibility_
-
-    @property
-    def size_(self) -> float:
-        """Of `base_`."""
-        return self.base_.size_
-
-    @property
-    def log_likelihood_(self) -> float:
-        """Of `base_`."""
-        return self.base_.log_likelihood_
-
-    @property
-    def means_(self) -> Floats:
-        """Of `base_`."""
-        return self.base_.means_
-
-    @property
-    def shared(self) -> bool:
-        """Of `base_`."""
-        return self.base_.shared
-
-    def mean(self, exposure: Any = 1.0) -> Floats:
-        """Expected count of each column at `exposure`, one period after the last."""
-        return self.base_.mean(self._ahead(exposure))
-
-    def variance(self, exposure: Any = 1.0) -> Floats:
-        """Variance of each column's count, one period after the last."""
-        return self.base_.variance(self._ahead(exposure))
-
-    def zero_probability(self, exposure: Any = 1.0) -> Floats:
-        """Probability of a period without losses, by column."""
-        return self.base_.zero_probability(self._ahead(exposure))
-
-    def ppf(self, q: Any, exposure: Any = 1.0) -> Any:
-        """Quantile of each column's count."""
-        return self.base_.ppf(q, self._ahead(exposure))
-
-    def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
-        """`n` independent counts for each column, shape (n, columns)."""
-        return self.base_.sample(self._ahead(exposure), random_state, n)
-
-    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
-        """Counts given at least one, for the mean `mean`."""
-        return self.base_.positive_quantiles(uniform, mean)
-
     def _ahead(self, exposure: Any) -> Floats:
         check_is_fitted(self)
         given = broadcast(exposure, self.n_features_in_)[None, :] / self._unit
         return np.asarray(self._reshape(given, np.full((1, 1), -1.0), self.coefficient_)[0])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = True
-        return tags
 
 
 class Elastic(Reshaped):

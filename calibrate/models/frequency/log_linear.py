@@ -1,0 +1,138 @@
+"""Frequencies that covariates explain: a regression with log link and exposure as its offset."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import fsolve
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from calibrate.errors import DataError, ModelError
+from calibrate.models.arrays import Floats, broadcast
+from calibrate.models.frequency.base import Frequency
+from calibrate.models.frequency.model import counted
+from calibrate.models.frequency.negative_binomial import NegativeBinomial
+from calibrate.models.frequency.reexposed import Reexposed
+
+__all__ = ["LogLinear"]
+
+SCORINGS = 8  # steps of Fisher scoring, before the last digits
+FARTHEST = 12.0  # what one standard deviation of a covariate may add to the logarithm of the mean
+
+
+class LogLinear(Reexposed):
+    """`log E N[t, j] = log rate[j] + log E[t, j] + sum_q c[q] x[t, q]`, Poisson or negative binomial (`base`).
+
+    The coefficients solve `sum w x (N - m) / (1 + m / k) = 0`, together with the rates and the size of `base`; rates
+    borrow strength as there. With one column it is the generalized linear model of statsmodels. Forecasts are at the
+    covariates of the period ahead. Source: McCullagh and Nelder 1989; Cameron and Trivedi 2013, 3.3.
+
+    Parameters
+    ----------
+    covariates : table (periods, covariates), or array (periods, columns, covariates) where they differ by member. One
+        row for each period from the first on, and one for the period ahead (if it is missing, the last stands for
+        it). Rows belong to counts by their place: histories whose periods were drawn again do not fit them.
+    base : frequency estimator; `NegativeBinomial()` if not given.
+
+    Fitted: `coefficients_`, `standard_errors_` (Series; expected information, at the fitted size), `gain_` (of
+    log-likelihood over `base` alone), `base_`, and what it knows. ModelError names a covariate that decides alone
+    whether there are losses.
+
+    >>> volatility = np.tile([0.0, 1.0], 20)
+    >>> counts = np.where(volatility > 0, 6.0, 2.0) + np.tile([0.0, 0.0, 1.0, 1.0, -1.0, -1.0, 0.0, 0.0], 5)
+    >>> model = LogLinear(covariates=pd.DataFrame({"volatility": volatility})).fit(counts)
+    >>> model.coefficients_.round(3).to_dict()
+    {'volatility': 1.099}
+    """
+
+    coefficients_: pd.Series[float]
+    standard_errors_: pd.Series[float]
+    gain_: float
+
+    def __init__(self, covariates: Any = None, base: Frequency | None = None) -> None:
+        self.covariates = covariates
+        self.base = base
+
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
+        """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored. Errors as of `base`."""
+        counts, exposures, weights = counted(self, X, sample_weight, exposure)
+        names, values, ahead = self._covariates(counts)
+        family = NegativeBinomial() if self.base is None else self.base
+        centre = values.mean(axis=(0, 1))
+        spread = np.where(values.std(axis=(0, 1)) > 0, values.std(axis=(0, 1)), 1.0)
+        x = (values - centre) / spread
+
+        def fitted(coefficients: Floats) -> Frequency:
+            model: Frequency = clone(family)
+            return model.fit(counts, None, weights, exposure=exposures * np.exp(x @ coefficients))
+
+        def score(coefficients: Floats) -> Floats:
+            model = fitted(np.clip(coefficients, -FARTHEST, FARTHEST))
+            return np.asarray(np.einsum("t,tj,tjq->q", weights, model.residuals(counts), x), dtype=np.float64)
+
+        start = np.zeros(len(names))
+        for _ in range(SCORINGS):
+            step = _covariance(fitted(start), x, weights) @ score(start)
+            start = start + step / max(1.0, float(np.abs(step).max(initial=0.0)))
+        found = _solved(score, start, names, float(weights @ counts.sum(axis=1)))
+        plain, self.base_ = fitted(np.zeros(len(names))), fitted(found)
+        self.gain_ = max(0.0, self.base_.log_likelihood_ - plain.log_likelihood_)
+        self.coefficients_ = pd.Series(found / spread, index=names, name="coefficient")
+        errors = np.sqrt(np.diag(_covariance(self.base_, x, weights))) / spread
+        self.standard_errors_ = pd.Series(errors, index=names, name="standard error")
+        self._factor = np.exp((ahead - centre) / spread @ found)
+        return self
+
+    def _covariates(self, counts: Floats) -> tuple[pd.Index[Any], Floats, Floats]:
+        """Names; values of the periods (periods, columns, covariates); of the period ahead (columns, covariates)."""
+        periods, columns = counts.shape
+        given = np.zeros((periods, 0)) if self.covariates is None else np.asarray(self.covariates, dtype=np.float64)
+        if given.ndim == 2:
+            given = np.repeat(given[:, None, :], columns, axis=1)
+        if given.ndim != 3 or given.shape[1] != columns or len(given) < periods:
+            raise DataError(
+                f"covariates have shape {np.shape(self.covariates)}, expected a row for each of {periods} periods: "
+                f"({periods}, covariates), or ({periods}, {columns}, covariates)"
+            )
+        if not np.isfinite(given).all():
+            row, column, place = np.argwhere(~np.isfinite(given))[0]
+            raise DataError(f"covariates: row {row}, column {column}, covariate {place} is no finite number")
+        frame = isinstance(self.covariates, pd.DataFrame)
+        names = self.covariates.columns if frame else pd.RangeIndex(given.shape[2], name="covariate")
+        return names, given[:periods], given[min(periods, len(given) - 1)]
+
+    def _ahead(self, exposure: Any) -> Floats:
+        check_is_fitted(self)
+        return np.asarray(broadcast(exposure, self.n_features_in_) * self._factor)
+
+
+def _solved(score: Callable[[Floats], Floats], start: Floats, names: pd.Index[Any], total: float) -> Floats:
+    """Root of the score; ModelError for a covariate without one."""
+    if not len(names):
+        return np.zeros(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what was found is examined below
+        found = np.asarray(fsolve(score, start, xtol=1e-13, maxfev=400 * (len(names) + 1)), dtype=np.float64)
+    if (np.abs(found) >= FARTHEST).any() or float(np.abs(score(found)).max()) > 1e-7 * total:
+        worst = names[int(np.argmax(np.abs(found)))]
+        raise ModelError(
+            f"covariate {worst!r}: no finite coefficient fits; it, or a sum of covariates, decides alone whether there "
+            "are losses, or says the same as others; leave it out, or lengthen the history"
+        )
+    return found
+
+
+def _covariance(model: Frequency, x: Floats, weights: Floats) -> Floats:
+    """Of the coefficients, from the expected information, the columns' rates estimated as well."""
+    k = model.size_
+    w = weights[:, None] * model.means_ / (1 if math.isinf(k) else 1 + model.means_ / k)
+    total = np.where(w.sum(axis=0) > 0, w.sum(axis=0), 1.0)
+    centred = x - np.einsum("tj,tjq->jq", w, x) / total[:, None]
+    information = np.einsum("tj,tjq,tjp->qp", w, centred, centred)
+    return np.asarray(np.linalg.pinv(information, hermitian=True), dtype=np.float64)

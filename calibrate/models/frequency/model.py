@@ -1,0 +1,81 @@
+"""What the joint model asks of a number of losses, whatever it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from calibrate.errors import ModelError
+from calibrate.models.arrays import Floats, RandomState, exposure_table, nonnegative, row_weights, table
+
+__all__ = ["CountModel", "counted", "levels"]
+
+
+class CountModel(BaseEstimator, ABC):  # type: ignore[misc]
+    """Numbers of losses, periods x columns (members), with exposures.
+
+    Fitted: `credibility_` (by column), `size_`, `means_` (like the counts), `log_likelihood_`.
+    """
+
+    n_features_in_: int
+
+    @abstractmethod
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
+        """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored; `exposure` is 1 if not given."""
+
+    @abstractmethod
+    def mean(self, exposure: Any = 1.0) -> Floats:
+        """Expected count of each column at `exposure` (one number or one for each column)."""
+
+    @abstractmethod
+    def variance(self, exposure: Any = 1.0) -> Floats:
+        """Variance of each column's count."""
+
+    @abstractmethod
+    def zero_probability(self, exposure: Any = 1.0) -> Floats:
+        """Probability of a period without losses, by column."""
+
+    @abstractmethod
+    def ppf(self, q: Any, exposure: Any = 1.0) -> Any:
+        """Quantile of each column's count; `q` broadcasts against the columns."""
+
+    @abstractmethod
+    def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
+        """`n` independent counts for each column, shape (n, columns)."""
+
+    @abstractmethod
+    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
+        """Counts given at least one, at the levels `uniform`, of a column whose mean is `mean`."""
+
+    @property
+    @abstractmethod
+    def shared(self) -> bool:
+        """Whether one shock hits all columns together."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags
+
+
+def counted(estimator: CountModel, X: Any, sample_weight: Any, exposure: Any) -> tuple[Floats, Floats, Floats]:
+    """Counts, exposures and weights of the rows, checked. ModelError if nothing was ever counted."""
+    counts = nonnegative(table(estimator, X), "a count")
+    weights = row_weights(sample_weight, len(counts))
+    exposures = exposure_table(exposure, counts.shape)
+    if not (weights @ counts).any():
+        seen = f"no loss was counted in {len(counts)} periods (n_samples = {len(counts)})"
+        remedy = "join the segment with another one, or lengthen the history"
+        raise ModelError(f"{type(estimator).__name__}: {seen}, so no rate can be told; {remedy}")
+    return counts, exposures, weights
+
+
+def levels(q: Any) -> Floats:
+    """Quantile levels, checked."""
+    found = np.asarray(q, dtype=np.float64)
+    if not np.all((found >= 0) & (found <= 1)):
+        raise ModelError("quantile levels must lie in [0, 1]")
+    return found

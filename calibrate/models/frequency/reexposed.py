@@ -1,0 +1,71 @@
+"""A frequency whose exposures are turned into others before it sees them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from calibrate.models.arrays import Floats, RandomState
+from calibrate.models.frequency.base import Frequency
+from calibrate.models.frequency.model import CountModel
+
+__all__ = ["Reexposed"]
+
+
+class Reexposed(CountModel, ABC):
+    """What `base_` knows, at exposures that a model of their own has changed."""
+
+    base_: Frequency
+
+    @abstractmethod
+    def _ahead(self, exposure: Any) -> Floats:
+        """Exposures as `base_` takes them, one period after the last."""
+
+    @property
+    def credibility_(self) -> Floats:
+        """Of `base_`."""
+        return self.base_.credibility_
+
+    @property
+    def size_(self) -> float:
+        """Of `base_`."""
+        return self.base_.size_
+
+    @property
+    def log_likelihood_(self) -> float:
+        """Of `base_`."""
+        return self.base_.log_likelihood_
+
+    @property
+    def means_(self) -> Floats:
+        """Of `base_`."""
+        return self.base_.means_
+
+    @property
+    def shared(self) -> bool:
+        """Of `base_`."""
+        return self.base_.shared
+
+    def mean(self, exposure: Any = 1.0) -> Floats:
+        """Expected count of each column at `exposure`, one period after the last."""
+        return self.base_.mean(self._ahead(exposure))
+
+    def variance(self, exposure: Any = 1.0) -> Floats:
+        """Variance of each column's count, one period after the last."""
+        return self.base_.variance(self._ahead(exposure))
+
+    def zero_probability(self, exposure: Any = 1.0) -> Floats:
+        """Probability of a period without losses, by column."""
+        return self.base_.zero_probability(self._ahead(exposure))
+
+    def ppf(self, q: Any, exposure: Any = 1.0) -> Any:
+        """Quantile of each column's count."""
+        return self.base_.ppf(q, self._ahead(exposure))
+
+    def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
+        """`n` independent counts for each column, shape (n, columns)."""
+        return self.base_.sample(self._ahead(exposure), random_state, n)
+
+    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
+        """Counts given at least one, for the mean `mean`."""
+        return self.base_.positive_quantiles(uniform, mean)
