@@ -43,6 +43,9 @@ class Calibration:
     certificate : what `verify` needs to check the answer without trusting us, as plain data (`calibrate.certificate`);
         None where the program cannot be written as rows.
     scenarios : the scenarios as `save` writes them beside the result.
+    uncertainty : DataFrame, index (number, of), what `PoolCalibrator.uncertainty` found: `history_error, lower, upper`
+        (what the length of the history leaves open) and `monte_carlo_error` of contributions, reserves and risk; None
+        where it was not asked for.
     currency : unit of all money.
 
     Two calibrations are equal when all their numbers and texts are.
@@ -60,6 +63,7 @@ class Calibration:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     certificate: Mapping[str, Any] | None = None
     scenarios: ScenarioFile | None = None
+    uncertainty: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -111,6 +115,14 @@ class Calibration:
     def with_provenance(self, more: Mapping[str, Any]) -> Calibration:
         """The same answer with more said about its origin (plain values; later entries win)."""
         return replace(self, provenance={**self.provenance, **more})
+
+    def with_uncertainty(self, table: pd.DataFrame) -> Calibration:
+        """The same answer with what `PoolCalibrator.uncertainty` found beside it."""
+        return replace(self, uncertainty=table.astype(float))
+
+    def with_choices(self, table: pd.DataFrame) -> Calibration:
+        """The same answer with the scores of what else could have been fitted (`models.compare`) in its provenance."""
+        return self.with_provenance({"choices": table.reset_index().to_dict("records")})
 
     def to_fixed_point(self, decimals: int) -> FixedPoint:
         """Contributions and reserves as integers of `10 ** -decimals`, exactly summed; rules that held still hold.

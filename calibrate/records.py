@@ -30,6 +30,7 @@ MAIN = "calibration.json"
 CERTIFICATE = "certificate.json"
 SEAL = "SHA256SUMS"
 TABLES = ("contributions", "reserves", "risk", "fairness", "members", "loss_curve")
+OPTIONAL = ("uncertainty",)  # tables that a calibration may have
 NUMBERED = ("loss_curve",)  # its index holds probabilities; all others hold names
 SERIES = {"contributions": "contribution", "reserves": "amount"}
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet would run these; "'" keeps the escape reversible
@@ -40,13 +41,14 @@ def documents(calibration: Calibration) -> dict[str, str]:
 
     The result holds the hash of the certificate, the certificate holds those of the other files and of the scenarios.
     """
-    texts = {f"{name}.csv": _to_csv(getattr(calibration, name)) for name in TABLES}
+    tables = (*TABLES, *(name for name in OPTIONAL if getattr(calibration, name) is not None))
+    texts = {f"{name}.csv": _to_csv(getattr(calibration, name)) for name in tables}
     body = {
         "schema": SCHEMA,
         "currency": calibration.currency,
         "objective": calibration.objective,
         "lower_bound": calibration.lower_bound,
-        "index_levels": {name: getattr(calibration, name).index.nlevels for name in TABLES},
+        "index_levels": {name: getattr(calibration, name).index.nlevels for name in tables},
         "provenance": _plain(calibration.provenance),
     }
     certificate = None if calibration.certificate is None else _plain(calibration.certificate)
@@ -88,8 +90,9 @@ def parse(texts: Mapping[str, str]) -> dict[str, Any]:
             "lower_bound": float(body["lower_bound"]),
             "provenance": dict(body["provenance"]),
         }
-        levels = {name: int(body["index_levels"][name]) for name in TABLES}
-    for name in TABLES:
+        stated = body["index_levels"]
+        levels = {name: int(stated[name]) for name in (*TABLES, *(name for name in OPTIONAL if name in stated))}
+    for name in levels:
         with _reading(f"{name}.csv"):
             table = _from_csv(texts[f"{name}.csv"], levels[name], name in NUMBERED)
             values[name] = table[SERIES[name]] if name in SERIES else table

@@ -393,3 +393,28 @@ def test_parents_are_made_and_the_path_is_returned(plain, tmp_path):
     path = tmp_path / "deep" / "down" / "run"
     assert plain.save(str(path)) == path
     assert Calibration.load(str(path)) == plain
+
+
+def test_uncertainty_and_choices_are_saved_with_the_answer(tmp_path):
+    calibration = calibrated()
+    index = pd.MultiIndex.from_tuples(
+        [("contribution", "=A"), ("risk", "CVaR 99% of shortfall")], names=["number", "of"]
+    )
+    columns = ["estimate", "history_error", "lower", "upper", "monte_carlo_error", "failed"]
+    table = pd.DataFrame([[1e24, 0.1, 0.5, 2e24, np.nan, 3], [2.0, 1e-18, 1.0, 3.0, 0.1, 3]], index, columns)
+    choices = pd.DataFrame(
+        {"aic": [1.5, np.nan], "chosen": [True, False], "note": ["", 'too few, "says" it']},
+        index=pd.MultiIndex.from_tuples(
+            [("severity", "all", "A()"), ("severity", "all", "B()")], names=["part", "segment", "candidate"]
+        ),
+    )
+    richer = calibration.with_uncertainty(table).with_choices(choices)
+    assert calibration.uncertainty is None and richer != calibration
+    again = Calibration.load(richer.save(tmp_path / "saved"))
+    assert again == richer
+    pd.testing.assert_frame_equal(again.uncertainty, table.astype(float))
+    assert again.provenance["choices"][1]["note"] == 'too few, "says" it'
+    assert "uncertainty.csv" in (tmp_path / "saved" / "SHA256SUMS").read_text()
+    (tmp_path / "saved" / "uncertainty.csv").unlink()
+    with pytest.raises(IntegrityError, match=r"uncertainty\.csv is missing; restore it"):
+        Calibration.load(tmp_path / "saved")

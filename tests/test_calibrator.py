@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from calibrate import LossHistory, PoolCalibrator, Scenarios, fairness, models, program
-from calibrate.errors import DataError, ProblemError
+from calibrate.errors import DataError, ModelError, ProblemError
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +149,81 @@ def test_what_the_history_leaves_open_is_told_apart_from_the_simulation(history)
     assert 0.3 * textbook < total["history_error"].mean() < 3 * textbook
     published = calibrator.fit(history).calibration_.members["contribution"]
     assert total["estimate"].to_dict() == published.to_dict()
+
+
+class Exponentials(BaseEstimator):
+    """Two members with exponential losses: one of its scenarios' programs has a closed form."""
+
+    def fit(self, history):
+        return self
+
+    def sample(self, n, random_state=None, periods=1):
+        return Scenarios(np.random.default_rng(random_state).exponential([1.0, 2.0], (n, 2)), ["A", "B"])
+
+
+def test_the_optimality_gap_holds_the_true_one():
+    """`min q r + price CVaR(S - r)` with `S` the sum: `r` at a quantile, so any plan's true gap is an integral."""
+    price, cost, level = 0.2, 0.05, 0.9
+    mutual = program.Waterfall((program.PoolReserve(),))
+    terms = [program.CostOfCapital(contributions=1.0, reserves=cost), price * program.CVaR(level)]
+    calibrator = PoolCalibrator(
+        model=Exponentials(), waterfall=mutual, minimise=terms, subject_to=[], n_scenarios=400, n_out_of_sample=500
+    )
+    calibrator.fit(LossHistory.from_panel(pd.DataFrame({"A": [1.0, 2.0], "B": [2.0, 1.0]}, index=[2020, 2021])))
+    found = calibrator.optimality_gap(batches=20)
+    world = np.sort(np.random.default_rng(0).exponential([1.0, 2.0], (2_000_000, 2)).sum(axis=1))
+
+    def value(reserve):
+        left = np.maximum(world - reserve, 0.0)
+        return cost * reserve + price * left[int(level * world.size) :].mean()
+
+    held = float(calibrator.calibration_.reserves["pool"])
+    true_gap = value(held) - min(value(reserve) for reserve in np.linspace(0.9, 1.1, 21) * np.quantile(world, 0.975))
+    assert -1e-4 < true_gap <= found["upper"]
+    assert 0 <= found["estimate"] <= found["upper"] < 0.05 * value(held)
+    assert found["share"] == pytest.approx(found["estimate"] / value(held), rel=0.1)
+    assert found["batches"] == 20
+
+
+def test_a_plan_is_valued_on_other_scenarios(fitted, history):
+    calibration = fitted.calibration_
+    assert fitted.problem_.value(calibration) == pytest.approx(calibration.objective, rel=1e-9)
+    other = PoolCalibrator(
+        waterfall=program.Waterfall((program.PoolReserve(),)), n_scenarios=100, n_out_of_sample=100
+    ).fit(history)
+    alone = PoolCalibrator(
+        waterfall=program.Waterfall((program.OwnContribution(),)), n_scenarios=100, n_out_of_sample=100
+    ).fit(history)
+    with pytest.raises(ProblemError, match=r"the plan is for 4 contributions and the reserves \['pool'\], the problem"):
+        alone.problem_.value(other.calibration_)
+
+
+def test_the_origin_tells_of_the_tails():
+    frame = pd.DataFrame(
+        {
+            "date": pd.date_range("2020-01-01", periods=300, freq="3D"),
+            "member": ["A", "B"] * 150,
+            "loss": np.random.default_rng(5).permutation((1 - (np.arange(300) + 0.5) / 300) ** -1.2),
+        }
+    )
+    history = LossHistory.from_events(frame, date="date", member="member", loss="loss", exposures={"A": 1e4, "B": 2e4})
+    heavy = models.severity.Spliced(tail=models.severity.GeneralizedPareto(models.severity.QuantileThreshold(0.5)))
+    model = models.JointLossModel(severity=heavy, exposure_cap=0.1)
+    calibration = PoolCalibrator(model=model, n_scenarios=300, n_out_of_sample=300).fit(history).calibration_
+    tails = calibration.provenance["tails"]
+    assert [(row["member"], row["cap"]) for row in tails] == [("A", 1000.0), ("B", 2000.0)]
+    assert tails[0]["shape"] == pytest.approx(1.2, abs=0.2)
+    assert tails[0]["lower"] < 1.2 < tails[0]["upper"]
+    assert "no mean without the cap" in tails[0]["mind"]
+
+
+def test_progress_is_said_and_what_cannot_be_solved_is_counted(history, caplog):
+    small = PoolCalibrator(n_scenarios=60, n_out_of_sample=60)
+    with caplog.at_level("INFO", logger="calibrate"):
+        table = small.uncertainty(history, replications=2, seeds=1)
+    said = [record.message for record in caplog.records if record.name == "calibrate.calibrator"]
+    assert said == [f"uncertainty: run {k} of 3" for k in (1, 2, 3)]
+    assert set(table.index.get_level_values("number")) == {"contribution", "reserve", "risk"}
+    greedy = small.set_params(subject_to=[fairness.FundFloor(100.0), program.Budget(1.0)])
+    with pytest.raises(ModelError, match="no plan: "):
+        greedy.uncertainty(history, replications=2, seeds=1)

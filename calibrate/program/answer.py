@@ -22,7 +22,7 @@ from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
 from calibrate.scenarios import Scenarios
 
-__all__ = ["answer"]
+__all__ = ["answer", "objective_at"]
 
 CURVE_POINTS = 200
 FEASIBLE = 1e-6  # of contributions and reserves
@@ -55,6 +55,13 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
         certificate=certificate,
         scenarios=None if certificate is None else certificate.scenarios,
     )
+
+
+def objective_at(program: Program, x: Floats) -> float:
+    """The objective at decisions `x` (units) on the program's scenarios, money; the rules are not asked."""
+    cascade, scenarios = program.cascade(x), program.pool.scenarios
+    left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
+    return _total(program, program.objective, program.plan(cp.Constant(x)), left)
 
 
 def _check_gap(program: Program, solution: Solution, objective: float, tolerance: float) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
-from calibrate.program.answer import answer
+from calibrate.program.answer import answer, objective_at
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
 from calibrate.program.extensive import Infeasible, run, solve_extensive
@@ -116,6 +116,21 @@ class PoolProblem:
             if refined is None:
                 return answer(program, solution, tolerance, out_of_sample)
             program = refined
+
+    def value(self, calibration: Calibration) -> float:
+        """The objective of a plan on the scenarios of this problem, money, whether or not its rules hold.
+
+        Raises ProblemError for a plan of other members, segments or reserves.
+        """
+        program = self.program
+        paid, held = calibration.contributions, calibration.reserves
+        columns, names = list(program.pool.scenarios.columns), list(program.reserve_names)
+        if list(paid.index) != columns or list(held.index) != names:
+            raise ProblemError(
+                f"the plan is for {len(paid)} contributions and the reserves {list(held.index)}, the problem has "
+                f"{len(columns)} and {names}, and their names must be the same in the same order"
+            )
+        return objective_at(program, np.concatenate([paid.to_numpy(), held.to_numpy()]) / program.unit)
 
 
 def _solved(program: Program, tolerance: float) -> Solution:
