@@ -172,6 +172,8 @@ def test_comparison_of_scores_is_a_regression_on_a_constant_with_robust_errors()
     assert found.standard_error == pytest.approx(fit.bse[0], rel=1e-9)
     assert found.p_value == pytest.approx(fit.pvalues[0], rel=1e-6)
     assert found.difference < 0
+    assert found.p_worse == pytest.approx(1 - fit.pvalues[0] / 2, rel=1e-6)
+    assert compare_scores(second, first).p_worse == pytest.approx(fit.pvalues[0] / 2, rel=1e-6)
     assert compare_scores(first, first).p_value == 1.0
     with pytest.raises(ModelError, match="on the same losses at the same level only"):
         compare_scores(first, Forecasts(losses + 1, np.ones(400), np.full(400, 2.0), 0.9))

@@ -1,0 +1,119 @@
+"""Size and power of the backtests over 1,000 simulated histories of 1,000 periods.
+
+Run: python tests/benchmarks/backtests.py [--simulations 1000]. A test at 5 % must reject right forecasts in 3 to 7 % of
+the histories, and forecasts of two thirds of the risk in 80 % of them. Two tests look elsewhere, and are asked about
+what they look for: `ChristoffersenIndependence` about clusters (volatility of a GARCH law that the forecasts do not
+follow), `AcerbiSzekelyConditional` about the size of exceedances of the right number. The comparison of scores is asked
+whether two forecasters of equal noise differ, and whether one that understates by a third is worse than a right one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from calibrate.models.backtest import (
+    AcerbiSzekelyConditional,
+    AcerbiSzekelyUnconditional,
+    ChristoffersenCoverage,
+    ChristoffersenIndependence,
+    Forecasts,
+    Kupiec,
+    compare_scores,
+    traffic_light,
+)
+
+Floats = npt.NDArray[np.float64]
+TESTS = (
+    Kupiec(),
+    ChristoffersenIndependence(),
+    ChristoffersenCoverage(),
+    AcerbiSzekelyConditional(),
+    AcerbiSzekelyUnconditional(),
+)
+LAWS = {"|t4|": None, "exponential": stats.expon(), "lognormal 1": stats.lognorm(1.0)}
+PERIODS, DRAWS, SEED = 1000, 400, 2718
+
+
+def quantile_and_shortfall(name: str, level: float) -> tuple[float, float]:
+    """VaR and ES of the law, by scipy."""
+    law: Any = stats.t(4) if name == "|t4|" else LAWS[name]
+    inner = 0.5 + level / 2 if name == "|t4|" else level
+    var = float(law.ppf(inner))
+    return var, float(law.expect(lambda x: x, lb=var) / (1 - inner))
+
+
+def drawn(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """Losses of the law."""
+    if name == "|t4|":
+        return np.asarray(np.abs(rng.standard_t(4, shape)))
+    return np.asarray(LAWS[name].isf(rng.random(shape)))
+
+
+def clustered(losses: Floats, rng: np.random.Generator) -> Floats:
+    """The same losses times a volatility that stays: log-normal of order one, autocorrelation 0.95, mean one."""
+    state, path = rng.standard_normal(), np.empty(losses.size)
+    for t in range(losses.size):
+        state = 0.95 * state + np.sqrt(1 - 0.95**2) * rng.standard_normal()
+        path[t] = state
+    return np.asarray(losses * np.exp(0.7 * path - 0.5 * 0.7**2))
+
+
+def beyond(losses: Floats, var: float) -> Floats:
+    """As many exceedances, each half as far again from nothing."""
+    return np.where(losses > var, 1.5 * losses, losses)
+
+
+def one(name: str, level: float, rng: np.random.Generator, rejected: dict[tuple[str, str], float]) -> None:
+    """One history of each kind."""
+    var, shortfall = quantile_and_shortfall(name, level)
+    draws, losses = drawn(name, (PERIODS, DRAWS), rng), drawn(name, (PERIODS,), rng)
+    ones = np.ones(PERIODS)
+
+    def forecasts(observed: Floats, factor: Floats = ones, law: Floats | None = draws) -> Forecasts:
+        return Forecasts(observed, var * factor, shortfall * factor, level, law)
+
+    for test in TESTS:
+        alternative = 1.5 * losses
+        if isinstance(test, ChristoffersenIndependence):
+            alternative = clustered(losses, rng)
+        if isinstance(test, AcerbiSzekelyConditional):
+            alternative = beyond(losses, var)
+        what = type(test).__name__
+        rejected[what, "size"] += test(forecasts(losses)).p_value <= 0.05
+        rejected[what, "power"] += test(forecasts(alternative)).p_value <= 0.05
+        if not test.needs_draws:
+            rejected[f"{what}, no draws", "size"] += test(forecasts(losses, law=None), rng, 999).p_value <= 0.05
+    a, b = np.exp(0.1 * rng.standard_normal((2, PERIODS)))
+    rejected["scores", "size"] += compare_scores(forecasts(losses, a), forecasts(losses, b)).p_value <= 0.05
+    rejected["scores, one-sided", "size"] += compare_scores(forecasts(losses, a), forecasts(losses, b)).p_worse <= 0.05
+    understated = compare_scores(forecasts(1.5 * losses), forecasts(1.5 * losses, 1.5 * ones))
+    rejected["scores", "power"] += understated.p_value <= 0.05 and understated.difference > 0
+    rejected["scores, one-sided", "power"] += understated.p_worse <= 0.05
+    for column, observed in (("size", losses), ("power", 1.5 * losses)):
+        rejected["light not green", column] += traffic_light(forecasts(observed)).zone != "green"
+        rejected["light red", column] += traffic_light(forecasts(observed)).zone == "red"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=1000)
+    given = parser.parse_args()
+    for name in LAWS:
+        for level in (0.975, 0.99):
+            rejected: dict[tuple[str, str], float] = defaultdict(float)
+            rng = np.random.default_rng([SEED, int(1000 * level)])
+            for _ in range(given.simulations):
+                one(name, level, rng, rejected)
+            table = pd.Series(rejected).unstack()[["size", "power"]] / given.simulations  # noqa: PD010
+            print(f"{name}, {level:.1%}\n{table.round(3)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
