@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Row", "largest_remainder", "rounded", "rows_of"]
+from calibrate.certificate import verifier
+
+__all__ = ["Row", "auxiliary", "largest_remainder", "rounded", "rows_of"]
 
 MOST_MOVES = 10_000  # units moved to mend rows that rounding broke
 CANDIDATES = 12  # members to take a unit from, and to give it to, that are tried for one move
+SWEEPS = 3  # over the auxiliary variables
 EXACT = 1e-9  # units: less is the rounding of the sums themselves
 
 
@@ -73,6 +78,46 @@ def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence
         for j, by in move:
             broken.move(j, by)
     return broken.whole
+
+
+def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
+    """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
+
+    Each goes to the least that the rows which hold it from below allow, so that no other row suffers from it. Where
+    that is too much (a loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier
+    grants. `body` is a certificate with its numbers as fractions.
+    """
+    grain = max(1, sum(published) // verifier.FINER)
+    v = [n * verifier.FINER for n in published]
+    for give in (0, grain):
+        found = _least(body, v + near, give * verifier.FINER)
+        with suppress(ValueError):
+            verifier.feasible(body, found, grain)
+            break
+    return found[len(v) :]
+
+
+def _least(body: dict[str, Any], v: list[int], give: int) -> list[int]:
+    """Sweeps over the auxiliary variables; a row gives `give` for each of its entries."""
+    n, grid = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER
+    below: dict[int, list[tuple[Fraction, Fraction, list[Any]]]] = {}
+    for _, kind, rows in body["blocks"] if len(v) > n else ():
+        room = give * sum((abs(a) for row, _ in rows for _, a in row), Fraction(0))
+        for j, a in rows[0][0]:
+            if j >= n and a < 0 and kind != "equal":
+                below.setdefault(j, []).append((Fraction(a), room, [(row, h * grid) for row, h in rows]))
+    for _ in range(SWEEPS):
+        for j, held in below.items():
+            v[j] = 0
+            gaps = [(_norm(tail, v) - room - h + verifier.dot(row, v)) / -a for a, room, ((row, h), *tail) in held]
+            v[j] = math.ceil(max(gaps))
+    return v
+
+
+def _norm(rows: list[Any], v: list[int]) -> int:
+    """At least the Euclidean norm of the slacks of some rows, in whole numbers."""
+    size = Fraction(sum((h - verifier.dot(row, v)) ** 2 for row, h in rows))
+    return math.isqrt(math.ceil(size)) + (size > 0)
 
 
 class _Rows:

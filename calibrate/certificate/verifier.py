@@ -24,10 +24,8 @@ from pathlib import Path
 from typing import Any
 
 Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number], ...], amount]: their sum is <= amount
-
 FINER = 10**9  # bounds and auxiliary variables count in 1e-9 of the smallest published unit
 LITTLE = Fraction(1, 10**6)  # of the losses: a gap is relative to the objective, or to this where it is more
-SWEEPS = 6  # over the rows, to find the box
 NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d"}
 TABLES = ("contributions", "reserves", "members", "risk", "fairness")
 
@@ -76,8 +74,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
         value = unit * dot(row, x) + dot(enumerate(limit["risks"]), risks)
         room = sum(abs(a) for _, a in row) + sum(limit["risks"]) * len(x)
         require(value <= amount + unit * grain * room, f"the limit {limit['name']} is exceeded")
-    conditions = len(body["rules"]) + len(body["limits"])
-    checks.append(f"{conditions} rules and limits hold, to {float(grain * unit)!r} {body['currency']}")
+    checks.append(f"all rules and limits hold, to {float(grain * unit)!r} {body['currency']}")
     prices = [term["price"] for term in body["terms"]]
     objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate(prices), risks)
     stated = agrees(body, files, pool, x, [objective, *risks])
@@ -101,8 +98,7 @@ def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str
     positive = bound(body, pool, None)
     require(0 <= positive - body["lower_bound"] <= positive / 2**50, "the contradiction is not the one claimed")
     require(positive > 0, "the rules were not proved to be in conflict")
-    names = ", ".join([*body["rules"], *(limit["name"] for limit in body["limits"])])
-    return Verdict(True, None, f"infeasible, proved: no plan keeps {names}", tuple(checks))
+    return Verdict(True, None, f"infeasible, proved: no plan keeps {', '.join(body['rules'])}", tuple(checks))
 
 
 def feasible(body: Body, v: list[int], grain: int) -> None:
@@ -121,8 +117,7 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     require(min(prices, default=0) >= 0, "a price of risk is negative")
     slope, weighted = [*body["costs"], *[0] * body["auxiliary"]], list[Any]()
     for (_, kind, rows), m in zip(body["blocks"], given["blocks"], strict=True):
-        in_cone = kind == "equal" or (m[0] >= 0 and m[0] * m[0] >= sum(one * one for one in m[1:]))
-        require(in_cone, "the multipliers of a rule are outside its cone")
+        require(kind == "equal" or (m[0] >= 0 and m[0] ** 2 >= sum(one**2 for one in m[1:])), "not in its cone")
         weighted.extend(zip(rows, m, strict=True))
     for limit, nu in zip(body["limits"], given["limits"], strict=True):
         require(nu >= 0 and min(limit["risks"], default=0) >= 0, "a limit has a negative multiplier, or rewards risk")
@@ -151,7 +146,7 @@ def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
     rows += [] if objective is None else [[list(enumerate(body["costs"])), objective]]
     unders = [math.lcm(*(Fraction(a).denominator for _, a in [*row, (0, amount)])) for row, amount in rows]
     grid, wholes = 10 ** body["decimals"] * FINER, zip(rows, unders, strict=True)
-    for row, amount in [([(j, int(a * u)) for j, a in row if a], int(h * u) * grid) for (row, h), u in wholes] * SWEEPS:
+    for row, amount in [([(j, int(a * u)) for j, a in row if a], int(h * u) * grid) for (row, h), u in wholes] * 6:
         least = [None if ends[j][a < 0] is None else a * ends[j][a < 0] for j, a in row]
         known, unknown = sum(one or 0 for one in least), least.count(None)
         for (j, a), one in zip(row, least, strict=True):
@@ -173,12 +168,16 @@ class Pool:
         self.n, self.mass = len(self.p), sum(self.p)
         at, columns, (losses, self.finest) = arrays["indptr"], arrays["indices"], whole(arrays["data"])
         shape = list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)]
-        shape = shape and all(0 <= j < self.size for row, _ in self.stages for j, _ in row)
-        require(shape and len(body["costs"]) == self.size, "scenarios, costs or waterfall of another shape")
+        require(shape and len(body["costs"]) == self.size, "scenarios or costs of another shape")
+        require(all(0 <= j < self.size for row, _ in self.stages for j, _ in row), "a waterfall of another shape")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
         require(at[0] == 0 and sum(map(len, self.rows)) == len(losses) == len(columns), "scenarios out of order")
-        for row in self.rows:
+        mean = [0] * self.members
+        for p, row in zip(self.p, self.rows, strict=True):
             require(all(i < j for i, j in pairwise([-1, *(j for j, _ in row), self.cells])), "columns out of order")
+            for j, loss in row:
+                mean[j // self.k] += p * loss
+        self.mean = [Fraction(one, self.mass * self.finest) for one in mean]
         require(min(losses, default=1) > 0, "a loss is not positive")
         require(min(self.p) >= 0 and abs(Fraction(self.mass, under) - 1) < LITTLE, "the probabilities do not sum to 1")
         worth, self.par = whole(arrays.get("collateral", ()))
@@ -206,8 +205,7 @@ class Pool:
         """What the waterfall leaves in a scenario, mutualised or as shortfall, in whole numbers."""
         worth, beyond = self.worth[s], [-amount for amount in ends[:-1]]
         for j, loss in self.rows[s]:
-            excess = loss * finer - (own[j] * worth[j // self.k] if of == "mutualised" else 0)
-            beyond[j % self.k] += max(excess, 0)
+            beyond[j % self.k] += max(loss * finer - (own[j] * worth[j // self.k] if of == "mutualised" else 0), 0)
         for j in range(self.cells if of == "shortfall" else 0):
             beyond[j % self.k] -= own[j] * worth[j // self.k]
         return max(sum(max(amount, 0) for amount in beyond) - ends[-1], 0)
@@ -242,36 +240,31 @@ class Pool:
 def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
     """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
     result, unit = json.loads(files["calibration.json"]), Fraction(1, 10 ** body["decimals"])
+    total = sum(x[: pool.cells])
     texts = (io.StringIO(files[f"{name}.csv"].decode(), newline="") for name in TABLES)  # ' keeps a name from being run
     tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in csv.DictReader(t)] for t in texts]
-    paid, members, risk = tables[0] + tables[1], tables[2], {row["term"]: row["in_sample"] for row in tables[3]}
+    paid, members, rules = tables[0] + tables[1], tables[2], [(row["rule"],) for row in tables[4]]
+    risk = {row["term"]: row["in_sample"] for row in tables[3]}
     own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
     require(result["certificate"] == digest and result["currency"] == body["currency"], "the result is another")
-    named = [tuple(row.values())[:-1] for row in paid]
-    named += [(row["member"],) for row in members] + [(row["rule"],) for row in tables[4]]
+    named = [tuple(row.values())[:-1] for row in paid] + [(row["member"],) for row in members] + rules
     cells = [(i, g)[: 1 + (pool.k > 1)] for i in body["members"] for g in body["segments"]]
-    others = [*body["reserves"], *body["members"], *body["rules"], *(limit["name"] for limit in body["limits"])]
-    require(named == cells + [(name,) for name in others], "the result names others")
-    amounts, total = [Fraction(float([*row.values()][-1])) for row in paid], sum(x[: pool.cells])
+    told = cells + [(name,) for name in body["reserves"] + body["members"] + body["rules"]]
+    require(named == told, "the result has other names")
+    amounts = [Fraction(float([*row.values()][-1])) for row in paid]
     require(2 * abs(sum(amounts[: pool.cells]) - total * unit) <= unit, "contributions sum to something else")
     require(not any(amounts) or FINER * unit <= sum(amounts), "the published unit is too coarse")
-    mean = [0] * pool.members
-    for p, scenario in zip(pool.p, pool.rows, strict=True):
-        for j, loss in scenario:
-            mean[j // pool.k] += p * loss
     rounding = unit * (sum(map(abs, body["costs"])) + pool.size * (1 + sum(term["price"] for term in body["terms"])))
     rounding += (pool.largest + sum(amounts)) / 10**12
     claims: list[Any] = [(amount, n * unit, unit) for amount, n in zip(amounts, x, strict=True)]
     claims += [(result["objective"], values[0], rounding), (body["objective"], values[0], rounding)]
     claims += [(risk.get(t["name"], v), v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
-    for i, row in enumerate(members):
-        weight = Fraction(sum(x[i * pool.k : (i + 1) * pool.k]), total or 1)
-        claims.append((row["weight"], weight, Fraction(pool.size, total or 1)))
-        claims.append((row["sampled_loss"], Fraction(mean[i], pool.mass * pool.finest), 0))
+    for i, (row, mean) in enumerate(zip(members, pool.mean, strict=True)):
+        share = Fraction(sum(x[i * pool.k : (i + 1) * pool.k]), total or 1)
+        claims += [(row["weight"], share, Fraction(pool.size, total or 1)), (row["sampled_loss"], mean, 0)]
     for stated, value, room in claims:
-        off = abs(Fraction(float(stated)) - value)
-        require(off <= room + abs(value) / 10**12, f"the result states {stated} where it is {float(value)}")
+        require(abs(Fraction(float(stated)) - value) <= room + abs(value) / 10**12, f"{stated} for {float(value)}")
     return Fraction(result["lower_bound"])
 
 

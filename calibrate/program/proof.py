@@ -11,23 +11,22 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from calibrate.certificate import verifier
-from calibrate.certificate.rounding import rounded, rows_of
+from calibrate.certificate.rounding import auxiliary, rounded, rows_of
 from calibrate.certificate.scenario_file import WrittenScenarios
-from calibrate.program.compiled import Compiled, NotSeparable, compiled, rule_rows
+from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.forest import Y1
 from calibrate.program.form import Floats, Program, Solution
 from calibrate.program.interior_point import Point, Tail
+from calibrate.program.statement import Layout, placed, statement
 
 __all__ = ["Certificate", "Witness", "certified"]
 
@@ -35,9 +34,7 @@ logger = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int64]
 
-SCHEMA = 1
 FLOW_BITS = 60  # of a price
-SWEEPS = 3  # over the auxiliary variables
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +71,8 @@ class Certificate(Mapping[str, Any]):
         body = statement(program, form) | {"kind": "plan", "scenarios": self.scenarios.sha256}
         decimals = decimals_of(math.fsum(claim.decisions.tolist()))
         published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))
-        near = [
-            round(Fraction(one) * 10**decimals * verifier.FINER) for one in (program.unit * claim.auxiliary).tolist()
-        ]
+        fine = 10**decimals * verifier.FINER
+        near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
         body |= {
             "decimals": decimals,
             "published": [str(n) for n in published],
@@ -87,7 +83,7 @@ class Certificate(Mapping[str, Any]):
             "multipliers": None if witness is None else multipliers(program, witness, body),
             "lower_bound": None,
         }
-        body["witness"] = [str(n) for n in auxiliary(body, published, near)]
+        body["witness"] = [str(n) for n in auxiliary(exactly(body), published, near)]
         if witness is not None:
             body["lower_bound"] = _lower_bound(program, witness, body)
         if body["lower_bound"] is None:
@@ -124,182 +120,6 @@ def decimals_of(total: float) -> int:
     while 0 < Fraction(total) * 10**decimals < verifier.FINER:
         decimals += 1
     return decimals
-
-
-def auxiliary(body: Mapping[str, Any], published: list[int], near: list[int]) -> list[int]:
-    """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
-
-    Each goes to the least that the rows which hold it from below allow, so that no other row suffers from it. Where that
-    is too much, as a loss of 1e-20 of the pool's is below the published unit, those rows give what the verifier grants.
-    """
-    grain = max(1, sum(published) // verifier.FINER)
-    v = [n * verifier.FINER for n in published]
-    for give in (0, grain):
-        found = _least(body, v + near, give * verifier.FINER)
-        with suppress(ValueError):
-            verifier.feasible(body, found, grain)
-            break
-    return found[len(v) :]
-
-
-def _least(body: Mapping[str, Any], v: list[int], give: int) -> list[int]:
-    """Sweeps over the auxiliary variables; a row gives `give` for each of its entries."""
-    n, grid = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER
-    below: dict[int, list[tuple[Fraction, Fraction, list[Any]]]] = {}
-    for _, kind, rows in body["blocks"] if len(v) > n else ():
-        exactly = [(_exact(row), Fraction(h) * grid) for row, h in rows]
-        room = give * sum((abs(a) for row, _ in exactly for _, a in row), Fraction(0))
-        for j, a in exactly[0][0]:
-            if j >= n and a < 0 and kind != "equal":
-                below.setdefault(j, []).append((a, room, exactly))
-    for _ in range(SWEEPS):
-        for j, held in below.items():
-            v[j] = 0
-            v[j] = max(
-                math.ceil((_norm(tail, v) - room - (h - verifier.dot(row, v))) / -a)
-                for a, room, ((row, h), *tail) in held
-            )
-    return v
-
-
-def _exact(row: list[Any]) -> list[tuple[int, Fraction]]:
-    return [(j, Fraction(a)) for j, a in row]
-
-
-def _norm(rows: list[Any], v: list[int]) -> int:
-    """At least the Euclidean norm of the slacks of some rows, in whole numbers."""
-    size = Fraction(sum((h - verifier.dot(row, v)) ** 2 for row, h in rows))
-    return math.isqrt(math.ceil(size)) + (size > 0)
-
-
-# --- the program in money -------------------------------------------------------------------------------------------
-
-
-def statement(program: Program, form: Compiled) -> dict[str, Any]:
-    """The program as plain data: names, waterfall, costs, risk terms, rules row by row, limits; money."""
-    scenarios = program.pool.scenarios
-    layout = Layout.of(program, form)
-    costs = layout.columns(form.body.q[None, :])[0, : program.size]
-    costs[form.scale[: program.size] == 0] = 0.0  # held at zero by a rule: its own cost was replaced
-    return {
-        "schema": SCHEMA,
-        "currency": scenarios.currency,
-        "members": list(scenarios.members),
-        "segments": list(scenarios.segments),
-        "reserves": list(program.reserve_names),
-        "waterfall": _waterfall(program, form),
-        "costs": costs.tolist(),
-        "terms": [
-            {"name": str(term), "level": float(term.level), "of": term.of, "price": float(price)}
-            for term, price in zip(form.terms, form.prices, strict=True)
-        ],
-        "auxiliary": layout.auxiliary,
-        "rules": [str(rule) for rule in program.rules],
-        "blocks": _blocks(program, form, layout),
-        "limits": [
-            {"name": str(limit), "row": _row(q, float(limit.amount)), "risks": row.eta.tolist()}
-            for limit, row, q in zip(program.limits, form.rows, layout.columns(_limit_rows(form)), strict=True)
-        ],
-    }
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which columns of the compiled program the statement has: decisions, then auxiliary variables of rules."""
-
-    size: int
-    auxiliary: int
-    scale: Floats
-
-    @classmethod
-    def of(cls, program: Program, form: Compiled) -> Layout:
-        """Slacks of elastic conditions and the `t` of the terms come last, and are bounded: they are left out."""
-        bounded = form.body.bounded
-        last = int(min(bounded[bounded >= program.size], default=form.size))
-        return cls(program.size, last - program.size, form.scale)
-
-    def columns(self, matrix: Floats) -> Floats:
-        """Rows in the columns of the statement, without the scaling of the solver: a power of two, so exactly."""
-        n = self.size + self.auxiliary
-        scale = self.scale[:n]
-        return np.divide(matrix[:, :n], scale, out=np.zeros((len(matrix), n)), where=scale > 0)
-
-
-def _limit_rows(form: Compiled) -> Floats:
-    return np.array([row.q for row in form.rows]).reshape(len(form.rows), form.size)
-
-
-def _waterfall(program: Program, form: Compiled) -> dict[str, Any]:
-    amounts, unit = form.amounts, program.unit
-    stages = [*zip(amounts.segment, amounts.segment_constant, strict=True), (amounts.pool, amounts.pool_constant)]
-    return {
-        "own": amounts.own_rate.tolist(),
-        "stages": [_row(row, float(constant) * unit) for row, constant in stages],
-    }
-
-
-def _row(values: Floats, amount: float) -> list[Any]:
-    columns = np.flatnonzero(values)
-    return [[[j, a] for j, a in zip(columns.tolist(), values[columns].tolist(), strict=True)], amount]
-
-
-def _blocks(program: Program, form: Compiled, layout: Layout) -> list[list[Any]]:
-    """The rules row by row, as `[name, kind, rows]`: "at_most" and "equal" with one row, "cone" with several."""
-    names = [str(rule) for rule in program.rules]
-    blocks: list[list[Any]] = []
-    for rule, kind, at in placed(program, form, layout):
-        matrix, amounts = (form.body.E, form.body.f) if kind == "equal" else (form.body.G, form.body.h)
-        rows = zip(layout.columns(matrix[at]), (amounts[at] * program.unit).tolist(), strict=True)
-        blocks.append([names[rule], kind, [_row(row, h) for row, h in rows]])
-    return blocks + [[names[rule], "at_most", [[[[j, 1.0]], 0.0]]] for rule, j in _held(program, form)]
-
-
-def placed(program: Program, form: Compiled, layout: Layout) -> list[tuple[int, str, slice]]:
-    """The rows of the compiled program in their order: the rule they belong to, their kind, where they are."""
-    body = form.body
-    n = body.cone.orthant
-    pieces = [("at_most", slice(i, i + 1)) for i in range(n)] + [
-        ("cone", slice(int(a), int(b))) for a, b in pairwise(np.cumsum([n, *body.cone.sizes]))
-    ]
-    pieces += [("equal", slice(i, i + 1)) for i in range(len(body.f))]
-    owner: list[int | None] = []
-    touched: list[list[int]] = []
-    for kind, at in pieces:
-        room = (form.equal_room if kind == "equal" else form.room)[at]
-        own = np.flatnonzero(np.any(room != 0, axis=0))
-        owner.append(int(own[0]) if own.size else None)
-        matrix = (body.E if kind == "equal" else body.G)[at, layout.size : layout.size + layout.auxiliary]
-        touched.append(np.flatnonzero(np.any(matrix != 0, axis=0)).tolist())
-    whose: dict[int, int] = {}  # auxiliary variables: each belongs to one rule, and carries it on to its rows
-    waiting = True
-    while waiting:
-        waiting = False
-        for k, columns in enumerate(touched):
-            found = owner[k] if owner[k] is not None else next((whose[j] for j in columns if j in whose), None)
-            new = [j for j in columns if found is not None and j not in whose]
-            waiting = waiting or bool(new) or (owner[k] is None and found is not None)
-            owner[k] = found
-            whose.update((j, found) for j in new if found is not None)
-    return [(own or 0, kind, at) for own, (kind, at) in zip(owner, pieces, strict=True)]
-
-
-def _held(program: Program, form: Compiled) -> Iterator[tuple[int, int]]:
-    """Decisions that a rule holds at zero, which the solver leaves out: `(rule, decision)`."""
-    held = set(np.flatnonzero(form.scale[: program.size] == 0).tolist())
-    if not held:
-        return
-    import cvxpy as cp
-
-    x = cp.Variable(program.size)
-    for k, rule in enumerate(program.rules):
-        block = rule_rows(rule, program, x, program.plan(x))
-        rows = block.A[block.zero : block.zero + block.orthant]
-        ours = ~np.any(rows[:, program.size + 1 :] != 0, axis=1) & (block.b[block.zero :][: len(rows)] == 0)
-        zeros = rows[ours & np.all(rows[:, : program.size] >= 0, axis=1), : program.size]
-        for j in np.flatnonzero(np.any(zeros > 0, axis=0)):
-            if int(j) in held:
-                held.discard(int(j))
-                yield k, int(j)
 
 
 # --- the multipliers ------------------------------------------------------------------------------------------------
@@ -367,6 +187,12 @@ def _on_grid(flow: Floats, shift: int) -> Ints:
     return np.floor(np.ldexp(np.maximum(flow, 0.0), shift)).astype(np.int64)
 
 
+def exactly(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate as the verifier reads it: numbers as fractions."""
+    plain: dict[str, Any] = json.loads(json.dumps(body), parse_float=lambda number: Fraction(float(number)))
+    return plain
+
+
 def _lower_bound(program: Program, witness: Witness, body: Mapping[str, Any]) -> float | None:
     """The bound as the verifier will compute it, from the scenarios that carry flow."""
     scenarios = program.pool.scenarios
@@ -382,7 +208,7 @@ def _lower_bound(program: Program, witness: Witness, body: Mapping[str, Any]) ->
         "probabilities": scenarios.probabilities.tolist(),
         "collateral": [] if scenarios.collateral is None else scenarios.collateral.ravel().tolist(),
     }
-    plain = json.loads(json.dumps(body), parse_float=lambda number: Fraction(float(number)))
+    plain = exactly(body)
     try:
         bound = verifier.bound(plain, verifier.Pool(arrays, plain), plain["objective"])
     except ValueError as reason:  # nothing bounds a decision

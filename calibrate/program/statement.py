@@ -1,0 +1,143 @@
+"""The program written down in money, row by row, as a certificate holds it: plain data, exactly what was solved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from calibrate.program.compiled import Compiled, rule_rows
+from calibrate.program.form import Floats, Program
+
+__all__ = ["Layout", "placed", "statement"]
+
+SCHEMA = 1
+
+
+def statement(program: Program, form: Compiled) -> dict[str, Any]:
+    """The program as plain data: names, waterfall, costs, risk terms, rules row by row, limits; money."""
+    scenarios = program.pool.scenarios
+    layout = Layout.of(program, form)
+    costs = layout.columns(form.body.q[None, :])[0, : program.size]
+    costs[form.scale[: program.size] == 0] = 0.0  # held at zero by a rule: its own cost was replaced
+    return {
+        "schema": SCHEMA,
+        "currency": scenarios.currency,
+        "members": list(scenarios.members),
+        "segments": list(scenarios.segments),
+        "reserves": list(program.reserve_names),
+        "waterfall": _waterfall(program, form),
+        "costs": costs.tolist(),
+        "terms": [
+            {"name": str(term), "level": float(term.level), "of": term.of, "price": float(price)}
+            for term, price in zip(form.terms, form.prices, strict=True)
+        ],
+        "auxiliary": layout.auxiliary,
+        "rules": [str(one) for one in (*program.rules, *program.limits)],
+        "blocks": _blocks(program, form, layout),
+        "limits": [
+            {"name": str(limit), "row": _row(q, float(limit.amount)), "risks": row.eta.tolist()}
+            for limit, row, q in zip(program.limits, form.rows, layout.columns(_limit_rows(form)), strict=True)
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of the compiled program the statement has: decisions, then auxiliary variables of rules."""
+
+    size: int
+    auxiliary: int
+    scale: Floats
+
+    @classmethod
+    def of(cls, program: Program, form: Compiled) -> Layout:
+        """Slacks of elastic conditions and the `t` of the terms come last, and are bounded: they are left out."""
+        bounded = form.body.bounded
+        last = int(min(bounded[bounded >= program.size], default=form.size))
+        return cls(program.size, last - program.size, form.scale)
+
+    def columns(self, matrix: Floats) -> Floats:
+        """Rows in the columns of the statement, without the scaling of the solver: a power of two, so exactly."""
+        n = self.size + self.auxiliary
+        scale = self.scale[:n]
+        return np.divide(matrix[:, :n], scale, out=np.zeros((len(matrix), n)), where=scale > 0)
+
+
+def _limit_rows(form: Compiled) -> Floats:
+    return np.array([row.q for row in form.rows]).reshape(len(form.rows), form.size)
+
+
+def _waterfall(program: Program, form: Compiled) -> dict[str, Any]:
+    amounts, unit = form.amounts, program.unit
+    stages = [*zip(amounts.segment, amounts.segment_constant, strict=True), (amounts.pool, amounts.pool_constant)]
+    return {
+        "own": amounts.own_rate.tolist(),
+        "stages": [_row(row, float(constant) * unit) for row, constant in stages],
+    }
+
+
+def _row(values: Floats, amount: float) -> list[Any]:
+    columns = np.flatnonzero(values)
+    return [[[j, a] for j, a in zip(columns.tolist(), values[columns].tolist(), strict=True)], amount]
+
+
+def _blocks(program: Program, form: Compiled, layout: Layout) -> list[list[Any]]:
+    """The rules row by row, as `[name, kind, rows]`: "at_most" and "equal" with one row, "cone" with several."""
+    names = [str(rule) for rule in program.rules]
+    blocks: list[list[Any]] = []
+    for rule, kind, at in placed(program, form, layout):
+        matrix, amounts = (form.body.E, form.body.f) if kind == "equal" else (form.body.G, form.body.h)
+        rows = zip(layout.columns(matrix[at]), (amounts[at] * program.unit).tolist(), strict=True)
+        blocks.append([names[rule], kind, [_row(row, h) for row, h in rows]])
+    return blocks + [[names[rule], "at_most", [[[[j, 1.0]], 0.0]]] for rule, j in _held(program, form)]
+
+
+def placed(program: Program, form: Compiled, layout: Layout) -> list[tuple[int, str, slice]]:
+    """The rows of the compiled program in their order: the rule they belong to, their kind, where they are."""
+    body = form.body
+    n = body.cone.orthant
+    pieces = [("at_most", slice(i, i + 1)) for i in range(n)] + [
+        ("cone", slice(int(a), int(b))) for a, b in pairwise(np.cumsum([n, *body.cone.sizes]))
+    ]
+    pieces += [("equal", slice(i, i + 1)) for i in range(len(body.f))]
+    owner: list[int | None] = []
+    touched: list[list[int]] = []
+    for kind, at in pieces:
+        room = (form.equal_room if kind == "equal" else form.room)[at]
+        own = np.flatnonzero(np.any(room != 0, axis=0))
+        owner.append(int(own[0]) if own.size else None)
+        matrix = (body.E if kind == "equal" else body.G)[at, layout.size : layout.size + layout.auxiliary]
+        touched.append(np.flatnonzero(np.any(matrix != 0, axis=0)).tolist())
+    whose: dict[int, int] = {}  # auxiliary variables: each belongs to one rule, and carries it on to its rows
+    waiting = True
+    while waiting:
+        waiting = False
+        for k, columns in enumerate(touched):
+            found = owner[k] if owner[k] is not None else next((whose[j] for j in columns if j in whose), None)
+            new = [j for j in columns if found is not None and j not in whose]
+            waiting = waiting or bool(new) or (owner[k] is None and found is not None)
+            owner[k] = found
+            whose.update((j, found) for j in new if found is not None)
+    return [(own or 0, kind, at) for own, (kind, at) in zip(owner, pieces, strict=True)]
+
+
+def _held(program: Program, form: Compiled) -> Iterator[tuple[int, int]]:
+    """Decisions that a rule holds at zero, which the solver leaves out: `(rule, decision)`."""
+    held = set(np.flatnonzero(form.scale[: program.size] == 0).tolist())
+    if not held:
+        return
+    x = cp.Variable(program.size)
+    for k, rule in enumerate(program.rules):
+        block = rule_rows(rule, program, x, program.plan(x))
+        rows = block.A[block.zero : block.zero + block.orthant]
+        ours = ~np.any(rows[:, program.size + 1 :] != 0, axis=1) & (block.b[block.zero :][: len(rows)] == 0)
+        zeros = rows[ours & np.all(rows[:, : program.size] >= 0, axis=1), : program.size]
+        for j in np.flatnonzero(np.any(zeros > 0, axis=0)):
+            if int(j) in held:
+                held.discard(int(j))
+                yield k, int(j)
