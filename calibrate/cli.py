@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+NOT_PROVED = 5
 INTERRUPTED = 130
 TOP = 12  # members shown; `calibrate report` shows all
 
@@ -34,12 +35,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Contributions and reserves of a risk pool.",
-    epilog="Exit codes: 0 done, 2 wrong input, 3 rules conflict, 4 not solved, 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 wrong input, 3 rules conflict, 4 not solved, 5 not proved, 130 interrupted.",
 )
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A TOML file, or the name of a packaged data set.")
+]
+
+RunArgument = Annotated[
+    Path, typer.Argument(help="A run, a folder of runs (its newest is taken), or a saved calibration.")
 ]
 
 
@@ -94,7 +99,7 @@ def recalibrate(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run, a folder of runs (its newest is taken), or a saved calibration.")],
+    run: RunArgument,
     html: Annotated[
         Path | None, typer.Option(help="Where to write the page (default: beside the calibration).")
     ] = None,
@@ -108,6 +113,36 @@ def report(
         written = write_html(calibration, html or page)
     typer.echo(tables.terminal(calibration))
     typer.echo(f"\nReport: {written}")
+
+
+@app.command()
+def verify(run: RunArgument) -> None:
+    """Prove a saved calibration from its files alone: every rule, its value, and that no plan is better."""
+    with _working():
+        from calibrate.certificate import verify as checked
+
+        verdict = checked(_saved(run))
+    for check in verdict.checks:
+        typer.echo(check)
+    typer.echo(verdict.sentence)
+    if not verdict.proved:
+        raise typer.Exit(NOT_PROVED)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    decimals: Annotated[int, typer.Option(min=0, max=60, help="Of the smallest unit: 2 for cents, 18 for wei.")],
+    to: Annotated[Path | None, typer.Option(help="Write to this file instead of showing it.")] = None,
+) -> None:
+    """Contributions and reserves as integers of a smallest unit, exactly summed, as JSON."""
+    with _working():
+        from calibrate.operations.store import locate
+
+        text = locate(run)[0].to_fixed_point(decimals).to_json()
+        if to is not None:
+            to.write_text(text, encoding="utf-8")
+    typer.echo(text if to is None else f"Written: {to}", nl=to is not None)
 
 
 @app.command()
@@ -191,6 +226,17 @@ def _configuration(config: str) -> Configuration:
         f"there is no configuration file {config!r}, nor a packaged data set of that name "
         f"({', '.join(packaged.names())})"
     )
+
+
+def _saved(path: Path) -> Path:
+    """The folder of the saved calibration: what lies in it is for the verifier to judge."""
+    from calibrate.operations.store import CALIBRATION, RunStore
+    from calibrate.records import SEAL
+
+    if (path / CALIBRATION).is_dir():
+        return path / CALIBRATION
+    newest = None if (path / SEAL).is_file() else RunStore(path).newest()
+    return path if newest is None else newest.path / CALIBRATION
 
 
 def _copy(folder: Path, target: Path) -> None:
