@@ -17,12 +17,14 @@ from markupsafe import Markup
 
 from calibrate.reporting import plots, tables, words
 from calibrate.reporting.drawing import inline_svg
+from calibrate.reporting.evidence import evidence, history_interval
 
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
 __all__ = ["html", "summary_html", "write_html"]
 
+_SHOWN_APART = {"tails", "choices"}  # parts of the provenance that have tables of their own
 _CHANCES = (0.5, 0.1, 0.05, 0.01, 0.005, 0.001)
 
 
@@ -40,7 +42,8 @@ def html(calibration: Calibration, previous: Calibration | None = None) -> str:
             fairness=tables.fairness(calibration).reset_index(names="rule").to_dict("records"),
             moves=[] if previous is None else tables.moves(calibration, previous).reset_index().to_dict("records"),
             counts=[_count(calibration.provenance.get(name)) for name in ("scenarios", "out_of_sample")],
-            provenance=list(_flat(calibration.provenance)),
+            **evidence(calibration),
+            provenance=list(_flat({k: v for k, v in calibration.provenance.items() if k not in _SHOWN_APART})),
         )
     )
 
@@ -103,6 +106,7 @@ def _summary(calibration: Calibration) -> dict[str, Any]:
         "flags": [*(flags if isinstance(flags, list | tuple) else [flags]), *notes],
         "unit": words.plain(calibration.currency),
         "tail": tails[0] if tails else None,
+        "of_history": history_interval(calibration, str(name)),
         "mutualised": tails[1] if len(tails) > 1 and other != name else None,
         "paid": float(calibration.contributions.sum()),
         "reserves": tables.rounded(calibration.reserves.to_frame(), calibration)["amount"].to_dict(),

@@ -16,7 +16,21 @@ from calibrate.reporting import words
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
-__all__ = ["contributions", "fairness", "headline", "moves", "risk", "rounded", "terminal", "to_csv"]
+__all__ = [
+    "choices",
+    "contributions",
+    "fairness",
+    "headline",
+    "moves",
+    "risk",
+    "rounded",
+    "tails",
+    "terminal",
+    "to_csv",
+    "uncertainty",
+]
+
+NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 
 def headline(calibration: Calibration) -> pd.DataFrame:
@@ -71,11 +85,59 @@ def contributions(calibration: Calibration) -> pd.DataFrame:
 
 
 def risk(calibration: Calibration) -> pd.DataFrame:
-    """The risk table with `optimism`: how far in-sample lies below out-of-sample, as a share of the latter."""
+    """The risk table with `optimism`: how far in-sample lies below out-of-sample, as a share of the latter.
+
+    `optimism_lower, optimism_upper`: the same at the limits of the out-of-sample interval, its Monte Carlo error.
+    """
     table = calibration.risk.copy()
-    fresh = table["out_of_sample"].where(table["out_of_sample"] > 0)
-    table["optimism"] = 1 - table["in_sample"] / fresh
+    measured = table["out_of_sample"] > 0
+    for name, column in (("optimism", "out_of_sample"), ("optimism_lower", "lower"), ("optimism_upper", "upper")):
+        table[name] = 1 - table["in_sample"] / table[column].where(measured & (table[column] > 0))
     return table
+
+
+def uncertainty(calibration: Calibration) -> pd.DataFrame:
+    """Contributions, reserves and risk, each with the error of simulation and that of the history, apart. Money.
+
+    Index (number, of); columns `amount`, `simulation_lower, simulation_upper` (95 %, for risk terms the interval of the
+    risk table, else `amount -+ 1.96` Monte Carlo errors), `history_lower, history_upper` (95 %, bootstrap of the whole
+    chain). Where the history was not resampled, risk terms only, their history columns NaN.
+    """
+    table = calibration.risk[["out_of_sample", "lower", "upper"]].set_axis(
+        ["amount", "simulation_lower", "simulation_upper"], axis=1
+    )
+    risk_terms = table.assign(history_lower=math.nan, history_upper=math.nan)
+    risk_terms.index = pd.MultiIndex.from_product([["risk"], table.index], names=["number", "of"])
+    found = calibration.uncertainty
+    if found is None:
+        return risk_terms
+    half = NORMAL_95 * found["monte_carlo_error"]
+    both = pd.DataFrame({"amount": found["estimate"], "simulation_lower": (found["estimate"] - half).clip(lower=0.0)})
+    both["simulation_upper"] = found["estimate"] + half
+    both["history_lower"], both["history_upper"] = found["lower"], found["upper"]
+    same = both.index.intersection(risk_terms.index)
+    published = ["amount", "simulation_lower", "simulation_upper"]
+    both.loc[same, published] = risk_terms.loc[same, published]
+    return both
+
+
+def tails(calibration: Calibration) -> pd.DataFrame:
+    """What the model says of the tail of each (member, segment): as `models.tail_table`; empty if nothing is known."""
+    return _recorded(calibration, "tails", ["member", "segment"], ("shape", "lower", "upper", "exceedances", "cap"))
+
+
+def choices(calibration: Calibration) -> pd.DataFrame:
+    """What else could have been fitted, and how it scores: as `models.compare`; empty where it was not asked for."""
+    scores = ("log_likelihood", "parameters", "aic", "log_score", "p_value")
+    return _recorded(calibration, "choices", ["part", "segment", "candidate"], scores)
+
+
+def _recorded(calibration: Calibration, name: str, index: list[str], numbers: tuple[str, ...]) -> pd.DataFrame:
+    """Rows that the provenance holds, as a frame; on disk a number that is not finite is a text."""
+    rows = calibration.provenance.get(name) or []
+    frame = pd.DataFrame(list(rows), columns=[*index, *numbers] if not rows else None)
+    frame = frame.astype({column: float for column in numbers if column in frame})
+    return frame.set_index(index)
 
 
 def fairness(calibration: Calibration) -> pd.DataFrame:
@@ -134,13 +196,37 @@ def terminal(calibration: Calibration) -> str:
             _text(rounded(paid[columns], calibration).rename(columns=_title), {_title(k): v for k, v in ratio.items()}),
         ),
         ("Reserves", _text(rounded(calibration.reserves.to_frame(), calibration), {})),
-        ("Risk", _text(risk(calibration).rename(columns=_title), {"optimism": words.percent})),
+        ("Risk", _text(_risk_shown(calibration), {"optimism": words.percent})),
+        ("What simulation and what the history leave open", _open_shown(calibration)),
+        ("Tails to mind", _tails_shown(calibration)),
         ("Fairness", _text(rules.reset_index(drop=True).set_index("in words"), {}, width=110)),
     ]
     unit = words.plain(calibration.currency)
     return "\n\n".join(
         f"{title} ({unit})\n{text}".lstrip() if title else f"In {unit}\n{text}" for title, text in parts if text
     )
+
+
+def _risk_shown(calibration: Calibration) -> pd.DataFrame:
+    table = risk(calibration)
+    return table.drop(columns=["optimism_lower", "optimism_upper"]).rename(columns=_title)
+
+
+def _open_shown(calibration: Calibration) -> str:
+    """The two errors as text; nothing where the history was not resampled."""
+    if calibration.uncertainty is None:
+        return ""
+    table = uncertainty(calibration)
+    return _text(table.set_axis([words.number(*map(str, label)) for label in table.index]).rename(columns=_title), {})
+
+
+def _tails_shown(calibration: Calibration) -> str:
+    """Tails that have something to mind, as text."""
+    table = tails(calibration)
+    if table.empty:
+        return ""
+    kept = table[table["mind"] != ""][["family", "shape", "lower", "upper", "cap", "cap_by", "mind"]]
+    return _text(kept.set_axis([" ".join(map(str, label)) for label in kept.index]).rename(columns=_title), {})
 
 
 def to_csv(table: pd.DataFrame) -> str:

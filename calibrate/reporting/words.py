@@ -8,7 +8,7 @@ import re
 import unicodedata
 from decimal import Decimal
 
-__all__ = ["money", "percent", "plain", "rule", "shadow_price", "shorten", "term"]
+__all__ = ["money", "number", "percent", "plain", "rule", "shadow_price", "shorten", "term"]
 
 DASH, NBSP = "–", "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -101,6 +101,15 @@ def term(name: str) -> str:
     worst = (100 - Decimal(found[1])).normalize()
     what = "mutualised loss" if found[2] == "mutualised" else found[2]
     return f"average {what} in the worst {worst:f}{NBSP}% of periods (CVaR {found[1]}{NBSP}%)"
+
+
+def number(kind: str, of: str) -> str:
+    """A published number in words.
+
+    >>> number("contribution", "A"), number("reserve", "pool"), number("risk", "CVaR 99% of shortfall")
+    ('contribution of A', 'reserve pool', 'CVaR 99% of shortfall')
+    """
+    return plain({"contribution": f"contribution of {of}", "risk": of}.get(kind, f"{kind} {of}"))
 
 
 def rule(text: str, currency: str) -> str:

@@ -1,0 +1,101 @@
+"""What the numbers of the page rest on: two errors apart, tails, the models that lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from calibrate.reporting import tables, words
+
+if TYPE_CHECKING:
+    from calibrate.calibration import Calibration
+
+__all__ = ["evidence", "history_interval"]
+
+SHOWN = 40  # rows of a table of the page; `reporting.tables` have all
+PARTS = {
+    "frequency": "How often: counts by period",
+    "clustering": "How often: days of the events",
+    "severity": "How large",
+    "dependence": "Together",
+}
+
+
+def evidence(calibration: Calibration) -> dict[str, Any]:
+    """Rows for the template, largest first where there are more than can be read."""
+    rows = _open_rows(calibration)
+    marked = _tail_rows(calibration)
+    return {
+        "open_rows": rows[:SHOWN],
+        "open_more": max(len(rows) - SHOWN, 0),
+        "history_of": _stated(calibration, "uncertainty"),
+        "failed": _failed(calibration),
+        "tail_rows": marked[:SHOWN],
+        "tail_more": max(len(marked) - SHOWN, 0),
+        "tails_known": bool(tables.tails(calibration).shape[0]),
+        "choices": _choice_parts(calibration),
+        "plan_gap": _stated(calibration, "optimality_gap"),
+    }
+
+
+def history_interval(calibration: Calibration, term: str) -> tuple[float, float] | None:
+    """What the history leaves open of a risk term, money; None where it was not resampled."""
+    found = calibration.uncertainty
+    if found is None or ("risk", term) not in found.index:
+        return None
+    lower, upper = found[["lower", "upper"]].to_numpy()[found.index.get_loc(("risk", term))]
+    return float(lower), float(upper)
+
+
+def _open_rows(calibration: Calibration) -> list[dict[Hashable, Any]]:
+    """Risk, reserves, then contributions; nothing where the history was not resampled."""
+    if calibration.uncertainty is None:
+        return []
+    table = tables.uncertainty(calibration)
+    labels = [(str(kind), str(of)) for kind, of in table.index]
+    rows = [
+        {"name": words.number(kind, of), "kind": kind, **row}
+        for (kind, of), row in zip(labels, table.to_dict("records"), strict=True)
+    ]
+    paid = sorted((row for row in rows if row["kind"] == "contribution"), key=lambda row: -row["amount"])
+    return [row for kind in ("risk", "reserve") for row in rows if row["kind"] == kind] + paid
+
+
+def _failed(calibration: Calibration) -> int:
+    found = calibration.uncertainty
+    return 0 if found is None or found.empty or math.isnan(found["failed"].max()) else int(found["failed"].max())
+
+
+def _tail_rows(calibration: Calibration) -> list[dict[Hashable, Any]]:
+    """Tails that have something to mind, heaviest first."""
+    table = tables.tails(calibration)
+    if table.empty:
+        return []
+    kept = table[table["mind"] != ""].sort_values("shape", ascending=False, kind="stable")
+    several = kept.index.get_level_values("segment").nunique() > 1
+    names = [f"{member}, {segment}" if several else str(member) for member, segment in kept.index]
+    return [{"name": name, **row} for name, row in zip(names, kept.to_dict("records"), strict=True)]
+
+
+def _choice_parts(calibration: Calibration) -> list[dict[str, Any]]:
+    """Candidates by part and segment, in the order in which a loss comes about."""
+    table = tables.choices(calibration)
+    if table.empty:
+        return []
+    parts = []
+    for part, title in PARTS.items():
+        if part in table.index.get_level_values("part"):
+            for segment, rows in table.loc[part].groupby(level="segment", sort=False):
+                named = f"{title}, {words.plain(segment)}" if segment not in ("", "all") else title
+                found = rows.droplevel("segment").reset_index().to_dict("records")
+                parts.append({"title": named, "rows": found})
+    return parts
+
+
+def _stated(calibration: Calibration, name: str) -> dict[str, Any] | None:
+    """A mapping of the provenance, with what is a number as one."""
+    found = calibration.provenance.get(name)
+    if not isinstance(found, Mapping):
+        return None
+    return {str(key): float(value) for key, value in found.items()}
