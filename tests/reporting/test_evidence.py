@@ -63,7 +63,18 @@ CHOICES = pd.DataFrame(
         ("frequency", "all", "SharedShock()", -375.8, 6.0, 763.6, np.nan, np.nan, True, "size 2.93"),
         ("severity", "all", "Gamma()", np.nan, np.nan, np.nan, np.nan, np.nan, False, "<script>too few</script>"),
     ],
-    columns="part segment candidate log_likelihood parameters aic log_score p_value chosen note".split(),
+    columns=[
+        "part",
+        "segment",
+        "candidate",
+        "log_likelihood",
+        "parameters",
+        "aic",
+        "log_score",
+        "p_value",
+        "chosen",
+        "note",
+    ],
 ).set_index(["part", "segment", "candidate"])
 
 
