@@ -5,5 +5,6 @@ from calibrate.models.dependence.gaussian import Gaussian
 from calibrate.models.dependence.grouped_t import GroupedT
 from calibrate.models.dependence.independent import Independent
 from calibrate.models.dependence.student_t import StudentT
+from calibrate.models.dependence.vine import Vine
 
-__all__ = ["Dependence", "Gaussian", "GroupedT", "Independent", "StudentT"]
+__all__ = ["Dependence", "Gaussian", "GroupedT", "Independent", "StudentT", "Vine"]

@@ -1,0 +1,113 @@
+"""Vine copula, by pyvinecopulib."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from calibrate.errors import ModelError
+from calibrate.models.arrays import Floats
+from calibrate.models.dependence.base import Dependence
+from calibrate.models.dependence.correlation import Ranks, positive_definite
+
+__all__ = ["Vine"]
+
+ROWS, TAIL_ROWS, LEVEL = 20_000, 50_000, 0.99  # drawn for the correlation, and for the tail
+SEED = 20_260_101
+NEAREST = 1e-10  # of a level to 0 and 1
+
+
+class Vine(Dependence):
+    """Regular vine: a tree of pairs, each with a copula of its own kind, then trees of pairs given their neighbours.
+
+    Pairs may be close in the tail or only in the middle, alike or not. Structure by Dissmann's algorithm, kinds
+    (independent, Gaussian, Student t, Clayton, Gumbel, Frank, Joe and rotations) by the modified BIC for vines, which
+    is sparse where members outnumber periods. Losses at the point mass enter as an interval of levels (likelihood of
+    mixed data, Panagiotelis et al. 2012), not at a random or middle level. What `reliability` says is not used.
+    Needs the extra `vine` (pyvinecopulib, MIT). Source: Aas et al. 2009; Dissmann et al. 2013; Nagler et al. 2019.
+
+    Parameters
+    ----------
+    trees : pairs beyond so many trees are independent given those before. Few trees understate what all have in
+        common: of a t copula with correlation 0.4 between 100 members, 3 trees of 120 periods kept 0.27 in the mean.
+
+    Fitted: `vine_` (pyvinecopulib's object), `correlation_` (of normal scores) and `tail_dependence_`
+    (`P(U_i > 0.99 | U_j > 0.99)`, a finite level), both simulated with a fixed seed, `log_likelihood_`.
+
+    >>> x = np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=500)
+    >>> bool(abs(Vine().fit(np.exp(x)).correlation_[0, 1] - 0.6) < 0.08)
+    True
+    """
+
+    vine_: Any
+    log_likelihood_: float
+
+    def __init__(self, trees: int = 3) -> None:
+        self.trees = trees
+
+    def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
+        library = _library()
+        if not self.trees >= 1:
+            raise ModelError(f"Vine: trees is {self.trees!r}, expected a whole number >= 1")
+        kinds = library.BicopFamily
+        controls = library.FitControlsVinecop(
+            family_set=[
+                *(kinds.indep, kinds.gaussian, kinds.student, kinds.clayton, kinds.gumbel),
+                *(kinds.frank, kinds.joe),
+            ],
+            selection_criterion="mbicv",
+            trunc_lvl=int(self.trees),
+            num_threads=1,
+        )
+        whole = np.array_equal(weights, np.round(weights))
+        rows = np.repeat(np.arange(len(weights)), weights.astype(int)) if whole else np.arange(len(weights))
+        if not whole:
+            controls.weights = weights * len(weights) / weights.sum()
+        mixed = ranks.mass > 0
+        top = np.where(ranks.at_mass, ranks.mass, ranks.uniform).clip(NEAREST, 1 - NEAREST)
+        low = np.where(ranks.at_mass, NEAREST, ranks.uniform).clip(NEAREST, 1 - NEAREST)
+        levels = np.hstack([top, low[:, mixed]])[rows]
+        levels = np.asfortranarray(levels[np.lexsort(levels.T)])  # the library's choices depend on the order of rows
+        kind = np.where(mixed, "d", "c").tolist()
+        self.vine_ = library.Vinecop.from_data(levels, controls=controls, var_types=kind)
+        self.log_likelihood_ = float(self.vine_.loglik(levels))
+        self.n_features_in_ = len(kind)
+        scores = self._scores(ROWS, np.random.default_rng(SEED))
+        self.correlation_ = positive_definite(np.corrcoef(scores.T).reshape(len(kind), len(kind)))
+
+    @property
+    def tail_dependence_(self) -> Floats:
+        """`P(U_i > 0.99 | U_j > 0.99)`, simulated."""
+        beyond = (self._scores(TAIL_ROWS, np.random.default_rng(SEED)) > ndtri(LEVEL)).astype(np.float64)
+        counts = beyond.sum(axis=0)
+        return np.asarray(beyond.T @ beyond / np.sqrt(np.outer(counts, counts)))
+
+    def _scores(self, n: int, rng: np.random.Generator) -> Floats:
+        """Normal scores of the vine's uniforms."""
+        seeds = [int(bits) for bits in rng.integers(0, 2**31 - 1, 6)]
+        return np.asarray(ndtri(self.vine_.sample(n, num_threads=1, seeds=seeds).clip(NEAREST, 1 - NEAREST)))
+
+    def score_cdf(self, scores: Any) -> Any:
+        """Standard normal distribution function."""
+        return ndtr(scores)
+
+    def score_ppf(self, q: Any) -> Any:
+        """Standard normal quantile."""
+        return ndtri(q)
+
+    def score_sf(self, scores: Floats, column: int) -> Floats:
+        """Standard normal survival function."""
+        return np.asarray(ndtr(-scores))
+
+
+def _library() -> Any:
+    """pyvinecopulib; ModelError if it is missing."""
+    try:
+        import pyvinecopulib
+    except ImportError:
+        raise ModelError(
+            "Vine needs pyvinecopulib, which is not installed: pip install 'calibrate[vine]', or use StudentT"
+        ) from None
+    return pyvinecopulib
