@@ -27,6 +27,7 @@ from calibrate.program import CostOfCapital, CVaR, PoolProblem, PoolReserve, Wat
 
 Floats = npt.NDArray[np.float64]
 SEED, IN_SAMPLE, BLOCK = 777, 4000, 500_000
+FAMILIES = ("gamma", "lognormal", "pareto")
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Process:
     correlation: float
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> Process:
+    def drawn(cls, rng: np.random.Generator, families: tuple[str, ...]) -> Process:
         """Any of them."""
-        family = str(rng.choice(["gamma", "lognormal", "pareto"]))
+        family = str(rng.choice(families))
         shape = {"gamma": rng.uniform(0.5, 3), "lognormal": rng.uniform(0.5, 1.3), "pareto": rng.uniform(2.5, 4)}
         sizes = 10.0 ** rng.uniform(0, 1, int(rng.integers(3, 9)))
         return cls(family, sizes, float(shape[family]), float(rng.uniform(0.05, 1)), float(rng.choice([0.0, 0.4])))
@@ -84,10 +85,10 @@ def gamma_truth(shape: float, scale: float, fund: float, level: float) -> float:
     return float(excess) / (1 - level) + q - fund
 
 
-def pool(k: int, scenarios: int) -> dict[str, object]:
+def pool(k: int, scenarios: int, families: tuple[str, ...] = FAMILIES) -> dict[str, object]:
     """One pool: what was published, and the truth."""
     rng = np.random.default_rng([SEED, k])
-    process = Process.drawn(rng)
+    process = Process.drawn(rng, families)
     level, in_tail = float(rng.choice([0.9, 0.95, 0.99])), int(rng.choice([1000, 2000, 4000]))
     mutual = process.family == "gamma"
     if mutual:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibrate.errors import ModelError
 from calibrate.models import severity
 from calibrate.models.severity import Observation
 
@@ -142,23 +141,6 @@ def test_product_limit_is_kaplan_meier():
     assert late.sf([2.0, 3.0]) == pytest.approx([0.5, 0.25])
 
 
-def simulate(truth, scheme, n, judge, times=500):
-    """What `judge(model, name, value)` says of each parameter in many simulations, and the estimates."""
-    estimator, law, parameters = truth
-    rng = np.random.default_rng(1234)
-    said, estimates = {name: [] for name in parameters}, {name: [] for name in parameters}
-    for _ in range(times):
-        losses, observation = observed(law, scheme, n, rng)
-        try:
-            model = estimator.fit(losses, observation=observation)
-        except ModelError:
-            continue  # the caller counts them
-        for name, value in parameters.items():
-            said[name].append(judge(model, name, value))
-            estimates[name].append(getattr(model, name))
-    return said, estimates
-
-
 @pytest.mark.parametrize("shape", [0.02, 0.15, 0.7, 3.0, 50.0, 4000.0])
 def test_many_gamma_quantiles_are_those_of_scipy(shape):
     model = severity.Gamma().fit([1.0, 2.0, 3.0])
@@ -166,62 +148,6 @@ def test_many_gamma_quantiles_are_those_of_scipy(shape):
     few = np.concatenate([np.random.default_rng(0).random(300), [1e-18, 1e-12, 1e-5, 0.5, 1 - 1e-9, 1.0]])
     p = np.concatenate([few, np.full(30_000, 0.5)])
     assert model.isf(p)[: few.size] == pytest.approx(stats.gamma(shape, scale=2.0).isf(few), rel=1e-9)
-
-
-def bias_of_maximum_likelihood(truth, scheme, n):
-    """Of order 1/n for the generalized Pareto law (Giles, Feng and Godwin 2016, Communications in Statistics 45(8)).
-
-    Above a deductible the law is generalized Pareto again, with scale `scale + shape deductible`."""
-    estimator, law, parameters = truth
-    if not isinstance(estimator, severity.GeneralizedPareto) or scheme == "limit":
-        return {}
-    shape, deductible = parameters["shape_"], float(law.ppf(0.25)) if scheme == "deductible" else 0.0
-    scale = parameters["scale_"] + shape * deductible
-    of_shape = -(1 + shape) * (3 + shape) / (n * (1 + 3 * shape))
-    of_scale = scale * (3 + 5 * shape + 4 * shape**2) / (n * (1 + 3 * shape))
-    return {"shape_": of_shape, "scale_": of_scale - deductible * of_shape}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [500, 5000])
-@pytest.mark.parametrize("scheme", ["complete", "deductible", "limit"])
-@every_truth
-def test_bias_and_coverage_over_500_simulations(truth, scheme, n):
-    """Bias within three Monte Carlo errors of theory where theory is at hand, else of zero but for a bias of order 1/n
-    (below a tenth of the spread at n = 500); Wald intervals cover 95 % but for Monte Carlo error."""
-    blurred = isinstance(truth[0], severity.Burr) and scheme != "complete"
-
-    def inside(model, name, value):
-        return abs(getattr(model, name) - value) < 1.96 * model.standard_errors_[name.rstrip("_")]
-
-    said, estimates = simulate(truth, scheme, n, inside)
-    theory = bias_of_maximum_likelihood(truth, scheme, n)
-    for name, value in truth[2].items():
-        assert len(said[name]) >= 490
-        if blurred and n == 500:
-            continue  # three parameters, a quarter of the law unseen: Wald intervals are not to be trusted here
-        error = np.std(estimates[name]) / np.sqrt(500)
-        if name in theory:
-            assert abs(np.mean(estimates[name]) - value - theory[name]) < 3 * error + 30 * abs(value) / n**2
-        else:
-            assert abs(np.median(estimates[name]) - value) < (3 * 1.25 + 2.3 * np.sqrt(500 / n)) * error
-        assert 0.92 <= np.mean(said[name]) <= 0.98
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["complete", "deductible", "limit"])
-@pytest.mark.parametrize("family", ["LogNormal", "Gamma", "Weibull"])
-def test_profile_intervals_cover_in_small_samples(family, scheme):
-    """A profile costs many fits: 150 simulations, and a band of three of their standard errors around 95 %."""
-
-    def inside(model, name, value):
-        limits = model.intervals().loc[name.rstrip("_")]
-        return limits["lower"] <= value <= limits["upper"]
-
-    said, _ = simulate(TRUTHS[family], scheme, 100, inside, times=150)
-    for name in TRUTHS[family][2]:
-        assert len(said[name]) == 150
-        assert abs(np.mean(said[name]) - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / 150)
 
 
 def test_profile_intervals_of_a_lognormal_are_those_of_the_normal():

@@ -219,25 +219,3 @@ def test_best_of_keeps_the_losers():
     assert gamma.bic_ == pytest.approx(2 * np.log(1500) - 2 * logpdf, rel=1e-10)
     with pytest.raises(ModelError, match=r"no candidate could be scored: Empirical\(\)"):
         severity.BestOf([severity.Empirical()]).fit(x)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [-0.2, 0.1, 0.5])
-@pytest.mark.parametrize("n", [100, 500])
-def test_profile_intervals_cover_over_500_simulations(shape, n):
-    rng = np.random.default_rng([n, int(10 * shape + 50)])
-    law = stats.genpareto(shape, scale=2.0)
-    var = float(law.ppf(0.99))
-    shortfall = (var + 2.0) / (1 - shape)
-    hits = []
-    for _ in range(500):
-        model = GeneralizedPareto().fit(law.rvs(n, random_state=rng))
-        found = (model.shape_interval(), model.var_interval(0.99))
-        inside = [i.lower <= truth <= i.upper for i, truth in zip(found, (shape, var), strict=True)]
-        if model.has_mean_:
-            es = model.expected_shortfall_interval(0.99)
-            inside.append(es.lower <= shortfall <= es.upper)
-        hits.append([*inside, True][:3])
-    coverage = np.mean(hits, axis=0)
-    assert (coverage >= 0.92).all()
-    assert (coverage <= 0.98).all()
