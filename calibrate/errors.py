@@ -6,6 +6,8 @@ Each class carries the exit code of the command line, so that a scheduled job ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
 
 __all__ = [
     "CalibrateError",
@@ -17,6 +19,13 @@ __all__ = [
     "RuleConflictError",
     "SolverError",
 ]
+
+
+class Savable(Protocol):
+    """What can be written to a folder."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write it."""
 
 
 class CalibrateError(Exception):
@@ -75,14 +84,16 @@ class RuleConflictError(CalibrateError):
     """No plan satisfies all rules: relax one of the named ones.
 
     `conflict` maps each rule of an irreducible conflicting set (dropping any one of them makes the rest
-    satisfiable) to the amount of money by which it has to give in the cheapest relaxation.
+    satisfiable) to the amount of money by which it has to give in the cheapest relaxation. `certificate` is a proof
+    that `verify` checks, once its `save(path)` has written it; None where there is none.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, conflict: Mapping[str, float]) -> None:
+    def __init__(self, message: str, conflict: Mapping[str, float], certificate: Savable | None = None) -> None:
         super().__init__(message)
         self.conflict: dict[str, float] = dict(conflict)
+        self.certificate = certificate
 
 
 class SolverError(CalibrateError):

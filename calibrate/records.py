@@ -23,7 +23,7 @@ from calibrate.errors import IntegrityError
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
-__all__ = ["certificate_text", "digest", "documents", "parse", "read", "scenarios_of", "write"]
+__all__ = ["CERTIFICATE", "certificate_text", "digest", "documents", "parse", "read", "scenarios_of", "write"]
 
 SCHEMA = 1
 MAIN = "calibration.json"
@@ -63,7 +63,7 @@ def documents(calibration: Calibration) -> dict[str, str]:
 def certificate_text(certificate: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
     """A certificate with the hashes of the files that it belongs to."""
     scenarios = {NAME: certificate["scenarios"]} if "scenarios" in certificate else {}
-    return json.dumps({**certificate, "files": {**hashes, **scenarios}}, ensure_ascii=False) + "\n"
+    return json.dumps({**_plain(certificate), "files": {**hashes, **scenarios}}, ensure_ascii=False) + "\n"
 
 
 def digest(texts: Mapping[str, str], scenarios: ScenarioFile | None = None) -> str:

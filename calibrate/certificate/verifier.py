@@ -95,6 +95,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
 def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
     """Rules without a plan: what they add up to is positive everywhere, and should be <= 0."""
     require(not any([*body["costs"], *(term["price"] for term in body["terms"])]), "a conflict has no objective")
+    require(body["multipliers"] is not None, "the certificate has no multipliers: nothing is proved")
     positive = bound(body, pool, None)
     require(0 <= positive - body["lower_bound"] <= positive / 2**50, "the contradiction is not the one claimed")
     require(positive > 0, "the rules were not proved to be in conflict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from calibrate.errors import RuleConflictError, SolverError
@@ -10,8 +11,9 @@ from calibrate.program.compiled import NotSeparable
 from calibrate.program.extensive import least_slack_extensive
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Program
+from calibrate.program.proof import Certificate
 from calibrate.program.risk import RiskLimit
-from calibrate.program.working_set import least_slack
+from calibrate.program.working_set import least_slack, slack_bounds
 
 __all__ = ["explain"]
 
@@ -27,15 +29,17 @@ def explain(program: Program) -> RuleConflictError | None:
     core = _irreducible(program, conditions)
     needed = {_named(one, conditions): _slack(program, core, [one]) * program.unit for one in core}
     currency = program.pool.scenarios.currency
+    certificate = _certificate(program, core)
     lines = "".join(f"\n  - {name}: by {amount:,.6g} {currency}" for name, amount in needed.items())
     if len(core) == 1:
         return RuleConflictError(
-            f"no plan satisfies this rule alone, it would have to give:{lines}\nRelax or drop it.", needed
+            f"no plan satisfies this rule alone, it would have to give:{lines}\nRelax or drop it.", needed, certificate
         )
     return RuleConflictError(
         f"no plan satisfies all rules: these conflict, and any one of them would have to give, alone:{lines}\n"
         "Without any one of them the others can be satisfied. Relax or drop one.",
         needed,
+        certificate,
     )
 
 
@@ -56,12 +60,28 @@ def _irreducible(program: Program, conditions: Sequence[Condition]) -> list[Cond
     return core
 
 
+def _certificate(program: Program, core: Sequence[Condition]) -> Certificate | None:
+    """The multipliers of the contradiction; None where the rules are too unusual for the tail solver."""
+    alone = _alone(program, core)
+    for tolerance in (1e-3, 1e-5, 1e-7):
+        with suppress(NotSeparable, SolverError):
+            bounds = slack_bounds(alone, core, tolerance)
+            if bounds.lower > 1 and bounds.witness is not None:
+                return Certificate(alone, bounds.witness.form, bounds.witness, None)
+    return None
+
+
 def _slack(program: Program, conditions: Sequence[Condition], elastic: Sequence[Condition]) -> float:
     """Least sum of slacks, in units, with which `conditions` can be satisfied when only the `elastic` ones give."""
-    limits = tuple(one for one in conditions if isinstance(one, RiskLimit))
-    rules = tuple(one for one in conditions if isinstance(one, Rule))
-    alone = replace(program, rules=rules, limits=limits, objective=())
+    alone = _alone(program, conditions)
     try:
         return least_slack(alone, elastic)
     except (NotSeparable, SolverError):
         return least_slack_extensive(alone, elastic)
+
+
+def _alone(program: Program, conditions: Sequence[Condition]) -> Program:
+    """The program with these conditions and no objective."""
+    limits = tuple(one for one in conditions if isinstance(one, RiskLimit))
+    rules = tuple(one for one in conditions if isinstance(one, Rule))
+    return replace(program, rules=rules, limits=limits, objective=())

@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from calibrate import records
 from calibrate.certificate import verifier
 from calibrate.certificate.rounding import auxiliary, rounded, rows_of
 from calibrate.certificate.scenario_file import WrittenScenarios
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 Ints = npt.NDArray[np.int64]
 
 FLOW_BITS = 60  # of a price
+LEAST = (0.0, 1e-9, 1e-6, np.inf)  # multipliers to do without, where their traces pull on a decision without bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +61,12 @@ class Claim:
 
 
 class Certificate(Mapping[str, Any]):
-    """Plain data, computed when it is first looked at: exact arithmetic takes its time, and not everybody asks."""
+    """Plain data, computed when it is first looked at: exact arithmetic takes its time, and not everybody asks.
 
-    def __init__(self, program: Program, form: Compiled, witness: Witness | None, claim: Claim) -> None:
+    Without a claim it is about rules that no plan keeps.
+    """
+
+    def __init__(self, program: Program, form: Compiled, witness: Witness | None, claim: Claim | None) -> None:
         self._parts = (program, form, witness, claim)
         scenarios = program.pool.scenarios
         self.scenarios = WrittenScenarios(scenarios.losses, scenarios.probabilities, scenarios.collateral)
@@ -68,28 +74,20 @@ class Certificate(Mapping[str, Any]):
     @cached_property
     def _body(self) -> dict[str, Any]:
         program, form, witness, claim = self._parts
-        body = statement(program, form) | {"kind": "plan", "scenarios": self.scenarios.sha256}
-        decimals = decimals_of(math.fsum(claim.decisions.tolist()))
-        published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))
-        fine = 10**decimals * verifier.FINER
-        near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
-        body |= {
-            "decimals": decimals,
-            "published": [str(n) for n in published],
-            "witness": [],
-            "objective": claim.objective,
-            "tolerance": claim.tolerance,
-            "scale": program.unit,
-            "multipliers": None if witness is None else multipliers(program, witness, body),
-            "lower_bound": None,
-        }
-        body["witness"] = [str(n) for n in auxiliary(exactly(body), published, near)]
+        body = statement(program, form) | {"scenarios": self.scenarios.sha256}
+        if claim is None:
+            body |= {"kind": "conflict", "decimals": decimals_of(program.unit), "objective": None}
+        else:
+            body |= {"kind": "plan", **_published(program, claim, body)}
+        body |= {"multipliers": None, "lower_bound": None}
         if witness is not None:
-            body["lower_bound"] = _lower_bound(program, witness, body)
-        if body["lower_bound"] is None:
-            body["multipliers"] = None
+            body |= _proved(program, witness, body)
         plain: dict[str, Any] = json.loads(json.dumps(body))
         return plain
+
+    def save(self, path: str | Path) -> Path:
+        """Write the certificate and the scenarios to a folder, for `verify`: enough for rules in conflict."""
+        return records.write(Path(path), {records.CERTIFICATE: records.certificate_text(self, {})}, self.scenarios)
 
     def __getitem__(self, key: str) -> Any:
         return self._body[key]
@@ -114,6 +112,33 @@ def certified(program: Program, solution: Solution, objective: float, tolerance:
     return Certificate(program, form, witness, Claim(program.unit * solution.x, auxiliary, objective, tolerance))
 
 
+def _proved(program: Program, witness: Witness, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Multipliers and the bound that they prove; nothing where they prove none."""
+    for least in LEAST:
+        given = multipliers(program, witness, len(body["blocks"]), least)
+        bound = _lower_bound(program, witness, {**body, "multipliers": given})
+        if bound is not None and (bound > 0 or body["kind"] == "plan"):
+            return {"multipliers": given, "lower_bound": bound}
+    return {}
+
+
+def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan as integers, with the auxiliary variables of the rules at them, and what is claimed of it."""
+    decimals = decimals_of(math.fsum(claim.decisions.tolist()))
+    published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))
+    fine = 10**decimals * verifier.FINER
+    near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
+    witness = auxiliary(exactly({**body, "decimals": decimals}), published, near)
+    return {
+        "decimals": decimals,
+        "published": [str(n) for n in published],
+        "witness": [str(n) for n in witness],
+        "objective": claim.objective,
+        "tolerance": claim.tolerance,
+        "scale": program.unit,
+    }
+
+
 def decimals_of(total: float) -> int:
     """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of all money."""
     decimals = 2
@@ -125,20 +150,26 @@ def decimals_of(total: float) -> int:
 # --- the multipliers ------------------------------------------------------------------------------------------------
 
 
-def multipliers(program: Program, witness: Witness, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Multipliers of rules and limits, and the flows of each term through its waterfall, exactly valid."""
+def multipliers(program: Program, witness: Witness, n_blocks: int, least: float) -> dict[str, Any]:
+    """Multipliers of rules and limits, and the flows of each term through its waterfall, exactly valid.
+
+    Those below `least` of the largest are taken for the zeros that an interior method never reaches.
+    """
     form, point = witness.form, witness.point
+    traces = max(float(np.abs(one).max(initial=1e-300)) for one in (point.rule, point.equal, point.limit)) * least
     blocks: list[list[float]] = []
     for _, kind, at in placed(program, form, Layout.of(program, form)):
-        blocks.append(point.equal[at].tolist() if kind == "equal" else _in_cone(point.rule[at]))
-    blocks += [[0.0]] * (len(body["blocks"]) - len(blocks))  # rows that hold a decision at zero
-    limits = np.maximum(point.limit, 0.0)
+        values = (point.equal if kind == "equal" else point.rule)[at]
+        values = values if float(np.abs(values).max()) >= traces else np.zeros(len(values))
+        blocks.append(values.tolist() if kind == "equal" else _in_cone(values))
+    blocks += [[0.0]] * (n_blocks - len(blocks))  # rows that hold a decision at zero
+    limits = np.where(point.limit >= max(traces, 0.0), point.limit, 0.0)
     prices = [Fraction(price) for price in form.prices.tolist()]
     for nu, row in zip(limits.tolist(), form.rows, strict=True):
         prices = [price + Fraction(nu) * Fraction(eta) for price, eta in zip(prices, row.eta.tolist(), strict=True)]
     numerators, under = verifier.whole(program.pool.scenarios.probabilities.tolist())
     mass = Fraction(sum(numerators), under)
-    flows = [_flows(program, witness, k, price, mass) for k, price in enumerate(prices)]
+    flows = [_flows(program, witness, k, price, mass, least) for k, price in enumerate(prices)]
     return {"blocks": blocks, "limits": limits.tolist(), "flows": flows}
 
 
@@ -151,7 +182,7 @@ def _in_cone(values: Floats) -> list[float]:
     return m
 
 
-def _flows(program: Program, witness: Witness, k: int, price: Fraction, mass: Fraction) -> dict[str, Any]:
+def _flows(program: Program, witness: Witness, k: int, price: Fraction, mass: Fraction, least: float) -> dict[str, Any]:
     """Flows as integers over `2 ** shift`: rounded down, then clipped to the flow above, from roots to leaves."""
     forest, chosen, state = witness.tails[k].forest, witness.chosen[k], witness.point.steps[k].state
     scenarios, level = program.pool.scenarios, Fraction(float(witness.form.terms[k].level))
@@ -160,6 +191,7 @@ def _flows(program: Program, witness: Witness, k: int, price: Fraction, mass: Fr
     p = scenarios.probabilities[chosen].tolist()
     caps = [min(most, int(Fraction(one) * most / ((1 - level) * mass))) for one in p]
     root = np.minimum(_on_grid(state.root[:, Y1], shift), np.array(caps, dtype=np.int64))
+    root[root < min(least, 2.0) * most] = 0
     total = sum(root.tolist())
     if total > most:
         root = np.array([flow * most // total for flow in root.tolist()], dtype=np.int64)

@@ -119,8 +119,13 @@ def solve_by_tail(program: Program, tolerance: float) -> Solution:
 
 def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> float:
     """Least sum of what the `elastic` rules and limits have to give for a plan to exist, in units."""
+    return slack_bounds(program, elastic, tolerance).upper - 1.0
+
+
+def slack_bounds(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> Bounds:
+    """Bounds on 1 plus the least slack; their multipliers prove that without slack there is no plan."""
     with one_thread():
-        return _levels(program, compiled(program, elastic), tolerance)[1].upper - 1.0
+        return _levels(program, compiled(program, elastic), tolerance)[1]
 
 
 def one_thread() -> threadpool_limits:

@@ -1,0 +1,74 @@
+"""Every fairness rule, limit, layer and term in a small pool: the certificate holds, and says so without the package."""
+
+import numpy as np
+import pytest
+
+from calibrate import Scenarios, fairness, verify
+from calibrate.program import (
+    CostOfCapital,
+    CVaR,
+    ExpectedLoss,
+    OwnContribution,
+    PoolProblem,
+    PoolReserve,
+    SegmentReserve,
+    Waterfall,
+)
+
+MEMBERS = ["A", "B", "C", "D", "E"]
+EXPOSURES = dict(zip(MEMBERS, [10.0, 20.0, 30.0, 40.0, 25.0], strict=True))
+EVEN = dict.fromkeys(MEMBERS, 1.0)
+STRESS = np.array([[5.0, 9.0, 3.0, 12.0, 2.0], [7.0, 7.0, 7.0, 7.0, 7.0]])
+DISTANCE = np.abs(np.subtract.outer(np.arange(5.0), np.arange(5.0)))
+
+
+def losses(n=400, columns=5, seed=3):
+    rng = np.random.default_rng(seed)
+    return rng.pareto(2.2, (n, columns)) * rng.lognormal(0, 0.5, columns) * (rng.random((n, columns)) < 0.4)
+
+
+RULES = {
+    "ActuarialFairness": [fairness.ActuarialFairness(0.2)],
+    "ExposureProportional": [fairness.ExposureProportional(0.1)],
+    "Solidarity": [fairness.Solidarity(share=0.5, band=0.05)],
+    "LoadingRatio": [fairness.LoadingRatio(1.5)],
+    "IndividualRationality": [fairness.IndividualRationality(0.8)],
+    "CoalitionStability": [fairness.CoalitionStability(0.9, epsilon=0.1)],
+    "RiskMonotonicity": [fairness.RiskMonotonicity(0.9)],
+    "SimilarMembers": [fairness.SimilarMembers(DISTANCE, lipschitz=0.1)],
+    "GroupParity": [fairness.GroupParity({"A": "x", "B": "y", "C": "x", "D": "y", "E": "y"}, tolerance=0.1)],
+    "AbilityToPay": [fairness.AbilityToPay(dict.fromkeys(MEMBERS, 0.7), share=0.5)],
+    "ShareCap": [fairness.ShareCap(0.25)],
+    "ContributionFloor": [fairness.ContributionFloor(0.5)],
+    "FundFloor": [fairness.FundFloor(9.0)],
+    "Budget": [fairness.Budget(3.0)],
+    "ConcentrationLimit": [fairness.ConcentrationLimit(0.21)],
+    "GiniLimit": [fairness.GiniLimit(0.05)],
+    "CrossSubsidyCap": [fairness.CrossSubsidyCap(share=0.1, loading=0.2)],
+    "Turnover": [fairness.Turnover(EVEN, member=0.3, total=0.15)],
+    "CoverK": [fairness.CoverK(STRESS, k=2)],
+}
+
+
+def proved(problem, folder):
+    calibration = problem.solve()
+    verdict = verify(calibration.save(folder / "run"))
+    assert verdict.proved, verdict
+    assert verdict.gap <= 1e-6
+    assert verdict.sentence == f"optimal within {verdict.gap:.2g}, proved"
+    exact = calibration.certificate["lower_bound"]
+    assert exact >= calibration.lower_bound - 1e-8 * abs(calibration.objective)
+    return calibration
+
+
+def test_every_rule_is_here():
+    assert set(RULES) == set(fairness.__all__) - {"Rule", "GeneratedRule"}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_is_certified(name, tmp_path):
+    terms = [CostOfCapital(0.03, 0.05), 0.2 * CVaR(0.9, of="mutualised")]
+    problem = PoolProblem(Scenarios(losses(), MEMBERS), Waterfall(), terms, RULES[name], exposures=EXPOSURES)
+    certificate = proved(problem, tmp_path).certificate
+    assert certificate["rules"] == [str(rule) for rule in RULES[name]]
+    assert {block[0] for block in certificate["blocks"]} == set(certificate["rules"])
