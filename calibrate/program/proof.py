@@ -11,9 +11,11 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.forest import Y1
 from calibrate.program.form import Floats, Program, Solution
 from calibrate.program.interior_point import Point, Tail
+from calibrate.program.polish import polished
 from calibrate.program.statement import Layout, placed, statement
 
 __all__ = ["Certificate", "Witness", "certified"]
@@ -37,6 +40,7 @@ logger = logging.getLogger(__name__)
 Ints = npt.NDArray[np.int64]
 
 FLOW_BITS = 60  # of a price
+CLEAR = (1e-13, 1e-11, 1e-9, 1e-7)  # of the largest multiplier: how far slopes without bounds keep from zero
 LEAST = (0.0, 1e-9, 1e-6, np.inf)  # multipliers to do without, where their traces pull on a decision without bounds
 
 
@@ -114,12 +118,22 @@ def certified(program: Program, solution: Solution, objective: float, tolerance:
 
 def _proved(program: Program, witness: Witness, body: Mapping[str, Any]) -> dict[str, Any]:
     """Multipliers and the bound that they prove; nothing where they prove none."""
-    for least in LEAST:
+    pool_of = cache(lambda: verifier.Pool(carrying(program, witness), exactly(body)))
+    for least, clear in product(LEAST, (None, *CLEAR)):
         given = multipliers(program, witness, len(body["blocks"]), least)
-        bound = _lower_bound(program, witness, {**body, "multipliers": given})
-        if bound is not None and (bound > 0 or body["kind"] == "plan"):
-            return {"multipliers": given, "lower_bound": bound}
+        attempt = exactly({**body, "multipliers": given})
+        if clear is not None:
+            given["blocks"] = polished(attempt, pool_of(), program.unit, clear) or given["blocks"]
+        with suppress(ValueError):  # nothing bounds a decision
+            bound = verifier.bound(exactly({**body, "multipliers": given}), pool_of(), attempt["objective"])
+            if bound > 0 or body["kind"] == "plan":
+                return {"multipliers": given, "lower_bound": _below(bound)}
     return {}
+
+
+def _below(value: Fraction) -> float:
+    """The largest double that is not above."""
+    return float(value) if Fraction(float(value)) <= value else math.nextafter(float(value), -math.inf)
 
 
 def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,14 +239,14 @@ def exactly(body: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _lower_bound(program: Program, witness: Witness, body: Mapping[str, Any]) -> float | None:
-    """The bound as the verifier will compute it, from the scenarios that carry flow."""
+def carrying(program: Program, witness: Witness) -> dict[str, Any]:
+    """The scenarios that carry flow, as the arrays of a scenario file in which all others are empty."""
     scenarios = program.pool.scenarios
     chosen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *witness.chosen]))
     losses = scenarios.losses[chosen]
     counts = np.zeros(len(scenarios) + 1, dtype=np.int64)
     counts[chosen + 1] = np.count_nonzero(losses, axis=1)
-    arrays = {
+    return {
         "indptr": np.cumsum(counts).tolist(),
         "indices": np.nonzero(losses)[1].tolist(),
         "data": losses[losses > 0].tolist(),
@@ -240,11 +254,3 @@ def _lower_bound(program: Program, witness: Witness, body: Mapping[str, Any]) ->
         "probabilities": scenarios.probabilities.tolist(),
         "collateral": [] if scenarios.collateral is None else scenarios.collateral.ravel().tolist(),
     }
-    plain = exactly(body)
-    try:
-        bound = verifier.bound(plain, verifier.Pool(arrays, plain), plain["objective"])
-    except ValueError as reason:  # nothing bounds a decision
-        logger.info("no certificate of optimality: %s", reason)
-        return None
-    below = float(bound)
-    return below if Fraction(below) <= bound else math.nextafter(below, -math.inf)

@@ -94,7 +94,22 @@ def _blocks(program: Program, form: Compiled, layout: Layout) -> list[list[Any]]
         matrix, amounts = (form.body.E, form.body.f) if kind == "equal" else (form.body.G, form.body.h)
         rows = zip(layout.columns(matrix[at]), (amounts[at] * program.unit).tolist(), strict=True)
         blocks.append([names[rule], kind, [_row(row, h) for row, h in rows]])
-    return blocks + [[names[rule], "at_most", [[[[j, 1.0]], 0.0]]] for rule, j in _held(program, form)]
+    blocks += [[names[rule], "at_most", [[[[j, 1.0]], 0.0]]] for rule, j in _held(program, form)]
+    return blocks + _absolute(blocks, program.size)
+
+
+def _absolute(blocks: list[list[Any]], size: int) -> list[list[Any]]:
+    """`t >= 0` for each auxiliary variable of which rules say `t >= d` and `t >= -d`: their sum, said for the box."""
+    seen: dict[tuple[Any, ...], float] = {}
+    implied: dict[int, list[Any]] = {}
+    for name, kind, ((row, amount), *_) in blocks:
+        for j, a in row if kind == "at_most" else ():
+            if j >= size and a < 0:
+                rest = [(i, one / a) for i, one in row if i != j]
+                if seen.get((j, *((i, -one) for i, one in rest))) == -amount / a:
+                    implied[j] = [name, "at_most", [[[[j, -1.0]], 0.0]]]
+                seen[(j, *rest)] = amount / a
+    return list(implied.values())
 
 
 def placed(program: Program, form: Compiled, layout: Layout) -> list[tuple[int, str, slice]]:
