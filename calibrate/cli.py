@@ -64,12 +64,21 @@ def _everywhere(
 
 
 @app.command()
-def fit(config: ConfigArgument) -> None:
+def fit(
+    config: ConfigArgument,
+    uncertainty: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Resample the history N times: minutes. Default: as [uncertainty] says."),
+    ] = None,
+) -> None:
     """Calibrate a pool: read its losses, fit the models, simulate, solve, and write the run and its report."""
     with _working():
         from calibrate.operations import job
 
-        outcome = job.fit(_configuration(config), datetime.now(UTC))
+        configuration = _configuration(config)
+        if uncertainty is not None:
+            configuration = configuration.resampling(uncertainty)
+        outcome = job.fit(configuration, datetime.now(UTC))
     _summarise(outcome.run)
     if not outcome.computed:
         typer.echo("\nNothing has changed since this run was made: found again, not computed again.")
@@ -257,6 +266,10 @@ def _summarise(run: Run) -> None:
     typer.echo(f"In {unit}; the interval is 95 % of the Monte Carlo error\n{_aligned(tables.headline(calibration))}")
     typer.echo(f"\nRisk\n{_aligned(tables.risk(calibration))}")
     typer.echo(f"\nReserves\n{_aligned(calibration.reserves.to_frame())}")
+    if calibration.uncertainty is not None:
+        typer.echo(
+            f"\nWhat simulation and what the history leave open, 95 %\n{_aligned(tables.open_numbers(calibration))}"
+        )
     title = "Who pays what" if len(shown) <= TOP else f"Who pays most ({TOP} of {len(shown)} members)"
     typer.echo(f"\n{title}\n{_aligned(shown.head(TOP))}")
     rules = tables.fairness(calibration).set_index("in_words")[["gap", "binding", "price_in_words"]]

@@ -63,8 +63,35 @@ def test_a_second_fit_finds_the_run_again(fitted):
     assert {path: path.stat().st_mtime_ns for path in (config.parent / "runs").rglob("*.json")} == before
 
 
+def test_the_history_is_resampled_only_when_asked_for(fitted, tmp_path, write_pool, pool_config):
+    _, text = fitted
+    assert "leave open" not in text
+    plain = Calibration.load(f"{RUN.search(text).group(1)}/calibration")
+    assert plain.uncertainty is None
+    assert {row["part"] for row in plain.provenance["choices"]} == {"frequency", "clustering", "severity", "dependence"}
+    small = pool_config.replace("n_scenarios = 200", "n_scenarios = 50").replace(
+        "n_out_of_sample = 2500", "n_out_of_sample = 100"
+    )
+    asked = write_pool(tmp_path, small + "\n[uncertainty]\nreplications = 30\nseeds = 2\nblock = 3\nbatches = 3\n")
+    result = calibrate("fit", asked, "--uncertainty", 2)
+    assert result.exit_code == 0, result.output
+    assert "calibrate: uncertainty: run 4 of 4" in result.stderr
+    assert "calibrate: optimality gap: batch 3 of 3" in result.stderr
+    assert re.search(r"leave open, 95 %\n +amount +simulation lower +simulation upper +history lower", result.stdout)
+    run = RUN.search(result.stdout).group(1)
+    calibration = Calibration.load(f"{run}/calibration")
+    assert ("contribution", "A") in calibration.uncertainty.index
+    assert calibration.provenance["uncertainty"] == {"replications": 2, "seeds": 2, "block": 3, "batches": 3}
+    assert calibration.provenance["optimality_gap"]["batches"] == 3
+    assert "contribution of A" in Path(run, "report.html").read_text(encoding="utf-8")
+    assert "history lower" in calibrate("report", run).stdout
+    assert "1 resampled history has no spread; expected 0 or at least 2" in refused(
+        calibrate("fit", asked, "--uncertainty", 1), 2
+    )
+
+
 def test_recalibrate_waits_then_says_what_moved(tmp_path, write_pool, pool_config):
-    turnover = '\n[[rules]]\nrule = "Turnover"\nmember = 0.1\n[schedule]\nevery = "month"\n'
+    turnover = '\n[[rules]]\nrule = "Turnover"\nmember = 0.25\n[schedule]\nevery = "month"\n'
     config = write_pool(tmp_path, pool_config + turnover)
     first = calibrate("recalibrate", config, "--today", "2026-01-15")
     assert "Done: first run." in first.stdout
@@ -74,7 +101,7 @@ def test_recalibrate_waits_then_says_what_moved(tmp_path, write_pool, pool_confi
     write_pool(tmp_path, pool_config + turnover, seed=3)
     again = calibrate("recalibrate", config, "--today", "2026-02-01")
     assert "What moved, and why it may" in again.stdout
-    assert "Turnover allows 10 % a member" in again.stdout
+    assert "Turnover allows 25 % a member" in again.stdout
     assert "Done: recalibrated from run" in again.stdout
     assert [result.exit_code for result in (first, waiting, again)] == [0, 0, 0]
 

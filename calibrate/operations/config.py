@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibrate.errors import ConfigurationError
 
-__all__ = ["Configuration", "Data", "ExposureFile", "Program", "Run", "Schedule", "did_you_mean", "load"]
+__all__ = ["Configuration", "Data", "ExposureFile", "Program", "Run", "Schedule", "Uncertainty", "did_you_mean", "load"]
 
 Table = dict[str, Any]
 Day = datetime.date | str
@@ -73,6 +73,19 @@ class Run(_Section):
     folder: str | None = None
 
 
+class Uncertainty(_Section):
+    """`[uncertainty]`: run the whole chain again, on `replications` resampled histories and with `seeds` seeds.
+
+    `block` neighbouring periods are drawn together; the plan is held against the best one on `batches` fresh sets of
+    scenarios. Minutes, so it is left out unless asked for.
+    """
+
+    replications: Annotated[int, Field(ge=2)] = 100
+    seeds: Annotated[int, Field(ge=2)] = 10
+    block: Annotated[int, Field(ge=1)] = 1
+    batches: Annotated[int, Field(ge=2)] = 10
+
+
 class Schedule(_Section):
     """`[schedule]`: a recalibration is due once in every day, week, month, quarter or year of the calendar (UTC)."""
 
@@ -85,6 +98,7 @@ class _File(_Section):
     program: Program = Field(default_factory=Program)
     rules: list[Table] | None = None
     run: Run = Field(default_factory=Run)
+    uncertainty: Uncertainty | None = None
     schedule: Schedule | None = None
 
 
@@ -103,6 +117,15 @@ class Configuration(_File):
     def runs(self) -> Path:
         """The folder of the runs."""
         return (self.runs_home / Path(self.run.folder or f"runs/{self.name}").expanduser()).resolve()
+
+    def resampling(self, replications: int) -> Configuration:
+        """The same configuration with another number of resampled histories; 0 leaves them out, 1 says nothing."""
+        if not replications:
+            return self.model_copy(update={"uncertainty": None})
+        if replications < 2:
+            raise ConfigurationError(f"{replications} resampled history has no spread; expected 0 or at least 2")
+        asked = Uncertainty() if self.uncertainty is None else self.uncertainty
+        return self.model_copy(update={"uncertainty": asked.model_copy(update={"replications": replications})})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -198,7 +221,7 @@ def _where(place: Sequence[Any]) -> str:
 def _keys_at(place: Sequence[Any]) -> list[str]:
     sections: dict[tuple[Any, ...], type[BaseModel]] = {
         (): _File, ("data",): Data, ("data", "exposures"): ExposureFile, ("program",): Program, ("run",): Run,
-        ("schedule",): Schedule,
+        ("uncertainty",): Uncertainty, ("schedule",): Schedule,
     }  # fmt: skip
     return list(sections[tuple(place)].model_fields)
 

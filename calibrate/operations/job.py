@@ -6,16 +6,20 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from calibrate.calibration import Calibration
-from calibrate.errors import ConfigurationError
+from calibrate.errors import ConfigurationError, ModelError
 from calibrate.history import LossHistory
 from calibrate.operations import construction
-from calibrate.operations.config import Configuration
+from calibrate.operations.config import Configuration, Uncertainty
 from calibrate.operations.sources import read_history
 from calibrate.operations.store import Run, RunStore, code_version, run_name
+
+if TYPE_CHECKING:
+    from calibrate.calibrator import PoolCalibrator
 
 __all__ = ["Outcome", "carry_out", "fit"]
 
@@ -50,7 +54,7 @@ def carry_out(
         return Outcome(found, computed=False)
     before = None if previous is None else previous.calibration
     calibrator.fit(history, previous=before)
-    calibration = calibrator.calibration_.with_provenance(
+    calibration = _with_evidence(calibrator, history, configuration.uncertainty).with_provenance(
         {
             "run": name,
             "created": now.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -60,6 +64,26 @@ def carry_out(
     )
     logger.info("writing the run and its report")
     return Outcome(store.write(name, calibration, lambda path: _write_report(calibration, path, before)), computed=True)
+
+
+def _with_evidence(calibrator: PoolCalibrator, history: LossHistory, asked: Uncertainty | None) -> Calibration:
+    """The answer with the models that lost and, if asked for, with what the history and the scenarios leave open."""
+    from calibrate.models import JointLossModel, compare
+
+    calibration = calibrator.calibration_
+    if isinstance(calibrator.model_, JointLossModel):
+        logger.info("scoring the models that lost")
+        calibration = calibration.with_choices(compare(calibrator.model_, history))
+    if asked is None:
+        return calibration
+    table = calibrator.uncertainty(history, asked.replications, asked.seeds, asked.block)
+    calibration = calibration.with_uncertainty(table).with_provenance({"uncertainty": asked.model_dump()})
+    try:
+        gap = calibrator.optimality_gap(asked.batches)
+    except ModelError as reason:  # a rule that measures risk on the scenarios excludes the plan from some of them
+        logger.warning("no optimality gap is given: %s", reason)
+        return calibration
+    return calibration.with_provenance({"optimality_gap": gap.to_dict()})
 
 
 def _base(previous: Run, history: LossHistory) -> pd.Series[float]:

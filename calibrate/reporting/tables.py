@@ -22,6 +22,7 @@ __all__ = [
     "fairness",
     "headline",
     "moves",
+    "open_numbers",
     "risk",
     "rounded",
     "tails",
@@ -212,12 +213,15 @@ def _risk_shown(calibration: Calibration) -> pd.DataFrame:
     return table.drop(columns=["optimism_lower", "optimism_upper"]).rename(columns=_title)
 
 
+def open_numbers(calibration: Calibration) -> pd.DataFrame:
+    """`uncertainty` with one name a row, to be shown."""
+    table = uncertainty(calibration)
+    return table.set_axis(pd.Index([words.number(*map(str, label)) for label in table.index]))
+
+
 def _open_shown(calibration: Calibration) -> str:
     """The two errors as text; nothing where the history was not resampled."""
-    if calibration.uncertainty is None:
-        return ""
-    table = uncertainty(calibration)
-    return _text(table.set_axis([words.number(*map(str, label)) for label in table.index]).rename(columns=_title), {})
+    return "" if calibration.uncertainty is None else _text(open_numbers(calibration).rename(columns=_title), {})
 
 
 def _tails_shown(calibration: Calibration) -> str:

@@ -29,6 +29,14 @@ def test_defaults_and_paths_start_from_the_folder_of_the_file(tmp_path):
         (GOOD + "[rum]\nseed = 3\n", "the file has no key 'rum'; did you mean 'run'?"),
         (GOOD + '[run]\nseed = "three"\n', "[run] seed = 'three', expected a valid integer"),
         (GOOD + "[run]\nn_scenarios = 0\n", "[run] n_scenarios = 0, expected greater than or equal to 1"),
+        (
+            GOOD + "[uncertainty]\nreplicates = 3\n",
+            "[uncertainty] has no key 'replicates'; did you mean 'replications'?",
+        ),
+        (
+            GOOD + "[uncertainty]\nreplications = 1\n",
+            "[uncertainty] replications = 1, expected greater than or equal to 2",
+        ),
         (GOOD + '[schedule]\nevery = "fortnight"\n', "[schedule] every = 'fortnight', expected 'day', 'week', 'month'"),
         (GOOD + "[schedule]\n", "[schedule] needs the key 'every'"),
         ("[run]\nseed = 1\n", "[data] is missing"),
@@ -68,3 +76,17 @@ def test_settings_leave_out_schedule_and_folder(tmp_path):
     more = load(write(tmp_path, GOOD + '[run]\nfolder = "elsewhere"\n[schedule]\nevery = "month"\n')).settings
     assert plain == more
     assert load(write(tmp_path, GOOD + "[run]\nseed = 1\n")).settings != plain
+
+
+def test_uncertainty_is_off_until_asked_for_and_decides_the_run(tmp_path):
+    plain = load(write(tmp_path, GOOD))
+    assert plain.uncertainty is None
+    asked = plain.resampling(50)
+    assert asked.uncertainty.model_dump() == {"replications": 50, "seeds": 10, "block": 1, "batches": 10}
+    assert asked.settings != plain.settings
+    assert asked.resampling(0).settings == plain.settings
+    blocks = load(write(tmp_path, GOOD + "[uncertainty]\nblock = 6\n"))
+    assert blocks.uncertainty.replications == 100
+    assert blocks.resampling(7).uncertainty.model_dump() == {"replications": 7, "seeds": 10, "block": 6, "batches": 10}
+    with pytest.raises(ConfigurationError, match="1 resampled history has no spread"):
+        plain.resampling(1)
