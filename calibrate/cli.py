@@ -264,7 +264,8 @@ def _summarise(run: Run) -> None:
     shown = paid[[column for column in columns if paid[column].notna().any()]]
     unit = calibration.currency
     typer.echo(f"In {unit}; the interval is 95 % of the Monte Carlo error\n{_aligned(tables.headline(calibration))}")
-    typer.echo(f"\nRisk\n{_aligned(tables.risk(calibration))}")
+    risk = tables.risk(calibration).drop(columns=["optimism_lower", "optimism_upper"])
+    typer.echo(f"\nRisk\n{_aligned(risk)}")
     typer.echo(f"\nReserves\n{_aligned(calibration.reserves.to_frame())}")
     if calibration.uncertainty is not None:
         typer.echo(
