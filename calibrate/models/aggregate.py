@@ -142,20 +142,20 @@ def compound(
     retention: float = 0.0,
     limit: float = math.inf,
 ) -> AggregateLoss:
-    """Law of the total on a grid found for it: the shortest steps of a power of two that leave at most `beyond` above.
+    """Law of the total on a grid found for it: its steps are doubled until at most `beyond` lies above it.
 
-    The fast way to a member's stand-alone risk. For tails so heavy that steps become long, take more points.
+    The fast way to a member's stand-alone risk, in any unit. For tails so heavy that steps become long, take more points.
 
     >>> from calibrate.models.severity import LogNormal
     >>> total = compound(PoissonCount(3.0), LogNormal().fit([1.0, 2.0, 4.0]))
-    >>> total.step, round(total.expected_shortfall(0.99), 1)
-    (0.015625, 24.2)
+    >>> round(total.expected_shortfall(0.99), 1)
+    24.2
     """
     if not 0 < beyond < 1:
         raise ModelError(f"beyond must lie strictly between 0 and 1, got {beyond}")
     one = min(max(float(severity.isf(min(beyond / count.mean, 0.5))) - retention, 0.0), limit)
     guess = max(one, count.mean * severity.layer_mean(retention, retention + one)) / n_points
-    step = float(np.exp2(math.floor(math.log2(guess)) - 2)) if guess > 0 else 1.0
+    step = guess / 4 if guess > 0 else 1.0  # in other units the same grid
     while True:
         total = compound_by_transform(count, discretise(severity, step, n_points, retention=retention, limit=limit))
         if total.beyond <= beyond:
