@@ -144,7 +144,7 @@ def compound(
 ) -> AggregateLoss:
     """Law of the total on a grid found for it: its steps are doubled until at most `beyond` lies above it.
 
-    The fast way to a member's stand-alone risk, in any unit. For tails so heavy that steps become long, take more points.
+    The fast way to a member's stand-alone risk, in any unit. Where steps become long (heavy tails), take more points.
 
     >>> from calibrate.models.severity import LogNormal
     >>> total = compound(PoissonCount(3.0), LogNormal().fit([1.0, 2.0, 4.0]))

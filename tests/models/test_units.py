@@ -1,6 +1,6 @@
 """Data in other units: the same shapes, the scales in the new unit, to 1e-8, over 43 decades.
 
-Severities sit the same exam in severity/test_contract.py. Both ends by default; every third decade among the slow tests.
+Severities sit the same exam in severity/test_contract.py. Both ends by default; every third decade in the slow tests.
 """
 
 import numpy as np
