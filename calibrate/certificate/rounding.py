@@ -87,6 +87,8 @@ def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> li
     that is too much (a loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier
     grants. `body` is a certificate with its numbers as fractions.
     """
+    if not near:
+        return []
     grain = max(1, sum(published) // verifier.FINER)
     v = [n * verifier.FINER for n in published]
     for give in (0, grain):

@@ -183,7 +183,8 @@ class Pool:
         require(min(self.p) >= 0 and abs(Fraction(self.mass, under) - 1) < LITTLE, "the probabilities do not sum to 1")
         worth, self.par = whole(arrays.get("collateral", ()))
         require(0 <= min(worth, default=0) <= max(worth, default=0) <= self.par, "collateral outside 0 to 1")
-        self.worth = [worth[s * self.members :][: self.members] or [1] * self.members for s in range(self.n)]
+        starts, par = range(0, self.n * self.members, self.members), [1] * self.members
+        self.worth = [worth[start : start + self.members] or par for start in starts]
         self.largest = Fraction(max(sum(loss for _, loss in row) for row in self.rows), self.finest)
 
     def cvar(self, level: Fraction, of: str, x: list[int], unit: Fraction) -> Fraction:

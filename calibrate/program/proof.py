@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -118,14 +118,16 @@ def certified(program: Program, solution: Solution, objective: float, tolerance:
 
 def _proved(program: Program, witness: Witness, body: Mapping[str, Any]) -> dict[str, Any]:
     """Multipliers and the bound that they prove; nothing where they prove none."""
-    pool_of = cache(lambda: verifier.Pool(carrying(program, witness), exactly(body)))
+    plain = exactly(body)
+    pool = verifier.Pool(carrying(program, witness), plain)
     for least, clear in product(LEAST, (None, *CLEAR)):
         given = multipliers(program, witness, len(body["blocks"]), least)
-        attempt = exactly({**body, "multipliers": given})
+        plain["multipliers"] = exactly(given)
         if clear is not None:
-            given["blocks"] = polished(attempt, pool_of(), program.unit, clear) or given["blocks"]
+            given["blocks"] = polished(plain, pool, program.unit, clear) or given["blocks"]
+            plain["multipliers"]["blocks"] = [[Fraction(one) for one in block] for block in given["blocks"]]
         with suppress(ValueError):  # nothing bounds a decision
-            bound = verifier.bound(exactly({**body, "multipliers": given}), pool_of(), attempt["objective"])
+            bound = verifier.bound(plain, pool, plain["objective"])
             if bound > 0 or body["kind"] == "plan":
                 return {"multipliers": given, "lower_bound": _below(bound)}
     return {}
