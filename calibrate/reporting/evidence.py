@@ -29,6 +29,7 @@ def evidence(calibration: Calibration) -> dict[str, Any]:
     return {
         "open_rows": rows[:SHOWN],
         "open_more": max(len(rows) - SHOWN, 0),
+        "outside": sum(row["amount"] < row["history_lower"] or row["amount"] > row["history_upper"] for row in rows),
         "history_of": _stated(calibration, "uncertainty"),
         "failed": _failed(calibration),
         "tail_rows": marked[:SHOWN],

@@ -133,6 +133,14 @@ def test_the_page_shows_number_simulation_and_history(full):
     assert "better than this one by 12,345 USD in the mean, or 1.20 % of the objective, at most 23,456 USD" in text
 
 
+def test_a_number_outside_its_interval_is_admitted(full):
+    assert "outside their history interval" not in plain(reporting.html(full))
+    table = full.uncertainty.copy()
+    table.loc[("reserve", "pool"), "upper"] = 0.9 * table.loc[("reserve", "pool"), "estimate"]
+    text = plain(reporting.html(full.with_uncertainty(table)))
+    assert f"1 of {len(table)} numbers lie outside their history interval : a resampled history" in text
+
+
 def test_optimism_has_the_interval_of_the_fresh_scenarios(full):
     row = tables.risk(full).loc[TERM]
     inside, lower = full.risk.loc[TERM, ["in_sample", "lower"]]
