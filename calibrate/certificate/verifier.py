@@ -264,7 +264,7 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     claims += [(risk.get(t["name"], v), v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
     for i, (row, mean) in enumerate(zip(members, pool.mean, strict=True)):
         share = Fraction(sum(x[i * pool.k : (i + 1) * pool.k]), total or 1)
-        claims += [(row["weight"], share, Fraction(pool.size, total or 1)), (row["sampled_loss"], mean, 0)]
+        claims += [(row["weight"], share, Fraction(pool.size, total) if total else 0), (row["sampled_loss"], mean, 0)]
     for stated, value, room in claims:
         require(abs(Fraction(float(stated)) - value) <= room + abs(value) / 10**12, f"{stated} for {float(value)}")
     return Fraction(result["lower_bound"])

@@ -1,4 +1,4 @@
-"""Every fairness rule, limit, layer and term in a small pool: the certificate holds, and says so without the package."""
+"""Every fairness rule in a small pool: its rows are in the certificate, and the verifier proves the plan."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,7 @@ from calibrate import Scenarios, fairness, verify
 from calibrate.program import (
     CostOfCapital,
     CVaR,
-    ExpectedLoss,
-    OwnContribution,
     PoolProblem,
-    PoolReserve,
-    SegmentReserve,
     Waterfall,
 )
 
