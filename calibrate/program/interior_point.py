@@ -34,6 +34,7 @@ FEASIBLE = 1e-9  # residual, relative to the size of the plan
 INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
+LEAST_SHORT = 1e-8  # relative: as little as dual residuals need cost a bound
 ON_THE_WAY = 1e-4  # complementarity, relative to the objective, at which a copy is kept
 
 
@@ -50,6 +51,21 @@ class Body:
     f: Floats
     bounded: npt.NDArray[np.intp]  # positions with v >= 0
     constant: float = 0.0  # of the objective
+
+    def short(self, slope: Floats, v: Floats, value: float) -> float:
+        """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better.
+
+        No better plan spends more on one decision than the best known costs in all. What costs nothing (and
+        everything, if some decision earns) is sought within ten times the size of the plan, as are the variables of
+        the rules themselves.
+        """
+        reach = np.full(len(slope), 10.0 * (1.0 + float(np.abs(v).max())))
+        if self.q.min() >= 0:
+            costly = self.q > 0
+            reach[costly] = value / self.q[costly]
+        least = np.abs(slope)
+        least[self.bounded] = np.maximum(-slope[self.bounded], 0.0)
+        return float(least @ reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,8 +254,11 @@ class _Newton:
         """One step, unless the point is good enough or no step is possible; says which."""
         point = self.point
         if point.residual <= FEASIBLE and abs(point.value - point.dual) <= tolerance * abs(point.value) + 1e-13:
-            return "optimal"
-        if not np.isfinite(point.value + self.mu) or float(np.abs(point.v).max()) > INFINITE:
+            slope = self.r_dual.copy()
+            slope[self.body.bounded] += point.multiplier[: self.n_bounds]
+            if self.body.short(slope, point.v, point.value) <= max(tolerance, LEAST_SHORT) * abs(point.value) + 1e-13:
+                return "optimal"
+        if not (np.isfinite(point.value) and self.mu >= 0) or float(np.abs(point.v).max()) > INFINITE:
             return "diverged"
         if self.mu < 1e-16 * (1.0 + abs(point.value)) / self.method.pairs:
             return "stalled"

@@ -47,10 +47,12 @@ PROOF = "multipliers of rules and tail, by weak duality"
 MARGIN = 1.3  # working set over tail: room for the tail to move
 REACH = 0.75  # of what a cell pays near the optimum: losses below are missed by every plan that matters
 MOST_ROUNDS = 12
+MOST_DOUBLINGS = 12  # of the reference, for a start
 COARSER = 4  # a level has a fourth of the scenarios of the one above
 COARSEST = 200  # scenarios in a tail below which no coarser level helps
 ROUGH = 1e-3  # relative gap at which a level or a first round knows where the tail is
 COLD, WARM = 30.0, 0.05  # complementarity at the start, relative to the objective, far from and near the optimum
+FAR = 100.0  # complementarity over the gap from which the next round starts: nearer, its steps are short
 ROUND, LAST_ROUND = 0.3, 0.05  # how much more exactly a round is solved than its goal
 MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
@@ -140,10 +142,11 @@ def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level,
     mu, near = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3)), False
     for stride in _strides(program):
         with suppress(SolverError):  # a sample may have no plan, or no probability, where the whole has
-            best, point = _Level(program, form, Sample.every(program, stride), ROUGH, near).run(v, mu)
-            v, mu, near = point.v, WARM * abs(best.upper), True
+            level = _Level(program, form, Sample.every(program, stride), ROUGH, near)
+            best, point = level.run(v if near else level.first(v), mu)
+            v, mu, near = point.v, max(WARM * abs(best.upper), LITTLE * mu), True
     level = _Level(program, form, Sample.every(program, 1), tolerance, near)
-    return level, level.run(v, mu)[0]
+    return level, level.run(v if near else level.first(v), mu)[0]
 
 
 def _strides(program: Program) -> list[int]:
@@ -175,18 +178,16 @@ class _Level:
     def run(self, v: Floats, mu: float) -> tuple[Bounds, Point]:
         """Rounds until the bounds meet, from a plan `v` and a complementarity `mu`. Returns them and the last point."""
         sight = self._pass(v)
-        best, like = Bounds(v, np.inf, -np.inf), None
-        v = self._lift(v, sight)
+        best, like, start = Bounds(v, np.inf, -np.inf), None, (v, self._cost(v, sight))
         goal = max(ROUGH, self.tolerance)
+        v = self._lift(v, sight)
         for round_ in range(MOST_ROUNDS):
             grown = self._extend(v, sight)
+            if grown >= MUCH and self._cost(v, sight) > start[1]:  # the working set knew too little: not from there
+                v = start[0]
             method = InteriorPoint(self.form.body, self.tails, list(self.form.rows))
-            point = method.solve(
-                v,
-                (ROUND if goal > self.tolerance else LAST_ROUND) * goal,
-                mu / method.pairs,
-                like if grown < MUCH else None,
-            )
+            exact = (ROUND if goal > self.tolerance else LAST_ROUND) * goal
+            point = method.solve(v, exact, mu / method.pairs, like if grown < MUCH else None)
             self.attempts.append(
                 Attempt(f"round {round_ + 1}{self._size()}", f"{point.status} after {point.iterations} steps")
             )
@@ -199,10 +200,22 @@ class _Level:
             if best.gap <= 0.5 * self.tolerance or (goal > self.tolerance and best.gap <= self.tolerance):
                 return best, point
             if best.gap <= 3 * goal or goal == self.tolerance:
-                goal, mu = self.tolerance, min(mu, WARM * abs(best.upper) * min(1.0, 30 * best.gap))
+                nearer = abs(best.upper) * min(WARM, FAR * best.gap)
+                goal, mu = self.tolerance, min(mu, max(nearer, LITTLE * mu))
         if best.gap <= self.tolerance and best.point is not None:
             return best, best.point
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
+
+    def first(self, v: Floats) -> Floats:
+        """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference."""
+        best = self._cost(v, self._pass(v))
+        for factor in (2.0, 0.5):
+            for _ in range(MOST_DOUBLINGS):
+                cost = self._cost(factor * v, self._pass(factor * v))
+                if cost >= best:
+                    break
+                v, best = factor * v, cost
+        return v
 
     def closest(self, best: Bounds) -> Bounds:
         """Among plans within the tolerance, the closest to the reference: the distance gets a price in the objective.
@@ -240,7 +253,7 @@ class _Level:
         if like.on_the_way is not None and method.fits(like.on_the_way):
             point = method.follow(like.on_the_way.copy(), exact)
         else:
-            point = method.solve(v, exact, WARM_TIE * abs(like.value) / method.pairs, like)
+            point = method.solve(v, exact, WARM_TIE * max(abs(like.value), LITTLE) / method.pairs, like)
         self.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
         return point
 
@@ -322,7 +335,7 @@ class _Level:
         """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew."""
         before = sum(map(len, self.working.values()))
         paid = self.form.amounts.at(self.form.plan(v))[0]
-        self.reach = np.minimum(self.reach, REACH * paid)
+        self.reach = np.where(np.isinf(self.reach), REACH * paid, np.where(paid < self.reach, 0.0, self.reach))
         self.tails = []
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
             old = self.working.get(term)
@@ -338,11 +351,14 @@ class _Level:
 
     def _value(self, v: Floats, sight: Sight) -> float:
         """Objective over all scenarios, units; infinite where the plan misses a limit."""
-        body, v = self.form.body, np.maximum(v, 0.0)
         for row in self.form.rows:
-            if row.q @ v + row.eta @ sight.risks > row.amount + SAFE * (1 + row.amount):
+            if row.q @ np.maximum(v, 0.0) + row.eta @ sight.risks > row.amount + SAFE * (1 + row.amount):
                 return np.inf
-        return float(body.constant + body.q @ v + self.form.prices @ sight.risks)
+        return self._cost(v, sight)
+
+    def _cost(self, v: Floats, sight: Sight) -> float:
+        """Objective over all scenarios, limits apart, units."""
+        return float(self.form.body.constant + self.form.body.q @ np.maximum(v, 0.0) + self.form.prices @ sight.risks)
 
     def _tighter(self, best: Bounds, sight: Sight, point: Point) -> Bounds:
         """Both bounds after a solve on the working set."""
@@ -401,12 +417,7 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, reach:
 
 
 def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -> float:
-    """The affine function of the multipliers, minimised over the box of plans (see the module); units.
-
-    The box: no better plan spends more on one decision than the best known costs in all. What costs nothing (and
-    everything, if some decision earns) is sought within ten times the size of the plan, as are the variables of the
-    rules themselves.
-    """
+    """The affine function of the multipliers, minimised over the box of plans (see the module); units."""
     body = form.body
     rule = body.cone.inside(point.rule, 0.0)
     limit = np.maximum(point.limit, 0.0)
@@ -424,14 +435,7 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
         slope[tail.t] += price
     if not np.isfinite(upper):
         return -np.inf  # without a plan there is no box
-    reach = np.full(len(slope), 10.0 * (1.0 + float(np.abs(point.v).max())))
-    costly = form.body.q > 0
-    if np.all(form.body.q >= 0):
-        reach[costly] = upper / form.body.q[costly]
-    loss = np.minimum(slope, 0.0) * reach
-    free = np.setdiff1d(np.arange(len(slope)), body.bounded)
-    loss[free] = -np.abs(slope[free]) * reach[free]
-    return float(constant + loss.sum())
+    return float(constant - body.short(slope, point.v, upper))
 
 
 def cut(forest: Forest, state: Kinks, price: float) -> tuple[float, Floats]:
