@@ -60,6 +60,11 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
     Scores compare within a part and a segment only. Parts: `frequency` (counts by period), `clustering` (event times,
     a self-exciting against a constant rate: seen here, not simulated), `severity` (losses at the members' scales),
     `dependence` (composite likelihood of pairs). A candidate that cannot be fitted says why.
+
+    >>> losses = pd.DataFrame({"A": [1.0, 3.0, 2.0], "B": [2.0, 1.0, 5.0]}, index=[2020, 2021, 2022])
+    >>> history = LossHistory.from_panel(losses)
+    >>> compare(JointLossModel().fit(history), history)["chosen"].to_list()
+    [False, False, True]
     """
     check_is_fitted(model)
     losses = history.losses.to_numpy()

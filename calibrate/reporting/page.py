@@ -150,6 +150,13 @@ def _figures(calibration: Calibration, previous: Calibration | None) -> dict[str
     if len(calibration.risk):
         text = "Each risk measure in-sample and out-of-sample with its interval; the table below has the numbers."
         drawn["risk"] = (plots.risk(calibration, label=write), "Risk in-sample and out-of-sample", text)
+    if calibration.uncertainty is not None:
+        text = "Each number with what simulation and what the history leave open; the table below has the amounts."
+        drawn["open"] = (
+            plots.uncertainty(calibration, label=write),
+            "What simulation and the history leave open",
+            text,
+        )
     if previous is not None:
         text = "Each member's contribution before and now; the table below has the numbers."
         drawn["moves"] = (plots.moves(calibration, previous, label=write), "What moved", text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from calibrate.errors import DataError
 from calibrate.records import FORMULA_STARTS
@@ -31,7 +32,7 @@ __all__ = [
     "uncertainty",
 ]
 
-NORMAL_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
+MANY = 1000  # seeds, where nothing says how many there were: the normal quantile
 
 
 def headline(calibration: Calibration) -> pd.DataFrame:
@@ -101,8 +102,9 @@ def uncertainty(calibration: Calibration) -> pd.DataFrame:
     """Contributions, reserves and risk, each with the error of simulation and that of the history, apart. Money.
 
     Index (number, of); columns `amount`, `simulation_lower, simulation_upper` (95 %, for risk terms the interval of the
-    risk table, else `amount -+ 1.96` Monte Carlo errors), `history_lower, history_upper` (95 %, bootstrap of the whole
-    chain). Where the history was not resampled, risk terms only, their history columns NaN.
+    risk table, else `amount -+ t` Monte Carlo errors, `t` Student's quantile for the seeds they were measured with),
+    `history_lower, history_upper` (95 %, bootstrap of the whole chain). Where the history was not resampled, risk terms
+    only, their history columns NaN.
     """
     table = calibration.risk[["out_of_sample", "lower", "upper"]].set_axis(
         ["amount", "simulation_lower", "simulation_upper"], axis=1
@@ -112,7 +114,9 @@ def uncertainty(calibration: Calibration) -> pd.DataFrame:
     found = calibration.uncertainty
     if found is None:
         return risk_terms
-    half = NORMAL_95 * found["monte_carlo_error"]
+    asked = calibration.provenance.get("uncertainty")
+    seeds = float(asked["seeds"]) if isinstance(asked, Mapping) and "seeds" in asked else MANY
+    half = float(stdtrit(max(seeds - 1, 1), 0.975)) * found["monte_carlo_error"]
     both = pd.DataFrame({"amount": found["estimate"], "simulation_lower": (found["estimate"] - half).clip(lower=0.0)})
     both["simulation_upper"] = found["estimate"] + half
     both["history_lower"], both["history_upper"] = found["lower"], found["upper"]

@@ -91,8 +91,8 @@ def test_the_two_errors_stand_apart(full):
     table = tables.uncertainty(full)
     paid = table.loc[("contribution", "A")]
     amount = full.contributions["A"]
-    normal = stats.norm(amount, 0.01 * amount)
-    assert [paid["simulation_lower"], paid["simulation_upper"]] == pytest.approx([normal.ppf(0.025), normal.ppf(0.975)])
+    of_ten = stats.t(9, amount, 0.01 * amount)
+    assert [paid["simulation_lower"], paid["simulation_upper"]] == pytest.approx([of_ten.ppf(0.025), of_ten.ppf(0.975)])
     assert [paid["history_lower"], paid["history_upper"]] == pytest.approx([0.5 * amount, 2 * amount])
     risk = table.loc[("risk", TERM)]
     assert [risk["simulation_lower"], risk["simulation_upper"]] == list(full.risk.loc[TERM, ["lower", "upper"]])
@@ -131,6 +131,17 @@ def test_the_page_shows_number_simulation_and_history(full):
         reporting.html(full.with_provenance({"uncertainty": {"replications": 20, "seeds": 2, "block": 1}}))
     )
     assert "better than this one by 12,345 USD in the mean, or 1.20 % of the objective, at most 23,456 USD" in text
+
+
+def test_the_figure_shows_the_table(full):
+    (axes,) = reporting.plots.uncertainty(full).axes
+    table = tables.open_numbers(full).sort_values("amount", ascending=False)
+    for place, name in ((0, "history"), (1, "simulation")):
+        drawn = np.array([segment[:, 0] for segment in axes.collections[place].get_segments()])
+        known = table[[f"{name}_lower", f"{name}_upper"]].div(table["amount"], axis=0).to_numpy()
+        assert drawn == pytest.approx(known)
+    assert axes.get_yticklabels()[0].get_text() == table.index[0]
+    assert 'id="open-title"' in reporting.html(full)
 
 
 def test_a_number_outside_its_interval_is_admitted(full):

@@ -33,9 +33,10 @@ from calibrate.reporting.canvas import (
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
-__all__ = ["SHOWN", "contributions", "loss_curve", "moves", "risk"]
+__all__ = ["SHOWN", "contributions", "loss_curve", "moves", "risk", "uncertainty"]
 
 SHOWN = 50  # more bars than this cannot be read; the tables have everybody
+WIDEST = 10.0  # times the published number: beyond it an interval is cut off
 _SEGMENTS = (BLUE, "#56b4e9", "#e69f00", GREEN, PURPLE, "#7f7f7f")
 _HATCHES = ("", "////", "....", "xxxx", "||||", "----")
 
@@ -137,6 +138,29 @@ def moves(calibration: Calibration, previous: Calibration, *, label: Label = dra
     axes.plot(new, rows, "o", color=INK, markersize=5, label="now")
     axes.set_xlim(left=0)
     money_axis(axes, f"contribution, {unit}")
+    legend(figure, axes)
+    return finish(figure)
+
+
+def uncertainty(calibration: Calibration, *, label: Label = drawable) -> Figure:
+    """Contributions, reserves and risk, each with what the history (wide) and simulation (narrow) leave open.
+
+    Over the published number, so that one axis (to 10 at most) serves all: 2 is twice as much. The 50 largest, zeros left out.
+    """
+    table = tables.open_numbers(calibration)
+    kept = table[table["amount"] > 0].sort_values("amount", ascending=False, kind="stable").head(SHOWN)
+    share = kept.div(kept["amount"], axis=0)
+    figure, (axes,) = _rows_figure([label(name) for name in kept.index])
+    rows = np.arange(len(kept))
+    for part, name, colour, width in (
+        ("history", "history, 95 %", ORANGE, 7),
+        ("simulation", "simulation, 95 %", BLUE, 3),
+    ):
+        axes.hlines(rows, share[f"{part}_lower"], share[f"{part}_upper"], colors=colour, linewidth=width, label=name)
+    axes.plot(share["amount"], rows, "o", color=INK, markersize=5, label="published")
+    limits = share.drop(columns="amount").to_numpy()
+    axes.set_xlim(0, min(1.05 * float(np.nanmax(limits, initial=1.0)), WIDEST))
+    axes.set_xlabel("times the published number", color=INK, fontsize=9)
     legend(figure, axes)
     return finish(figure)
 
