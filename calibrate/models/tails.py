@@ -27,12 +27,13 @@ def tail_table(model: JointLossModel) -> pd.DataFrame:
 
     >>> from calibrate.history import LossHistory
     >>> from calibrate.models import Coverage
+    >>> from calibrate.models.severity import LogNormal
     >>> dates = pd.date_range("2024-01-01", periods=30, freq="10D")
     >>> events = pd.DataFrame({"date": dates, "member": "A", "loss": np.arange(1.0, 31.0)})
     >>> history = LossHistory.from_events(events, date="date", member="member", loss="loss")
-    >>> model = JointLossModel(severity=Burr(), coverage=Coverage(retention=5.0, limit=20.0)).fit(history)
+    >>> model = JointLossModel(severity=LogNormal(), coverage=Coverage(retention=5.0, limit=20.0)).fit(history)
     >>> tail_table(model)[["family", "cap", "cap_by"]].to_dict("records")
-    [{'family': 'Burr', 'cap': 25.0, 'cap_by': 'limit of the cover'}]
+    [{'family': 'LogNormal', 'cap': 25.0, 'cap_by': 'limit of the cover'}]
     """
     check_is_fitted(model)
     collective = model.margins_
