@@ -145,8 +145,8 @@ def moves(calibration: Calibration, previous: Calibration, *, label: Label = dra
 def uncertainty(calibration: Calibration, *, label: Label = drawable) -> Figure:
     """Contributions, reserves and risk, each with what the history (wide) and simulation (narrow) leave open.
 
-    Over the published number, so that one axis (to 10 at most) serves all: 2 is twice as much. The 50 largest; zeros are
-    left out.
+    Over the published number, so that one axis (to 10 at most) serves all: 2 is twice as much. The 50 largest; zeros
+    are left out.
     """
     table = tables.open_numbers(calibration)
     kept = table[table["amount"] > 0].sort_values("amount", ascending=False, kind="stable").head(SHOWN)
