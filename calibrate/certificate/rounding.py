@@ -52,12 +52,16 @@ def largest_remainder(values: Sequence[float | int], total: int) -> list[int]:
     whole = sum(weights)
     if not whole:
         return [0] * len(weights)
-    shares = [divmod(weight * total, whole) for weight in weights]
-    whole_units = [share for share, _ in shares]
-    order = sorted(range(len(shares)), key=lambda i: -shares[i][1])
-    for i in order[: total - sum(whole_units)]:
-        whole_units[i] += 1
-    return whole_units
+    return _apportioned([Fraction(weight * total, whole) for weight in weights], total)
+
+
+def _apportioned(exact: Sequence[Fraction], total: int) -> list[int]:
+    """Rounded down, then up where the remainder is largest, to a total that is theirs to less than a unit."""
+    units = [math.floor(value) for value in exact]
+    order = sorted(range(len(units)), key=lambda i: units[i] - exact[i])
+    for i in order[: total - sum(units)]:
+        units[i] += 1
+    return units
 
 
 def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence[Row] = ()) -> list[int]:
@@ -68,8 +72,7 @@ def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence
     """
     grid = 10**decimals
     exact = [Fraction(value) * grid for value in map(float, values)]
-    cells = largest_remainder([float(value) for value in values[:n_cells]], round(sum(exact[:n_cells])))
-    whole = cells + [round(value) for value in exact[n_cells:]]
+    whole = _apportioned(exact[:n_cells], round(sum(exact[:n_cells]))) + [round(value) for value in exact[n_cells:]]
     broken = _Rows(exact, whole, grid, rows)
     for _ in range(MOST_MOVES):
         move = broken.best_move(n_cells)

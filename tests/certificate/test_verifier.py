@@ -105,11 +105,12 @@ def test_a_plan_that_is_not_the_optimum_is_measured(tmp_path):
 
 
 def test_a_flow_that_pays_for_nothing_proves_nothing(tmp_path):
-    """Less flow is a lower bound too, a worse one; more flow than the cost of c pulls c to the edge of its box."""
+    """Less flow is a lower bound too, a worse one; with more, c is pulled to the edge of its box, 0.4 / 0.1 = 4."""
     half = by_hand(tmp_path / "half", flow=TENTH // 2, lower_bound=4 * (TENTH // 2) / 2**55)
     assert not half.proved
     assert half.gap == pytest.approx(0.5)
-    assert "lower bound is not the one" in by_hand(tmp_path / "more", flow=2 * TENTH).sentence
+    assert by_hand(tmp_path / "more", flow=2 * TENTH).gap == 0.0
+    assert "lower bound is not the one" in by_hand(tmp_path / "claim", flow=3 * TENTH, lower_bound=0.5).sentence
     assert "exceed its price" in by_hand(tmp_path / "price", flow=2**55 + 1).sentence
 
 
