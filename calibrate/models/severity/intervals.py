@@ -21,6 +21,7 @@ __all__ = ["Interval", "ProfileSearch", "TailProfile"]
 
 Floats = npt.NDArray[np.float64]
 FARTHEST = 40.0  # e^40 times the estimate is reported as infinite
+SURPLUS = 8.6  # of the likelihood ratio of an exponential tail, times the number of excesses
 STEP_OF_MOVE = 10.0  # a move by this distance changes the quantity, or its logarithm, by one
 FLAT = 1e-5  # of the log-likelihood: what still falls by less than this falls no further
 MOST_STEPS, LONGEST_STEP, SETTLED = 15, 1.0, 1e-9
@@ -40,7 +41,10 @@ class TailProfile:
 
     The interval of a quantity is where `2 (max L - max over the rest of L) <= chi-squared quantile(confidence, 1)`.
     `L` is the likelihood of the excesses plus, for quantities of the whole law, that of the number of exceedances
-    (binomial in weights): the uncertainty of `p` counts. Source: Coles 2001, section 4.3.3; Wilks 1938.
+    (binomial in weights): the uncertainty of `p` counts. Of `n` complete excesses the ratio is `1 + b / n` too large on
+    average, `b = 8.6 / (1 + 1.5 shape)` (0.45 b for the scale; by simulation, 50 to 200 excesses, shapes -0.3 to 0.8),
+    and the limit is raised by as much: 100 excesses cover 93.5 to 95.5 % instead of 91.8 to 94.5 %.
+    Source: Coles 2001, section 4.3.3; Wilks 1938; Bartlett 1937.
     """
 
     def __init__(self, excesses: Sample, shape: float, scale: float, share: float, weight: float) -> None:
@@ -48,6 +52,13 @@ class TailProfile:
         self.scale = scale
         self.excesses = excesses.scaled(scale)  # in which the fitted scale is one
         self.fitted_shape, self.share, self.weight = shape, share, weight
+
+    @property
+    def _surplus(self) -> float:
+        """How much larger than its limit law the likelihood ratio is on average, as a share."""
+        if self.excesses.censored.any():
+            return 0.0  # not studied; intervals cover 94 to 96 % without
+        return SURPLUS / (1 + 1.5 * min(max(self.fitted_shape, -0.4), 1.0)) / self.excesses.weight
 
     def shape(self, confidence: float) -> Interval:
         """Of the shape; the lower limit is not below -1, where the likelihood ends."""
@@ -59,7 +70,11 @@ class TailProfile:
         candidates = [np.array([value]) for value in np.linspace(-3.0, 3.0, 13)]
         profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight)
         best = self.fitted_shape
-        limits = profile.limits(best, np.zeros(1), lambda sign, d: max(best + sign * 0.1 * d, -1.0), confidence)
+
+        def move(sign: float, d: float) -> float:
+            return max(best + sign * 0.1 * d, -1.0)
+
+        limits = profile.limits(best, np.zeros(1), move, confidence, 1 + self._surplus)
         return Interval(best, limits[0], limits[1], confidence)
 
     def scale_of_excesses(self, confidence: float) -> Interval:
@@ -72,7 +87,7 @@ class TailProfile:
         candidates = [np.array([value]) for value in np.linspace(-0.9, 3.0, 14)]
         profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight)
         start = np.array([self.fitted_shape])
-        ends = profile.limits(0.0, start, lambda sign, d: sign * 0.1 * d, confidence)
+        ends = profile.limits(0.0, start, lambda sign, d: sign * 0.1 * d, confidence, 1 + 0.45 * self._surplus)
         lower, upper = (self.scale * math.exp(min(end, 700.0)) for end in ends)
         return Interval(self.scale, lower, upper, confidence)
 
@@ -118,7 +133,11 @@ class TailProfile:
         )
         free = 2 if self.share < 1 else 1
         profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight, free)
-        limits = profile.limits(estimate, start, lambda sign, d: estimate * math.exp(sign * 0.1 * d), confidence)
+
+        def move(sign: float, d: float) -> float:
+            return estimate * math.exp(sign * 0.1 * d)
+
+        limits = profile.limits(estimate, start, move, confidence, 1 + self._surplus)
         middle, lower, upper = (threshold + self.scale * value for value in (estimate, *limits))
         return Interval(middle, lower, upper, confidence)
 
@@ -162,13 +181,18 @@ class ProfileSearch:
         self.height, self.candidates, self.weight, self.free = height, list(candidates), weight, free
 
     def limits(
-        self, best: float, theta: Floats, move: Callable[[float, float], float], confidence: float
+        self,
+        best: float,
+        theta: Floats,
+        move: Callable[[float, float], float],
+        confidence: float,
+        stretch: float = 1.0,
     ) -> tuple[float, float]:
-        """Both ends; `move(sign, d)` is the value `d` steps away from the estimate."""
+        """Both ends; `move(sign, d)` is the value `d` steps away from the estimate; `stretch` is Bartlett's factor."""
         if not 0 < confidence < 1:
             raise ModelError(f"a confidence must lie strictly between 0 and 1, got {confidence}")
         self.candidates.append(theta)
-        drop = 0.5 * float(chi2.ppf(confidence, 1))
+        drop = 0.5 * stretch * float(chi2.ppf(confidence, 1))
         floor = self._at(best, theta) - drop
         ends = []
         for sign in (-1.0, 1.0):

