@@ -229,6 +229,38 @@ def test_help_and_version_answer_without_the_optimiser(option):
     assert (__version__ if option == "--version" else "recalibrate") in text
 
 
+def test_a_run_is_proved_from_its_files(fitted):
+    config, _ = fitted
+    for path in (config.parent / "runs/pool", RUN.search(fitted[1]).group(1)):
+        result = calibrate("verify", path)
+        assert result.exit_code == 0, result.output
+        assert re.search(r"^optimal within \S+, proved$", result.stdout, re.MULTILINE)
+
+
+def test_what_is_not_proved_has_its_exit_code(fitted, tmp_path):
+    run = shutil.copytree(RUN.search(fitted[1]).group(1), tmp_path / "run")
+    table = run / "calibration/contributions.csv"
+    table.write_text(table.read_text().replace("A,", "B,"))
+    result = calibrate("verify", run)
+    assert result.exit_code == 5
+    assert result.stdout == "rejected: contributions.csv was altered or truncated\n"
+    nothing = calibrate("verify", tmp_path / "nowhere")
+    assert nothing.exit_code == 5
+    assert "rejected: the files do not read" in nothing.stdout
+
+
+def test_integers_for_a_contract(fitted, tmp_path):
+    run = RUN.search(fitted[1]).group(1)
+    shown = calibrate("export", run, "--decimals", 18)
+    body = json.loads(shown.stdout)
+    assert {row["member"] for row in body["contributions"]} == {"A", "B", "C"}
+    assert sum(int(row["amount"]) for row in body["contributions"] + body["reserves"]) == int(body["total"])
+    written = calibrate("export", run, "--decimals", 18, "--to", tmp_path / "fixed.json")
+    assert written.exit_code == 0, written.output
+    assert (tmp_path / "fixed.json").read_text(encoding="utf-8") == shown.stdout
+    assert calibrate("export", run, "--decimals", 61).exit_code == 2
+
+
 def start(config):
     command = [sys.executable, "-m", "calibrate", "fit", str(config)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
