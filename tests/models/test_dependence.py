@@ -189,5 +189,5 @@ def test_heavy_tails_behind_point_masses_are_not_taken_for_correlation():
         losses = np.where(z > stats.t(4).ppf(0.8), np.exp(np.minimum(z, 50)), 0.0)
         t_found.append(off_diagonal(StudentT().fit(losses).correlation_).mean())
         normal_found.append(off_diagonal(Gaussian().fit(losses).correlation_).mean())
-    assert abs(np.mean(t_found) - 0.4) < 0.1  # .45 in the mean of 30 such pools, .46 by normal scores alone
+    assert abs(np.mean(t_found) - 0.4) < 0.06  # .46 by normal scores alone
     assert np.mean(t_found) < np.mean(normal_found)

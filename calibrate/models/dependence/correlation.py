@@ -45,7 +45,7 @@ class Ranks:
             share = np.bincount(at, weights, minlength=place.size)
             uniform[:, j] = ((np.cumsum(share) - share / 2) / total)[at]
         at_mass = values == values.min(axis=0)
-        tied = at_mass.sum(axis=0) > 1
+        tied = (at_mass.sum(axis=0) > 1) | (weights @ at_mass >= 2)
         at_mass &= tied
         return cls(np.clip(uniform, 1e-12, 1 - 1e-12), (weights @ at_mass) / total, at_mass, reliability)
 

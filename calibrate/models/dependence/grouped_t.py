@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.special import gammaincinv, stdtr, stdtrit
 
 from calibrate.models.arrays import Floats
-from calibrate.models.dependence.correlation import Ranks, shrunk_correlation
+from calibrate.models.dependence.correlation import Ranks, positive_definite, shrunk_correlation
+from calibrate.models.dependence.factor import joint_profile
 from calibrate.models.dependence.likelihood import GRID, mixed_tail_dependence, plausible, profile, tail_dependence
 from calibrate.models.dependence.mixture import NormalMixture
 from calibrate.models.dependence.survival import StudentSurvival
@@ -41,14 +42,21 @@ class GroupedT(NormalMixture):
 
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
-        self.degrees_of_freedom_ = np.full(groups.size, GRID[-1])
-        profiles = {}
+        self.degrees_of_freedom_, factors = np.full(groups.size, GRID[-1]), np.ones(groups.size)
+        profiles, massive = {}, ranks.mass.any()
         for group in np.unique(groups):
             columns = np.flatnonzero(groups == group)
             if columns.size > 1:
-                own = self.correlation_[np.ix_(columns, columns)]
-                profiles[int(group)], _ = profile(ranks.part(columns), weights, own, GRID)
-                self.degrees_of_freedom_[columns] = plausible(profiles[int(group)])
+                part, own = ranks.part(columns), self.correlation_[np.ix_(columns, columns)]
+                name = int(group)
+                if massive:
+                    profiles[name], factors[columns] = joint_profile(part, weights, own, groups[columns])
+                else:
+                    profiles[name] = profile(part, weights, own, GRID)
+                self.degrees_of_freedom_[columns] = plausible(profiles[name])
+        scaled = self.correlation_ * np.sqrt(np.outer(factors, factors))
+        np.fill_diagonal(scaled, 1.0)
+        self.correlation_ = positive_definite(scaled)
         self.profile_ = pd.DataFrame(profiles)
         self._distinct, self._place = np.unique(self.degrees_of_freedom_, return_inverse=True)
         self._survivals = [StudentSurvival(v) for v in self._distinct]

@@ -14,7 +14,6 @@ from calibrate.models.arrays import Floats
 from calibrate.models.dependence.correlation import Ranks
 
 __all__ = [
-    "FACTORS",
     "GRID",
     "copula_log_likelihood",
     "mixed_tail_dependence",
@@ -31,31 +30,16 @@ PAIRS = 600  # the pairs with most losses say what there is to say
 
 # With 10 periods of 46 columns the likelihood of the whole table said 4 degrees whatever the truth (measured).
 ENOUGH = 50  # periods from which it is trusted
-FACTORS = (0.6, 0.8, 1.0)
 GRID = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 
 
-def profile(
-    ranks: Ranks, weights: Floats, correlation: Floats, grid: Sequence[float], factors: Sequence[float] = (1.0,)
-) -> tuple[pd.Series[float], float]:
-    """Log-likelihood by degrees of freedom, less its maximum; by pairs with point masses or few periods.
-
-    For each it is maximised over `factors` of the correlations; the second value is their mean weighted by likelihood.
-    (Where most losses are zero, normal scores take heavy tails for correlation: .50 was found for .40, by simulation.)
-    """
-    by_pairs = ranks.mass.any() or len(weights) < ENOUGH
-    likelihood = pairwise_log_likelihood if by_pairs else copula_log_likelihood
-    reliability = np.sqrt(np.outer(ranks.reliability, ranks.reliability))
-    values = np.empty((len(grid), len(factors)))
-    for column, factor in enumerate(factors):
-        seen = correlation * reliability * factor
-        np.fill_diagonal(seen, 1.0)
-        values[:, column] = [likelihood(ranks, weights, seen, v) for v in grid]
-    chances = np.exp(values - values.max())
-    best = float((chances @ np.asarray(factors)).sum() / chances.sum())
-    top = values.max(axis=1)
-    index = pd.Index(grid, name="degrees of freedom")
-    return pd.Series(top - top.max(), index=index, name="log-likelihood"), best
+def profile(ranks: Ranks, weights: Floats, correlation: Floats, grid: Sequence[float]) -> pd.Series[float]:
+    """Log-likelihood by degrees of freedom, less its maximum; by pairs with few periods."""
+    likelihood = copula_log_likelihood if len(weights) >= ENOUGH else pairwise_log_likelihood
+    seen = correlation * np.sqrt(np.outer(ranks.reliability, ranks.reliability))
+    np.fill_diagonal(seen, 1.0)
+    values = np.array([likelihood(ranks, weights, seen, v) for v in grid])
+    return pd.Series(values - values.max(), index=pd.Index(grid, name="degrees of freedom"), name="log-likelihood")
 
 
 def plausible(found: pd.Series[float]) -> float:

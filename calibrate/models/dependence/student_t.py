@@ -12,7 +12,8 @@ from scipy.special import stdtr, stdtrit
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
 from calibrate.models.dependence.correlation import Ranks, positive_definite, shrunk_correlation
-from calibrate.models.dependence.likelihood import FACTORS, GRID, plausible, profile, tail_dependence
+from calibrate.models.dependence.factor import joint_profile
+from calibrate.models.dependence.likelihood import GRID, plausible, profile, tail_dependence
 from calibrate.models.dependence.mixture import NormalMixture
 from calibrate.models.dependence.survival import StudentSurvival
 
@@ -22,11 +23,14 @@ __all__ = ["StudentT"]
 class StudentT(NormalMixture):
     """Student t copula `C(u) = t_R,v(t_v^-1(u_1), ..., t_v^-1(u_d))`: large losses come together.
 
-    `R` as in `Gaussian`; the degrees of freedom `v` from the profile likelihood on a grid from 3 to 100, for the whole
-    table, or by pairs where losses have a point mass or there are fewer than 50 periods: `1 / v` is the mean of the
-    grid's, weighted by likelihood. Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_`, `profile_` (Series:
-    log-likelihood by degrees of freedom, less its maximum), `tail_dependence_` (matrix).
-    Source: Demarta and McNeil 2005; McNeil, Frey, Embrechts, Quantitative Risk Management, 7.3.
+    `R` as in `Gaussian`; the degrees of freedom `v` from the profile likelihood on a grid up to 100, for the whole
+    table, or by pairs where there are fewer than 50 periods: `1 / v` is the mean of the grid's, weighted by likelihood.
+    Where losses have a point mass, normal scores take heavy tails for correlation: the likelihood of one common factor
+    (`FactorLikelihood`, zeros as intervals, all columns at once) then sets `v` and the level of `R` together.
+    Fitted: `correlation_`, `shrinkage_`, `degrees_of_freedom_`, `profile_` (Series: log-likelihood by degrees of
+    freedom, less its maximum), `tail_dependence_` (matrix).
+    Source: Demarta and McNeil 2005; McNeil, Frey, Embrechts, Quantitative Risk Management, 7.3; Genest, Ghoudi, Rivest
+    1995 (likelihood of ranks).
 
     Parameters
     ----------
@@ -51,9 +55,11 @@ class StudentT(NormalMixture):
                 f"StudentT: degrees_of_freedom is {fixed!r}, expected a finite number > 0, or None to estimate it"
             )
         self.correlation_, self.shrinkage_ = shrunk_correlation(ranks, weights, groups)
-        grid = GRID if fixed is None else (float(fixed),)
-        factors = FACTORS if ranks.mass.any() else (1.0,)
-        self.profile_, factor = profile(ranks, weights, self.correlation_, grid, factors)
+        factor = 1.0
+        if ranks.mass.any():
+            self.profile_, factor = joint_profile(ranks, weights, self.correlation_, groups, fixed)
+        else:
+            self.profile_ = profile(ranks, weights, self.correlation_, GRID if fixed is None else (float(fixed),))
         np.fill_diagonal(scaled := self.correlation_ * factor, 1.0)
         self.correlation_ = positive_definite(scaled)
         self.degrees_of_freedom_ = plausible(self.profile_)
