@@ -125,6 +125,7 @@ def check_mutual(text):
 def test_defi_mutual_on_defi_events():
     text = run(FOLDER / "defi_mutual.ipynb")
     assert "data: events.csv" in text
+    assert "4.129            0.738" in text  # months of the whole file scatter fourfold and remember each other
     assert "chosen: Elastic" in text  # what the notebook says of the frequency
     assert "Lending, without a cap, is refused" in text  # and of the tail
     assert "tail of shape 1.067 (>= 1) has a finite mean only because losses are capped" in text
