@@ -129,6 +129,8 @@ def _weighted(losses: npt.ArrayLike, probabilities: npt.ArrayLike | None) -> tup
 
 
 def _label(effective: float, shape: float) -> str:
+    if effective == 0:
+        return "no interval: no loss lies beyond the value at risk, so its size is unknown; simulate more"
     if effective < FEWEST_TAIL:
         return f"no interval: {effective:.0f} effective tail observations, fewer than {FEWEST_TAIL}; simulate more"
     if shape >= 1:

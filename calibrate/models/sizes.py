@@ -96,7 +96,8 @@ def fit_sizes(
     levels = [math.exp(float(np.log(z).mean())) for z in standard]
     pool = np.concatenate([z / level for z, level in zip(standard, levels, strict=True)])
     fitted = []
-    for name, z, level, (relative, credibility), law in zip(names, standard, levels, scales, laws, strict=True):
+    rows = zip(names, parts, standard, levels, scales, laws, strict=True)
+    for name, part, z, level, (relative, credibility), law in rows:
         borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
         family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
         found = _fit(name, family, pool if borrowing else z)
@@ -104,8 +105,21 @@ def fit_sizes(
         origin = f"{few}; its form is that of all segments" if borrowing else ""
         if law is None and not isinstance(family, Spliced):
             origin += f"{'' if origin else few}; LogNormal, which may understate it"
+        origin = "; ".join(filter(None, [origin, _pile(losses[part])]))
         fitted.append(Sizes(name, found, level if borrowing else 1.0, relative, credibility, z.size, origin))
     return fitted
+
+
+def _pile(losses: Floats) -> str:
+    """What many losses of exactly the largest size say; nothing if they are few."""
+    top = float(losses.max())
+    count = int((losses == top).sum())
+    if count < max(3, 0.05 * losses.size) or count == losses.size:
+        return ""
+    return (
+        f"{count} of {losses.size} losses are exactly the largest, {top:g}: they look cut off at a limit, and what is "
+        "drawn beyond it is a guess; give the limit as coverage, or the losses before it"
+    )
 
 
 def _fit(name: str, family: Severity, losses: Floats) -> Severity:
