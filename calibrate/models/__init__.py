@@ -10,6 +10,7 @@ from calibrate.models import (
     frequency,
     ratio,
     severity,
+    stress,
     uncertainty,
 )
 from calibrate.models.comparison import compare
@@ -34,6 +35,7 @@ __all__ = [
     "frequency",
     "ratio",
     "severity",
+    "stress",
     "tail_table",
     "uncertainty",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from calibrate.errors import ModelError
+from calibrate.models.arrays import RandomState
+from calibrate.models.sampling import key_of
 from calibrate.scenarios import Scenarios
 
 __all__ = ["Sampler", "enriched_scenarios"]
@@ -25,7 +27,7 @@ class Sampler(Protocol):
 
 
 def enriched_scenarios(
-    model: Sampler, n: int, *, enrichment: int = 10, tail_share: float = 0.5, random_state: int = 0
+    model: Sampler, n: int, *, enrichment: int = 10, tail_share: float = 0.5, random_state: RandomState = 0
 ) -> Scenarios:
     """`n` scenarios whose tail is that of `enrichment * n` plain ones: stratified by the pool's total loss, two-phase.
 
@@ -40,7 +42,7 @@ def enriched_scenarios(
         raise ModelError(
             f"enrichment needs n >= 100, enrichment >= 2 and 0 < tail_share < 1, got {n}, {enrichment} and {tail_share}"
         )
-    root = np.random.SeedSequence(random_state)
+    root = key_of(random_state)
     pilot = model.sample(max(n, LEAST_BLOCK), _key(root, PILOT, 0))
     threshold = float(np.quantile(pilot.losses.sum(axis=1), 1 - tail_share / enrichment))
     tails, bodies, total = [], [], enrichment * n
@@ -66,5 +68,6 @@ def enriched_scenarios(
     )
 
 
-def _key(root: np.random.SeedSequence, stage: int, block: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(root.entropy, spawn_key=(stage, block))
+def _key(root: tuple[Any, tuple[int, ...]], stage: int, block: int) -> np.random.SeedSequence:
+    entropy, prefix = root
+    return np.random.SeedSequence(entropy, spawn_key=(*prefix, stage, block))

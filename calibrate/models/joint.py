@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, StudentT
+from calibrate.models.enrichment import enriched_scenarios
 from calibrate.models.frequency import CountModel, Elastic, NegativeBinomial, SharedShock
 from calibrate.models.margins import Margins, RatioMargins
 from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SharedShocks
@@ -26,6 +28,7 @@ from calibrate.scenarios import Scenarios
 
 __all__ = ["JointLossModel"]
 
+ENRICHMENT = 10  # plain scenarios drawn for each one of an enriched tail
 CLEARLY = 2.0  # difference of log-likelihoods from which one model is preferred
 
 
@@ -205,6 +208,27 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         losses = draw_losses(self.process_, n, level, random_state, periods, self.n_jobs)
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
 
+    def sample_tail(
+        self,
+        n: int,
+        random_state: RandomState = None,
+        level: float = 0.99,
+        periods: int = 1,
+        exposures: pd.Series[float] | Mapping[str, float] | None = None,
+    ) -> Scenarios:
+        """`n` scenarios with probabilities, whose CVaR at `level` has the error of `10 n` plain ones.
+
+        `10 n` are drawn; those with the largest totals are kept, at least twice what lies beyond `level`, and a
+        weighted few of the rest (`enriched_scenarios`; unbiased). Measured on 100 members at 99 %: TO BE MEASURED.
+        """
+        kept = 2 * ENRICHMENT * (1 - level)
+        if not 0 < kept <= 0.8 + 1e-9:
+            lowest = 1 - 0.8 / (2 * ENRICHMENT)
+            raise ModelError(f"level is {level}: the tail of a level from {lowest:g} to below 1 can be enriched")
+        ahead = _Ahead(self, periods, exposures)
+        share = max(kept, 0.5)
+        return enriched_scenarios(ahead, n, enrichment=ENRICHMENT, tail_share=share, random_state=random_state)
+
     def _exposures(self, exposures: Any) -> Floats:
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""
         if exposures is None:
@@ -221,3 +245,15 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                 "or for each (member, segment)"
             )
         return np.array([given[label] for label in wanted], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """A model with what it is asked to look at."""
+
+    model: JointLossModel
+    periods: int
+    exposures: Any
+
+    def sample(self, n: int, random_state: np.random.SeedSequence) -> Scenarios:
+        return self.model.sample(n, random_state, self.periods, self.exposures)

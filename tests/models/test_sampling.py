@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from scipy.special import betainc
 
-from calibrate import Scenarios
+from calibrate import LossHistory, Scenarios
 from calibrate.errors import DataError, ModelError
-from calibrate.models import sampling, severity
+from calibrate.models import JointLossModel, sampling, severity
 from calibrate.models.dependence import Gaussian, GroupedT, Independent, StudentT
 from calibrate.models.dependence.likelihood import mixed_tail_dependence, tail_dependence
 from calibrate.models.dependence.survival import StudentSurvival
+from calibrate.models.enrichment import enriched_scenarios
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.margins import SeverityMargins
 from calibrate.models.process import ComposedMargins
+from calibrate.models.uncertainty import tail_mean
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.standard_t(4, (120, 5)) + RNG.standard_normal((120, 1))
@@ -156,3 +159,51 @@ def test_scenarios_take_frozen_losses_as_they_are():
 def test_known_laws_need_a_chance_of_no_loss_each():
     with pytest.raises(ModelError, match=r"zeros has shape \(2,\), expected \(1,\)"):
         SeverityMargins([LAW], np.array([0.1, 0.2]))
+
+
+class Exponentials:
+    """Five independent exponential losses: the total is a gamma variable."""
+
+    def sample(self, n, random_state):
+        return Scenarios(np.random.default_rng(random_state).exponential(1.0, (n, 5)))
+
+
+def test_enriched_tails_are_unbiased():
+    """CVaR of a gamma total in closed form, and every expected loss, in the mean of 200 enriched samples of 1,000."""
+    level, law = 0.99, stats.gamma(5)
+    var = law.ppf(level)
+    exact = 5 * stats.gamma(6).sf(var) / (1 - level)
+    found, means = [], []
+    for seed in range(200):
+        rich = enriched_scenarios(Exponentials(), 1000, random_state=seed)
+        excess = np.maximum(rich.losses.sum(axis=1) - var, 0.0)
+        found.append(var + rich.probabilities @ excess / (1 - level))  # unbiased: the VaR is the true one
+        means.append(rich.probabilities @ rich.losses)
+    assert np.mean(found) == pytest.approx(exact, abs=4 * np.std(found) / np.sqrt(200))
+    plain = np.sqrt(law.expect(lambda x: np.maximum(x - var, 0) ** 2, lb=var) - ((exact - var) * (1 - level)) ** 2)
+    assert np.std(found) == pytest.approx(plain / (1 - level) / np.sqrt(10_000), rel=0.25)  # of 10,000 plain ones
+    np.testing.assert_allclose(np.mean(means, axis=0), 1.0, atol=4 * np.std(means) / np.sqrt(200))
+
+
+def test_the_tail_of_a_joint_model():
+    rng = np.random.default_rng(3)
+    panel = pd.DataFrame(np.exp(rng.normal(0, 1, (30, 4))), index=range(1990, 2020), columns=list("ABCD"))
+    model = JointLossModel().fit(LossHistory.from_panel(panel))
+    rich = model.sample_tail(4000, 5, level=0.99)
+    assert len(rich) == 4000
+    assert rich.probabilities.sum() == pytest.approx(1)
+    assert np.unique(rich.probabilities.round(12)).size == 2
+    plain = model.sample(200_000, 6)
+    for level in (0.95, 0.99):
+        one, other = (tail_mean(x.losses.sum(axis=1), level, x.probabilities) for x in (rich, plain))
+        assert one.estimate == pytest.approx(other.estimate, abs=5 * np.hypot(one.standard_error, other.standard_error))
+    np.testing.assert_allclose(rich.expected_losses, model.summary_["expected_loss"], rtol=0.1)
+    assert model.sample_tail(500, 5).digest == model.sample_tail(500, np.random.SeedSequence(5)).digest
+    first, second = np.random.SeedSequence(5).spawn(2)
+    assert model.sample_tail(500, first).digest != model.sample_tail(500, second).digest
+    year = model.sample_tail(1000, 5, periods=12, exposures=dict.fromkeys("ABCD", 2.0))
+    assert year.probabilities @ year.losses.sum(axis=1) == pytest.approx(
+        24 * model.summary_["expected_loss"].sum(), rel=0.1
+    )
+    with pytest.raises(ModelError, match=r"level is 0\.9: the tail of a level from 0\.96 to below 1 can be enriched"):
+        model.sample_tail(1000, level=0.9)
