@@ -53,7 +53,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
-    `correlation_` (DataFrame), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
+    `correlation_`, `tail_dependence_` (DataFrames), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -228,6 +228,13 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         ahead = _Ahead(self, periods, exposures)
         share = max(kept, 0.5)
         return enriched_scenarios(ahead, n, enrichment=ENRICHMENT, tail_share=share, random_state=random_state)
+
+    @property
+    def tail_dependence_(self) -> pd.DataFrame:
+        """Chance that one column (segment's shock) is extreme given that another is, as the dependence has it."""
+        check_is_fitted(self)
+        labels = self.correlation_.index
+        return pd.DataFrame(self.dependence_.tail_dependence_, index=labels, columns=labels)
 
     def _exposures(self, exposures: Any) -> Floats:
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""

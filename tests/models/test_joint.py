@@ -100,6 +100,15 @@ def test_sampled_ranks_have_the_fitted_correlation():
     assert model.correlation_.to_numpy()[np.triu_indices(46, 1)].mean() > 0.1
 
 
+def test_tail_dependence_is_shown_by_column():
+    model = JointLossModel(dependence=dependence.StudentT(4.0)).fit(PANEL)
+    rho = model.correlation_.loc["M0", "M1"]
+    exact = 2 * stats.t(5).cdf(-np.sqrt(5 * (1 - rho) / (1 + rho)))
+    assert model.tail_dependence_.loc["M0", "M1"] == pytest.approx(exact, rel=1e-9)
+    none = JointLossModel(dependence=dependence.Gaussian()).fit(PANEL).tail_dependence_
+    assert none.to_numpy().sum() == len(none)
+
+
 def test_events_give_the_compound_law():
     """Probability of no loss, mean and distribution of one column against a loop of plain numpy."""
     model = JointLossModel(severity=severity.LogNormal(), frequency=frequency.NegativeBinomial()).fit(EVENTS)
