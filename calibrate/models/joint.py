@@ -38,7 +38,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     Event history (collective model): `L[i,g] = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`, `N` by `frequency`
     (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the member's scale (credibility).
     Panel: `L[i] = e[i] R[i]` with `R` by `ratio`. Members lose together by the `dependence` of the periods' losses
-    over exposure (`OrderedMargins`), or by shocks that a segment's members share (`SharedShocks`).
+    over exposure (`ComposedMargins`, `OrderedMargins`), or by shocks that a segment's members share (`SharedShocks`).
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
-    `correlation_`, `tail_dependence_` (DataFrames), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
+    `correlation_`, `tail_dependence_` (DataFrames), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last
+    period, by column).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
