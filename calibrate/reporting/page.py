@@ -87,7 +87,7 @@ def _environment() -> Environment:
         "plain": words.plain,
         "short": words.shorten,
     }
-    environment.filters["term"] = words.term
+    environment.filters |= {"term": words.term, "candidate": words.candidate}
     environment.tests["known"] = math.isfinite
     return environment
 

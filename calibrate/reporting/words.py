@@ -8,7 +8,7 @@ import re
 import unicodedata
 from decimal import Decimal
 
-__all__ = ["money", "number", "percent", "plain", "rule", "shadow_price", "shorten", "term"]
+__all__ = ["candidate", "money", "number", "percent", "plain", "rule", "shadow_price", "shorten", "term"]
 
 DASH, NBSP = "–", "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -39,6 +39,30 @@ _RULES: dict[str, str | tuple[str, ...]] = {
         "Contributions move by no more than {total%} in all since the previous calibration",
     ),
     "CoverK": "The pool survives the default of its {k} largest members under stress",
+}
+
+# What a candidate for a part of the model assumes, by its class; {base} is what the candidate inside it assumes.
+_CANDIDATES = {
+    "Poisson": "independent events",
+    "NegativeBinomial": "clusters, each member's own",
+    "SharedShock": "clusters that hit all members together",
+    "ZeroInflated": "{base}, with idle periods",
+    "Elastic": "{base}; their number grows with a power of exposure",
+    "Trend": "{base}; rates rise or fall in time",
+    "LogLinear": "{base}; rates follow covariates",
+    "Hawkes": "each event may bring others",
+    "constant rate": "events that know nothing of each other",
+    "LogNormal": "lognormal",
+    "Gamma": "gamma",
+    "Weibull": "Weibull",
+    "Burr": "Burr",
+    "Spliced": "a body, and above a threshold a tail of its own",
+    "Empirical": "losses as they were seen",
+    "Independent": "members do not move together",
+    "Gaussian": "members move together, but not at the extreme",
+    "StudentT": "members move together, at the extreme too",
+    "GroupedT": "members move together, at the extreme too, by segment",
+    "Vine": "members move together pair by pair",
 }
 
 
@@ -110,6 +134,18 @@ def number(kind: str, of: str) -> str:
     ('contribution of A', 'reserve pool', 'CVaR 99% of shortfall')
     """
     return plain({"contribution": f"contribution of {of}", "risk": of}.get(kind, f"{kind} {of}"))
+
+
+def candidate(text: str) -> str:
+    """What a candidate for a part of the model assumes; empty where we have no words for it.
+
+    >>> candidate("Elastic(base=NegativeBinomial())")
+    "clusters, each member's own; their number grows with a power of exposure"
+    """
+    words = _CANDIDATES.get(text.partition("(")[0].strip(), "")
+    inside = re.search(r"base=(\w+\(.*\))\)$", text.strip())
+    base = candidate(inside[1]) if inside else _CANDIDATES["NegativeBinomial"]  # the base that is meant by default
+    return words.replace("{base}", base)
 
 
 def rule(text: str, currency: str) -> str:

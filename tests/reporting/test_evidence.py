@@ -180,12 +180,24 @@ def test_heavy_tails_are_flagged_with_shape_interval_and_cap(full):
 def test_losers_keep_their_scores(full):
     page = reporting.html(full)
     shown = cells(page)
-    place = shown.index("Poisson()")
+    place = shown.index("independent events Poisson()")
     assert shown[place + 1 : place + 4] == ["", "-428.6", "867.1"]
-    place = shown.index("SharedShock()")
+    place = shown.index("clusters that hit all members together SharedShock()")
     assert shown[place + 1 : place + 7] == ["yes", "-375.8", "763.6", "–", "–", "size 2.93"]
     assert "How often: counts by period" in page and "How large" in page
     assert "&lt;script&gt;too few" in page
+
+
+def test_every_candidate_has_words():
+    from calibrate.models import comparison
+
+    for one in (*comparison.FREQUENCIES, *comparison.SEVERITIES):
+        assert words.candidate(repr(one))
+    assert (
+        words.candidate("ZeroInflated(base=SharedShock())")
+        == "clusters that hit all members together, with idle periods"
+    )
+    assert words.candidate("MyOwn(law=3)") == ""
 
 
 def test_what_was_saved_is_shown_alike(full, tmp_path):
