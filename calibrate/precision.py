@@ -88,7 +88,7 @@ def _quantile(ordered: Floats, cumulated: Floats, level: float) -> float:
 
 def _effective(beyond: Floats, mass: float) -> float:
     """Number of equally likely losses worth those beyond the VaR, and the one at the VaR that fills up the tail."""
-    if not beyond.size:
+    if not beyond.any():
         return 0.0
     weights = np.append(beyond, np.clip(mass - beyond.sum(), 0.0, beyond.max()))
     return float(weights.sum() ** 2 / (weights @ weights)) * (1 + 1e-9)

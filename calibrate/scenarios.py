@@ -127,7 +127,7 @@ class Scenarios:
         sha = hashlib.sha256(json.dumps([self.members, self.segments, self.currency]).encode())
         for array in (self.losses, self.probabilities, self.collateral):
             if array is not None:
-                sha.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+                sha.update(np.ascontiguousarray(array, dtype="<f8").data)
         return sha.hexdigest()
 
 

@@ -173,10 +173,12 @@ def _loss_curve(program: Program, left: dict[Kind, Floats]) -> pd.DataFrame:
 
 
 def _quantiles(values: Floats, p: Floats, exceedance: Floats) -> Floats:
-    order = np.argsort(values)[::-1]
-    mass = np.cumsum(p[order])
-    at = np.minimum(np.searchsorted(mass, exceedance * (1 - 1e-12)), len(values) - 1)
-    return values[order][at]
+    if p.min() == p.max():  # a sort is faster than an order
+        ordered, mass = np.sort(values)[::-1], np.cumsum(p)
+    else:
+        order = np.argsort(values)[::-1]
+        ordered, mass = values[order], np.cumsum(p[order])
+    return ordered[np.minimum(np.searchsorted(mass, exceedance * (1 - 1e-12)), len(values) - 1)]
 
 
 def _provenance(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> dict[str, Any]:

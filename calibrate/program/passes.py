@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numba import get_num_threads, prange, set_num_threads
 
 from calibrate.program.kernel import parallel_kernel
+from calibrate.program.tail import largest
 
 __all__ = ["left", "tail_of"]
 
@@ -17,7 +18,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 PARALLEL_FROM = 2_000_000  # losses
-THIN, MANY = 32, 1_000  # a threshold for the tail is read off every 32nd value, if those are more than a thousand
 
 
 def left(kind: str, losses: Floats, collateral: Floats | None, own: Floats, segment: Floats, pool: float) -> Floats:
@@ -102,7 +102,7 @@ def tail_of(values: Floats, probabilities: Floats, mass: float, floor: float = -
     Those at or below `floor`, what a scenario without any loss leaves, are left out: they are many, and selecting among
     equals is slow.
     """
-    candidates = _candidates(values, probabilities, mass, floor)
+    candidates = largest(values, probabilities, mass, floor)
     p = probabilities[candidates]
     if p.size == 0 or p.sum() <= mass:
         return candidates
@@ -114,17 +114,3 @@ def tail_of(values: Floats, probabilities: Floats, mass: float, floor: float = -
         count = min(int(np.searchsorted(np.cumsum(p[order]), mass)) + 1, len(p))
         chosen = order[:count]
     return np.sort(candidates[chosen])
-
-
-def _candidates(values: Floats, probabilities: Floats, mass: float, floor: float) -> Ints:
-    """Scenarios above `floor`; of many only those above a threshold, if they are enough."""
-    thin = values[::THIN]
-    if len(thin) > MANY:
-        count = int(2 * mass * len(thin)) + 50
-        if count < len(thin):
-            threshold = max(floor, float(np.partition(thin, len(thin) - count)[len(thin) - count]))
-            above = np.flatnonzero(values > threshold)
-            above = above[probabilities[above] > 0]
-            if probabilities[above].sum() > mass:
-                return above
-    return np.flatnonzero((values > floor) & (probabilities > 0))
