@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["evidence", "history_interval"]
 
 SHOWN = 40  # rows of a table of the page; `reporting.tables` have all
+SCORES = {"log_likelihood": "log-likelihood", "aic": "AIC", "log_score": "log score", "p_value": "p-value"}
 PARTS = {
     "frequency": "How often: counts by period",
     "clustering": "How often: days of the events",
@@ -85,12 +86,13 @@ def _choice_parts(calibration: Calibration) -> list[dict[str, Any]]:
     if table.empty:
         return []
     parts = []
-    for part, title in PARTS.items():
+    for part, heading in PARTS.items():
         if part in table.index.get_level_values("part"):
             for segment, rows in table.loc[part].groupby(level="segment", sort=False):
-                named = f"{title}, {words.plain(segment)}" if segment not in ("", "all") else title
-                found = rows.droplevel("segment").reset_index().to_dict("records")
-                parts.append({"title": named, "rows": found})
+                named = f"{heading}, {words.plain(segment)}" if segment not in ("", "all") else heading
+                found = rows.droplevel("segment").reset_index()
+                shown = [(name, title) for name, title in SCORES.items() if found[name].notna().any()]
+                parts.append({"title": named, "scores": shown, "rows": found.to_dict("records")})
     return parts
 
 
