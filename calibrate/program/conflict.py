@@ -18,6 +18,7 @@ from calibrate.program.working_set import least_slack, slack_bounds
 __all__ = ["explain"]
 
 Condition = Rule | RiskLimit
+UNSOLVED = (NotSeparable, SolverError, ArithmeticError)  # the last: rules without a plan drive numbers out of range
 FEASIBLE = 1e-6  # units: slack below it is rounding of the solver
 
 
@@ -64,7 +65,7 @@ def _certificate(program: Program, core: Sequence[Condition]) -> Certificate | N
     """The multipliers of the contradiction; None where the rules are too unusual for the tail solver."""
     alone = _alone(program, core)
     for tolerance in (1e-3, 1e-5, 1e-7):
-        with suppress(NotSeparable, SolverError):
+        with suppress(*UNSOLVED):
             bounds = slack_bounds(alone, core, tolerance)
             if bounds.lower > 1 and bounds.witness is not None:
                 return Certificate(alone, bounds.witness.form, bounds.witness, None)
@@ -76,7 +77,7 @@ def _slack(program: Program, conditions: Sequence[Condition], elastic: Sequence[
     alone = _alone(program, conditions)
     try:
         return least_slack(alone, elastic)
-    except (NotSeparable, SolverError):
+    except UNSOLVED:
         return least_slack_extensive(alone, elastic)
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,12 @@ from calibrate.certificate import verifier
 from calibrate.certificate.rounding import auxiliary, rounded, rows_of
 from calibrate.certificate.scenario_file import WrittenScenarios
 from calibrate.program.compiled import Compiled, NotSeparable, compiled
-from calibrate.program.forest import Y1
+from calibrate.program.dual import Flows, best_flows, best_rules
+from calibrate.program.forest import Y1, Forest, Kinks, Step
 from calibrate.program.form import Floats, Program, Solution
 from calibrate.program.interior_point import Point, Tail
-from calibrate.program.polish import polished
 from calibrate.program.statement import Layout, placed, statement
+from calibrate.program.tail import value_at_risk
 
 __all__ = ["Certificate", "Witness", "certified"]
 
@@ -40,7 +40,10 @@ logger = logging.getLogger(__name__)
 Ints = npt.NDArray[np.int64]
 
 FLOW_BITS = 60  # of a price
-CLEAR = (1e-13, 1e-11, 1e-9, 1e-7)  # of the largest multiplier: how far slopes without bounds keep from zero
+AS_GOOD = 1e-8  # of the objective: what exact arithmetic may cost the bound
+EDGE = 1e-6  # units: scenarios so close to the edge of a tail may be in it
+MOST_ANEW = 300_000  # losses whose flows may all be sought anew
+CLEAR = (1e-11, 1e-9, 1e-8, 1e-7)  # of the largest multiplier: how far slopes without bounds keep from zero
 LEAST = (0.0, 1e-9, 1e-6, np.inf)  # multipliers to do without, where their traces pull on a decision without bounds
 
 
@@ -61,6 +64,7 @@ class Claim:
     decisions: Floats
     auxiliary: Floats
     objective: float
+    lower_bound: float
     tolerance: float
 
 
@@ -84,8 +88,7 @@ class Certificate(Mapping[str, Any]):
         else:
             body |= {"kind": "plan", **_published(program, claim, body)}
         body |= {"multipliers": None, "lower_bound": None}
-        if witness is not None:
-            body |= _proved(program, witness, body)
+        body |= _proved(program, witness, claim, body)
         plain: dict[str, Any] = json.loads(json.dumps(body))
         return plain
 
@@ -113,24 +116,63 @@ def certified(program: Program, solution: Solution, objective: float, tolerance:
     layout = Layout.of(program, form)
     v = np.zeros(form.size) if solution.v is None else solution.v
     auxiliary = v[program.size : program.size + layout.auxiliary]
-    return Certificate(program, form, witness, Claim(program.unit * solution.x, auxiliary, objective, tolerance))
+    lower = min(solution.lower_bound, objective)
+    claim = Claim(program.unit * solution.x, auxiliary, objective, lower, tolerance)
+    return Certificate(program, form, witness, claim)
 
 
-def _proved(program: Program, witness: Witness, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Multipliers and the bound that they prove; nothing where they prove none."""
-    plain = exactly(body)
-    pool = verifier.Pool(carrying(program, witness), plain)
-    for least, clear in product(LEAST, (None, *CLEAR)):
-        given = multipliers(program, witness, len(body["blocks"]), least)
+def _proved(program: Program, witness: Witness | None, claim: Claim | None, body: dict[str, Any]) -> dict[str, Any]:
+    """Multipliers and the bound that they prove, the first that is as good as the solver's; nothing without a bound."""
+    plain, best, proved = exactly(body), -math.inf if claim is not None else 0.0, {}
+    enough = 0.0
+    if claim is not None:
+        tenth = claim.objective - 0.1 * claim.tolerance * abs(claim.objective)
+        enough = min(claim.lower_bound - AS_GOOD * abs(claim.objective), tenth)
+    for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
-        if clear is not None:
-            given["blocks"] = polished(plain, pool, program.unit, clear) or given["blocks"]
-            plain["multipliers"]["blocks"] = [[Fraction(one) for one in block] for block in given["blocks"]]
         with suppress(ValueError):  # nothing bounds a decision
-            bound = verifier.bound(plain, pool, plain["objective"])
-            if bound > 0 or body["kind"] == "plan":
-                return {"multipliers": given, "lower_bound": _below(bound)}
-    return {}
+            bound = _below(verifier.bound(plain, carrying(program, plain), plain["objective"]))
+            if bound > best:
+                best, proved = bound, {"multipliers": given, "lower_bound": bound}
+            if best >= enough and proved:
+                break
+    return proved
+
+
+def _attempts(
+    program: Program, witness: Witness | None, claim: Claim | None, plain: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Multipliers to try: as the solver left them, without their traces, those of rules anew, and all of them anew."""
+    for least in LEAST:
+        if witness is None:
+            break
+        given = multipliers(program, witness, plain, least)
+        yield given
+        for clear in CLEAR:
+            plain["multipliers"] = exactly(given)
+            blocks = best_rules(plain, carrying(program, plain), program.unit, clear)
+            if blocks is not None:
+                yield {**given, "blocks": _in_cones(plain, blocks)}
+    chosen = tails_of(program, claim) if witness is None else witness.chosen
+    for clear in CLEAR if sum(map(len, chosen)) * program.n_cells <= MOST_ANEW else ():
+        found = best_flows(plain, program, chosen, clear)
+        if found is not None:
+            blocks, limits, flows = found
+            yield given_of(program, plain, _in_cones(plain, blocks), limits, flows)
+
+
+def tails_of(program: Program, claim: Claim | None) -> tuple[Ints, ...]:
+    """The scenarios of each term that leave most at a plan, to the edge of its tail; all without a plan."""
+    scenarios = program.pool.scenarios
+    if claim is None:
+        return tuple(np.arange(len(scenarios)) for _ in program.risk_terms)
+    cascade = program.cascade(claim.decisions / program.unit)
+    chosen = []
+    for term in program.risk_terms:
+        left = cascade.leaves(term.of, scenarios.cube, scenarios.collateral)
+        edge = value_at_risk(left, scenarios.probabilities, term.level)
+        chosen.append(np.flatnonzero(left >= edge - EDGE * program.unit))
+    return tuple(chosen)
 
 
 def _below(value: Fraction) -> float:
@@ -166,7 +208,7 @@ def decimals_of(total: float) -> int:
 # --- the multipliers ------------------------------------------------------------------------------------------------
 
 
-def multipliers(program: Program, witness: Witness, n_blocks: int, least: float) -> dict[str, Any]:
+def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], least: float) -> dict[str, Any]:
     """Multipliers of rules and limits, and the flows of each term through its waterfall, exactly valid.
 
     Those below `least` of the largest are taken for the zeros that an interior method never reaches.
@@ -178,15 +220,38 @@ def multipliers(program: Program, witness: Witness, n_blocks: int, least: float)
         values = (point.equal if kind == "equal" else point.rule)[at]
         values = values if float(np.abs(values).max()) >= traces else np.zeros(len(values))
         blocks.append(values.tolist() if kind == "equal" else _in_cone(values))
-    blocks += [[0.0]] * (n_blocks - len(blocks))  # rows that hold a decision at zero
+    blocks += [[0.0]] * (len(plain["blocks"]) - len(blocks))  # rows that hold a decision at zero
     limits = np.where(point.limit >= max(traces, 0.0), point.limit, 0.0)
-    prices = [Fraction(price) for price in form.prices.tolist()]
-    for nu, row in zip(limits.tolist(), form.rows, strict=True):
-        prices = [price + Fraction(nu) * Fraction(eta) for price, eta in zip(prices, row.eta.tolist(), strict=True)]
+    flows = [_flows_of(program, tail.forest, ids, step.state) for tail, ids, step in _parts(witness)]
+    return given_of(program, plain, blocks, limits.tolist(), flows, least)
+
+
+def given_of(
+    program: Program,
+    plain: Mapping[str, Any],
+    blocks: list[list[float]],
+    limits: list[float],
+    flows: Sequence[Flows],
+    least: float = 0.0,
+) -> dict[str, Any]:
+    """Multipliers as a certificate holds them."""
+    prices = [term["price"] for term in plain["terms"]]
+    for nu, limit in zip(limits, plain["limits"], strict=True):
+        prices = [price + Fraction(nu) * eta for price, eta in zip(prices, limit["risks"], strict=True)]
     numerators, under = verifier.whole(program.pool.scenarios.probabilities.tolist())
-    mass = Fraction(sum(numerators), under)
-    flows = [_flows(program, witness, k, price, mass, least) for k, price in enumerate(prices)]
-    return {"blocks": blocks, "limits": limits.tolist(), "flows": flows}
+    shares = [
+        price / ((1 - term["level"]) * Fraction(sum(numerators), under))
+        for price, term in zip(prices, plain["terms"], strict=True)
+    ]
+    whole = [
+        _whole(program, flow, price, share, least) for flow, price, share in zip(flows, prices, shares, strict=True)
+    ]
+    return {"blocks": blocks, "limits": limits, "flows": whole}
+
+
+def _in_cones(plain: Mapping[str, Any], blocks: list[list[float]]) -> list[list[float]]:
+    kinds = [kind for _, kind, _ in plain["blocks"]]
+    return [m if kind == "equal" else _in_cone(np.array(m)) for kind, m in zip(kinds, blocks, strict=True)]
 
 
 def _in_cone(values: Floats) -> list[float]:
@@ -198,35 +263,47 @@ def _in_cone(values: Floats) -> list[float]:
     return m
 
 
-def _flows(program: Program, witness: Witness, k: int, price: Fraction, mass: Fraction, least: float) -> dict[str, Any]:
+def _parts(witness: Witness) -> Iterator[tuple[Tail, Ints, Step]]:
+    return zip(witness.tails, witness.chosen, witness.point.steps, strict=True)
+
+
+def _flows_of(program: Program, forest: Forest, chosen: Ints, state: Kinks) -> Flows:
+    """The multipliers of a forest; a loss without a leaf has none."""
+    segments, leaf = len(program.pool.scenarios.segments), None
+    if forest.leaf_kinks:
+        tree = np.repeat(np.arange(len(chosen)), np.diff(forest.groups_of))
+        leaf = np.zeros((len(chosen), program.n_cells))
+        leaf[np.repeat(tree, np.diff(forest.leaves_of)), forest.cell] = state.leaf[:, Y1]
+    group = state.group[:, Y1].reshape(len(chosen), segments) if forest.group_kinks else None
+    return Flows(chosen, state.root[:, Y1], group, leaf)
+
+
+def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, least: float) -> dict[str, Any]:
     """Flows as integers over `2 ** shift`: rounded down, then clipped to the flow above, from roots to leaves."""
-    forest, chosen, state = witness.tails[k].forest, witness.chosen[k], witness.point.steps[k].state
-    scenarios, level = program.pool.scenarios, Fraction(float(witness.form.terms[k].level))
+    scenarios = program.pool.scenarios
     shift = max(0, FLOW_BITS - math.frexp(float(price))[1])
     most = int(price * (1 << shift))
-    p = scenarios.probabilities[chosen].tolist()
-    caps = [min(most, int(Fraction(one) * most / ((1 - level) * mass))) for one in p]
-    root = np.minimum(_on_grid(state.root[:, Y1], shift), np.array(caps, dtype=np.int64))
+    p = scenarios.probabilities[flows.chosen].tolist()
+    caps = [min(most, int(share * Fraction(one) * (1 << shift))) for one in p]
+    root = np.minimum(_on_grid(flows.root, shift), np.array(caps, dtype=np.int64))
     root[root < min(least, 2.0) * most] = 0
     total = sum(root.tolist())
     if total > most:
         root = np.array([flow * most // total for flow in root.tolist()], dtype=np.int64)
-    segments, cells = len(scenarios.segments), program.n_cells
+    segments = len(scenarios.segments)
     group = np.repeat(root[:, None], segments, axis=1)
-    if forest.group_kinks:
-        group = np.minimum(_on_grid(state.group[:, Y1], shift).reshape(len(root), segments), group)
+    if flows.group is not None:
+        group = np.minimum(_on_grid(flows.group, shift), group)
     leaf: list[list[int]] = [[] for _ in root]
-    if forest.leaf_kinks:
-        tree = np.repeat(np.arange(len(root)), np.diff(forest.groups_of))
-        flow = np.zeros((len(root), cells), dtype=np.int64)
-        flow[np.repeat(tree, np.diff(forest.leaves_of)), forest.cell] = _on_grid(state.leaf[:, Y1], shift)
-        flow = np.minimum(flow, np.tile(group, cells // segments))
-        leaf = [row[losses > 0].tolist() for row, losses in zip(flow, scenarios.losses[chosen], strict=True)]
+    if flows.leaf is not None:
+        leaves = np.minimum(_on_grid(flows.leaf, shift), np.tile(group, program.n_cells // segments))
+        losses = scenarios.losses[flows.chosen]
+        leaf = [row[own > 0].tolist() for row, own in zip(leaves, losses, strict=True)]
     return {
         "shift": shift,
-        "scenarios": chosen.tolist(),
+        "scenarios": flows.chosen.tolist(),
         "root": root.tolist(),
-        "group": group.tolist() if forest.group_kinks else [[] for _ in root],
+        "group": [[] for _ in root] if flows.group is None else group.tolist(),
         "leaf": leaf,
     }
 
@@ -241,14 +318,15 @@ def exactly(body: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def carrying(program: Program, witness: Witness) -> dict[str, Any]:
-    """The scenarios that carry flow, as the arrays of a scenario file in which all others are empty."""
+def carrying(program: Program, plain: dict[str, Any]) -> verifier.Pool:
+    """The scenarios that carry flow; all others are empty, as the bound does not look at them."""
     scenarios = program.pool.scenarios
-    chosen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *witness.chosen]))
+    ids = [np.array(flows["scenarios"], dtype=np.int64) for flows in plain["multipliers"]["flows"]]
+    chosen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *ids]))
     losses = scenarios.losses[chosen]
     counts = np.zeros(len(scenarios) + 1, dtype=np.int64)
     counts[chosen + 1] = np.count_nonzero(losses, axis=1)
-    return {
+    arrays = {
         "indptr": np.cumsum(counts).tolist(),
         "indices": np.nonzero(losses)[1].tolist(),
         "data": losses[losses > 0].tolist(),
@@ -256,3 +334,4 @@ def carrying(program: Program, witness: Witness) -> dict[str, Any]:
         "probabilities": scenarios.probabilities.tolist(),
         "collateral": [] if scenarios.collateral is None else scenarios.collateral.ravel().tolist(),
     }
+    return verifier.Pool(arrays, plain)

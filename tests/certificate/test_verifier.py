@@ -22,7 +22,7 @@ from calibrate.program.extensive import solve_extensive
 from calibrate.program.waterfall import OwnContribution
 from calibrate.program.working_set import solve_by_tail
 
-from .conftest import forge, pareto, plain_problem
+from .conftest import forge, pareto, plain_problem, rich_problem
 
 VERIFIER = Path(certificate.__file__).with_name("verifier.py")
 
@@ -268,7 +268,17 @@ def test_every_waterfall(name, posted, tmp_path):
     assert calibration.certificate["lower_bound"] == pytest.approx(calibration.lower_bound, rel=1e-6)
 
 
-def test_what_only_a_solver_vouches_for_is_not_called_proved(tmp_path):
+@pytest.mark.parametrize("problem", [plain_problem, rich_problem])
+def test_what_a_solver_claims_of_the_extensive_program_is_proved_afterwards(problem, tmp_path):
+    program = problem().program
+    solution = solve_extensive(program, 1e-6)
+    assert solution.witness is None
+    verdict = verify(answer(program, solution, 1e-6, None).save(tmp_path / "run"))
+    assert verdict.proved, verdict
+
+
+def test_what_cannot_be_proved_is_not_called_proved(tmp_path, monkeypatch):
+    monkeypatch.setattr("calibrate.program.proof.MOST_ANEW", 0)
     program = plain_problem().program
     calibration = answer(program, solve_extensive(program, 1e-6), 1e-6, None)
     assert calibration.certificate["multipliers"] is None
