@@ -1,6 +1,7 @@
 """Number of losses in a period: scikit-learn estimators `fit(counts, sample_weight=None, exposure=None)`."""
 
 from calibrate.models.frequency.base import Frequency
+from calibrate.models.frequency.drifting import Drifting
 from calibrate.models.frequency.hawkes import Hawkes
 from calibrate.models.frequency.log_linear import LogLinear
 from calibrate.models.frequency.model import CountModel
@@ -12,6 +13,7 @@ from calibrate.models.frequency.zero_inflated import ZeroInflated
 
 __all__ = [
     "CountModel",
+    "Drifting",
     "Elastic",
     "Frequency",
     "Hawkes",
