@@ -38,7 +38,7 @@ TESTS = (
     AcerbiSzekelyUnconditional(),
 )
 LAWS = {"|t4|": None, "exponential": stats.expon(), "lognormal 1": stats.lognorm(1.0)}
-PERIODS, DRAWS, SEED = 1000, 400, 2718
+PERIODS, DRAWS, SEED = 1000, 200, 2718
 
 
 def quantile_and_shortfall(name: str, level: float) -> tuple[float, float]:
@@ -89,7 +89,7 @@ def one(name: str, level: float, rng: np.random.Generator, rejected: dict[tuple[
         rejected[what, "size"] += test(forecasts(losses)).p_value <= 0.05
         rejected[what, "power"] += test(forecasts(alternative)).p_value <= 0.05
         if not test.needs_draws:
-            rejected[f"{what}, no draws", "size"] += test(forecasts(losses, law=None), rng, 999).p_value <= 0.05
+            rejected[f"{what}, no draws", "size"] += test(forecasts(losses, law=None), rng, 499).p_value <= 0.05
     a, b = np.exp(0.1 * rng.standard_normal((2, PERIODS)))
     rejected["scores", "size"] += compare_scores(forecasts(losses, a), forecasts(losses, b)).p_value <= 0.05
     rejected["scores, one-sided", "size"] += compare_scores(forecasts(losses, a), forecasts(losses, b)).p_worse <= 0.05

@@ -131,7 +131,6 @@ class TailProfile:
         *candidates, start = (
             np.array([value if math.isinf(top) else math.log(top - value), odds]) for value in (*shapes, best)
         )
-        free = 2 if self.share < 1 else 1
         profile = ProfileSearch(one_by_one(height), candidates, self.excesses.weight, 2 if self.share < 1 else 1)
 
         def move(sign: float, d: float) -> float:
