@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,12 @@ class Program:
             segment_reserves=money[start : start + shape[1]] if has_segments else cp.Constant(np.zeros(shape[1])),
             pool_reserve=money[self.size - 1] if has_pool else cp.Constant(0.0),
         )
+
+    def with_condition(self, condition: Rule | RiskLimit) -> Program:
+        """The program with one rule or limit more, the last of its kind."""
+        if isinstance(condition, RiskLimit):
+            return replace(self, limits=(*self.limits, condition))
+        return replace(self, rules=(*self.rules, condition))
 
     def cascade(self, x: Floats) -> Cascade:
         """What the stages of the waterfall pay at decisions `x` (units), money."""

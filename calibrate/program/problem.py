@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from calibrate.calibration import Calibration
-from calibrate.errors import ProblemError, SolverError
+from calibrate.errors import ProblemError, RuleConflictError, SolverError
 from calibrate.program.answer import answer, objective_at
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
@@ -21,7 +21,7 @@ from calibrate.program.extensive import Infeasible, run, solve_extensive
 from calibrate.program.fairness.base import GeneratedRule, Rule
 from calibrate.program.form import Attempt, Floats, Program, Solution
 from calibrate.program.plan import Pool
-from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm, Term
+from calibrate.program.risk import CostTerm, ExpectedLoss, RiskLimit, RiskTerm, Term
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Waterfall
 from calibrate.program.working_set import solve_by_tail
@@ -94,28 +94,66 @@ class PoolProblem:
         for rule in self.program.rules:  # a rule that names an unknown member says so now
             rule.gap(self.program.plan(cp.Constant(np.ones(self.program.size))))
 
-    def solve(self, tolerance: float = 1e-6, out_of_sample: Scenarios | None = None) -> Calibration:
+    def solve(
+        self, tolerance: float = 1e-6, out_of_sample: Scenarios | None = None, start: Calibration | None = None
+    ) -> Calibration:
         """The optimal plan, as a calibration.
 
         Parameters
         ----------
         tolerance : relative gap between the objective and its lower bound.
         out_of_sample : fresh scenarios of the same pool, for the honest risk of the plan.
+        start : the answer of a similar problem (last month's, another band): found sooner from there, the same answer.
 
         Raises
         ------
         RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded; SolverError,
         when no optimum was proven.
         """
-        if not 0 < tolerance < 1:
-            raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
-        program = self.program
-        while True:
-            solution = _solved(program, tolerance)
-            refined = _refined(program, solution)
-            if refined is None:
-                return answer(program, solution, tolerance, out_of_sample)
-            program = refined
+        return answer(*_optimum(self.program, tolerance, _start(self.program, start)), tolerance, out_of_sample)
+
+    def frontier(
+        self, condition: Term | Callable[[float], Rule | RiskLimit], values: Iterable[float], tolerance: float = 1e-6
+    ) -> pd.DataFrame:
+        """What a rule or a limit costs: the optimum for each value of it, each solve starting where the last ended.
+
+        Parameters
+        ----------
+        condition : a term, of which each value is a limit in money (`CVaR(0.99)`), or a function of the value that
+            gives a rule or a limit (`fairness.ActuarialFairness` as it is, `lambda x: fairness.ShareCap(x)`).
+        values : one solve each.
+
+        Returns
+        -------
+        DataFrame, one value a row: `objective, lower_bound, contributions, reserves` (money; NaN where no plan
+        exists), `shadow_price` of the condition (what the objective falls by for one unit of money more room) and
+        `conflict`, the rules that exclude each other there, or "".
+
+        >>> from calibrate.program import CostOfCapital, CVaR
+        >>> pool = Scenarios([[0.0, 1.0], [4.0, 0.0], [0.0, 0.0], [1.0, 1.0]], members=["A", "B"])
+        >>> problem = PoolProblem(pool, Waterfall(), minimise=[CostOfCapital(0.1, 0.3)])
+        >>> problem.frontier(CVaR(0.5), [2.0, 1.0, 0.0])["objective"].round(4).to_list()
+        [0.1, 0.2, 0.4]
+        """
+        names = ["objective", "lower_bound", "contributions", "reserves", "shadow_price", "conflict"]
+        rows, start = [], None
+        stated = list(values)
+        for value in stated:
+            one = condition <= value if isinstance(condition, Term) else condition(value)
+            _check_kinds([ExpectedLoss()], [one])
+            program = self.program.with_condition(one)
+            program.check()
+            try:
+                program, solution = _optimum(program, tolerance, start)
+            except RuleConflictError as error:
+                rows.append((*[math.nan] * 5, ", ".join(error.conflict)))
+                continue
+            start, money = solution.x, program.unit * solution.x
+            cells = program.n_cells
+            price = solution.shadow_prices[-1 if isinstance(one, RiskLimit) else len(program.rules) - 1]
+            cost = objective_at(program, solution.x)
+            rows.append((cost, solution.lower_bound, money[:cells].sum(), money[cells:].sum(), price, ""))
+        return pd.DataFrame(rows, columns=names, index=pd.Index(stated, name="value"))
 
     def value(self, calibration: Calibration) -> float:
         """The objective of a plan on the scenarios of this problem, money, whether or not its rules hold.
@@ -133,11 +171,36 @@ class PoolProblem:
         return objective_at(program, np.concatenate([paid.to_numpy(), held.to_numpy()]) / program.unit)
 
 
-def _solved(program: Program, tolerance: float) -> Solution:
+def _optimum(program: Program, tolerance: float, start: Floats | None) -> tuple[Program, Solution]:
+    """The solution, and the program with all rows that had to be generated for it."""
+    if not 0 < tolerance < 1:
+        raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
+    while True:
+        solution = _solved(program, tolerance, start)
+        refined = _refined(program, solution)
+        if refined is None:
+            return program, solution
+        program, start = refined, solution.x
+
+
+def _start(program: Program, start: Calibration | None) -> Floats | None:
+    """Decisions of another calibration in units of this program, by name; newcomers pay their reference."""
+    if start is None:
+        return None
+    columns = program.pool.scenarios.columns
+    paid = start.contributions
+    if paid.index.nlevels != columns.nlevels:
+        return None
+    own = paid.reindex(columns).to_numpy(dtype=float)
+    held = start.reserves.reindex(list(program.reserve_names)).fillna(0.0).to_numpy(dtype=float)
+    return np.append(np.where(np.isfinite(own), own, program.reference), held) / program.unit
+
+
+def _solved(program: Program, tolerance: float, start: Floats | None) -> Solution:
     """The seam: by the tail; without a proof the rules are asked for a conflict; then the program is written out."""
     _check_bounded(program)
     try:
-        return solve_by_tail(program, tolerance)
+        return solve_by_tail(program, tolerance, start)
     except (NotSeparable, SolverError) as reason:
         logger.info("no plan found; asking the rules for a conflict")
         logger.debug("not solved by the tail: %s", reason)

@@ -108,14 +108,16 @@ class Bounds:
         return (self.upper - self.lower) / max(abs(self.upper), LITTLE)
 
 
-def solve_by_tail(program: Program, tolerance: float) -> Solution:
+def solve_by_tail(program: Program, tolerance: float, start: Floats | None = None) -> Solution:
     """Optimum within `tolerance`, proved by the two bounds, and among such plans the one closest to the reference.
 
-    Raises `NotSeparable` when the program has a form this way does not know, SolverError when the bounds do not meet.
+    `start`: decisions (units) that are thought to be near the optimum. Raises `NotSeparable` when the program has a
+    form this way does not know, SolverError when the bounds do not meet.
     """
     program.check()
     with one_thread():
-        level, best = _levels(program, compiled(program), tolerance)
+        form = compiled(program)
+        level, best = _near(program, form, tolerance, start) or _levels(program, form, tolerance)
         return level.solution(level.closest(best))
 
 
@@ -133,6 +135,19 @@ def slack_bounds(program: Program, elastic: Sequence[object], tolerance: float =
 def one_thread() -> threadpool_limits:
     """Matrices as small as a plan are slower on several threads, and their last digits would depend on how many."""
     return threadpool_limits(limits=1, user_api="blas")
+
+
+def _near(program: Program, form: Compiled, tolerance: float, start: Floats | None) -> tuple[_Level, Bounds] | None:
+    """From a plan near the optimum, on all scenarios at once; None where there is none, or it leads nowhere."""
+    if start is None:
+        return None
+    v = np.zeros(form.size)
+    v[: program.size] = form.entries(start)
+    level = _Level(program, form, Sample.every(program, 1), tolerance, near=True)
+    try:
+        return level, level.run(v, None)[0]
+    except SolverError:
+        return None
 
 
 def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level, Bounds]:
@@ -175,9 +190,11 @@ class _Level:
         self.attempts: list[Attempt] = []
         self.reach = np.full(program.n_cells, np.inf if near else 0.0)
 
-    def run(self, v: Floats, mu: float) -> tuple[Bounds, Point]:
+    def run(self, v: Floats, mu: float | None) -> tuple[Bounds, Point]:
         """Rounds until the bounds meet, from a plan `v` and a complementarity `mu`. Returns them and the last point."""
         sight = self._pass(v)
+        if mu is None:
+            mu = WARM * max(abs(self._cost(v, sight)), LITTLE)
         best, like, start = Bounds(v, np.inf, -np.inf), None, (v, self._cost(v, sight))
         goal = max(ROUGH, self.tolerance)
         v = self._lift(v, sight)
