@@ -13,7 +13,7 @@ import numpy as np
 from calibrate.program.compiled import Compiled, rule_rows
 from calibrate.program.form import Floats, Program
 
-__all__ = ["Layout", "placed", "statement"]
+__all__ = ["Layout", "auxiliary_at", "placed", "statement"]
 
 SCHEMA = 1
 
@@ -66,6 +66,22 @@ class Layout:
         n = self.size + self.auxiliary
         scale = self.scale[:n]
         return np.divide(matrix[:, :n], scale, out=np.zeros((len(matrix), n)), where=scale > 0)
+
+
+def auxiliary_at(form: Compiled, layout: Layout, x: Floats) -> Floats:
+    """Auxiliary variables of the rules at decisions `x`, units: those with which the worst row is missed by least."""
+    if not layout.auxiliary:
+        return np.zeros(0)
+    body, n = form.body, layout.size
+    v, miss = cp.Variable(layout.auxiliary), cp.Variable(nonneg=True)
+    G, E = layout.columns(body.G), layout.columns(body.E)
+    slack = body.h - G[:, :n] @ x - G[:, n:] @ v
+    ends = np.cumsum([body.cone.orthant, *body.cone.sizes])
+    rows = [slack[: body.cone.orthant] + miss >= 0] if body.cone.orthant else []
+    rows += [cp.SOC(slack[int(a)] + miss, slack[int(a) + 1 : int(b)]) for a, b in pairwise(ends)]
+    rows += [cp.abs(body.f - E[:, :n] @ x - E[:, n:] @ v) <= miss] if len(body.f) else []
+    cp.Problem(cp.Minimize(miss), rows).solve(solver=cp.CLARABEL)
+    return np.zeros(layout.auxiliary) if v.value is None else np.asarray(v.value)
 
 
 def _limit_rows(form: Compiled) -> Floats:

@@ -1,0 +1,145 @@
+"""Multipliers of rules and flows of risk terms, from floating point to what is valid exactly.
+
+Flows are rounded down to a grid and clipped from the roots to the leaves, multipliers of cones pushed into their cones:
+what that costs the bound is of the order of 1e-12.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.certificate import verifier
+from calibrate.program.compiled import Compiled
+from calibrate.program.dual import Flows
+from calibrate.program.forest import Y1, Forest, Kinks, Step
+from calibrate.program.form import Floats, Program
+from calibrate.program.interior_point import Point, Tail
+from calibrate.program.statement import Layout, placed
+
+__all__ = ["Witness", "given_of", "in_cones", "multipliers"]
+
+Ints = npt.NDArray[np.int64]
+
+FLOW_BITS = 60  # of a price
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """What a solve leaves for the proof: the compiled program, the tails with their scenarios, the multipliers."""
+
+    form: Compiled
+    tails: tuple[Tail, ...]
+    chosen: tuple[Ints, ...]
+    point: Point
+
+
+def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], least: float) -> dict[str, Any]:
+    """Multipliers of rules and limits, and the flows of each term through its waterfall, exactly valid.
+
+    Those below `least` of the largest are taken for the zeros that an interior method never reaches.
+    """
+    form, point = witness.form, witness.point
+    traces = max(float(np.abs(one).max(initial=1e-300)) for one in (point.rule, point.equal, point.limit)) * least
+    blocks: list[list[float]] = []
+    for _, kind, at in placed(program, form, Layout.of(program, form)):
+        values = (point.equal if kind == "equal" else point.rule)[at]
+        values = values if float(np.abs(values).max()) >= traces else np.zeros(len(values))
+        blocks.append(values.tolist() if kind == "equal" else _in_cone(values))
+    blocks += [[0.0]] * (len(plain["blocks"]) - len(blocks))  # rows that hold a decision at zero
+    limits = np.where(point.limit >= max(traces, 0.0), point.limit, 0.0)
+    flows = [_flows_of(program, tail.forest, ids, step.state) for tail, ids, step in _parts(witness)]
+    return given_of(program, plain, blocks, limits.tolist(), flows, least)
+
+
+def given_of(
+    program: Program,
+    plain: Mapping[str, Any],
+    blocks: list[list[float]],
+    limits: list[float],
+    flows: Sequence[Flows],
+    least: float = 0.0,
+) -> dict[str, Any]:
+    """Multipliers as a certificate holds them."""
+    prices = [term["price"] for term in plain["terms"]]
+    for nu, limit in zip(limits, plain["limits"], strict=True):
+        prices = [price + Fraction(nu) * eta for price, eta in zip(prices, limit["risks"], strict=True)]
+    numerators, under = verifier.whole(program.pool.scenarios.probabilities.tolist())
+    shares = [
+        price / ((1 - term["level"]) * Fraction(sum(numerators), under))
+        for price, term in zip(prices, plain["terms"], strict=True)
+    ]
+    whole = [
+        _whole(program, flow, price, share, least) for flow, price, share in zip(flows, prices, shares, strict=True)
+    ]
+    return {"blocks": blocks, "limits": limits, "flows": whole}
+
+
+def in_cones(plain: Mapping[str, Any], blocks: list[list[float]]) -> list[list[float]]:
+    """Multipliers of the blocks, pushed into their cones."""
+    kinds = [kind for _, kind, _ in plain["blocks"]]
+    return [m if kind == "equal" else _in_cone(np.array(m)) for kind, m in zip(kinds, blocks, strict=True)]
+
+
+def _in_cone(values: Floats) -> list[float]:
+    """The nearest multipliers that lie in the second-order cone exactly; alone: that are >= 0."""
+    m: list[float] = values.tolist()
+    m[0] = max(m[0], float(np.linalg.norm(values[1:])), 0.0)
+    while Fraction(m[0]) ** 2 < sum(Fraction(one) ** 2 for one in m[1:]):
+        m[0] = math.nextafter(m[0], math.inf) * (1 + 1e-15)
+    return m
+
+
+def _parts(witness: Witness) -> Iterator[tuple[Tail, Ints, Step]]:
+    return zip(witness.tails, witness.chosen, witness.point.steps, strict=True)
+
+
+def _flows_of(program: Program, forest: Forest, chosen: Ints, state: Kinks) -> Flows:
+    """The multipliers of a forest; a loss without a leaf has none."""
+    segments, leaf = len(program.pool.scenarios.segments), None
+    if forest.leaf_kinks:
+        tree = np.repeat(np.arange(len(chosen)), np.diff(forest.groups_of))
+        leaf = np.zeros((len(chosen), program.n_cells))
+        leaf[np.repeat(tree, np.diff(forest.leaves_of)), forest.cell] = state.leaf[:, Y1]
+    group = state.group[:, Y1].reshape(len(chosen), segments) if forest.group_kinks else None
+    return Flows(chosen, state.root[:, Y1], group, leaf)
+
+
+def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, least: float) -> dict[str, Any]:
+    """Flows as integers over `2 ** shift`: rounded down, then clipped to the flow above, from roots to leaves."""
+    scenarios = program.pool.scenarios
+    shift = max(0, FLOW_BITS - math.frexp(float(price))[1])
+    most = int(price * (1 << shift))
+    p = scenarios.probabilities[flows.chosen].tolist()
+    caps = [min(most, int(share * Fraction(one) * (1 << shift))) for one in p]
+    root = np.minimum(_on_grid(flows.root, shift), np.array(caps, dtype=np.int64))
+    root[root < min(least, 2.0) * most] = 0
+    total = sum(root.tolist())
+    if total > most:
+        root = np.array([flow * most // total for flow in root.tolist()], dtype=np.int64)
+    segments = len(scenarios.segments)
+    group = np.repeat(root[:, None], segments, axis=1)
+    if flows.group is not None:
+        group = np.minimum(_on_grid(flows.group, shift), group)
+    leaf: list[list[int]] = [[] for _ in root]
+    if flows.leaf is not None:
+        leaves = np.minimum(_on_grid(flows.leaf, shift), np.tile(group, program.n_cells // segments))
+        losses = scenarios.losses[flows.chosen]
+        leaf = [row[own > 0].tolist() for row, own in zip(leaves, losses, strict=True)]
+    return {
+        "shift": shift,
+        "scenarios": flows.chosen.tolist(),
+        "root": root.tolist(),
+        "group": [[] for _ in root] if flows.group is None else group.tolist(),
+        "leaf": leaf,
+    }
+
+
+def _on_grid(flow: Floats, shift: int) -> Ints:
+    return np.floor(np.ldexp(np.maximum(flow, 0.0), shift)).astype(np.int64)
