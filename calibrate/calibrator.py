@@ -18,7 +18,8 @@ from calibrate.calibration import Calibration
 from calibrate.errors import DataError, ModelError, ProblemError, RuleConflictError, SolverError
 from calibrate.fairness import ActuarialFairness, Rule
 from calibrate.history import LossHistory
-from calibrate.models import JointLossModel, tail_table
+from calibrate.models import JointLossModel
+from calibrate.models.tails import dependence_summary, tail_table
 from calibrate.models.uncertainty import chain_uncertainty, optimality_gap
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, RiskLimit, Term, Waterfall
 from calibrate.program.risk import Kind
@@ -202,6 +203,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
             "model": " ".join(repr(self.model_).split()),
             "model_flags": list(getattr(self.model_, "flags_", ())),
             "tails": _tails(self.model_),
+            "dependence": dependence_summary(self.model_) if isinstance(self.model_, JointLossModel) else {},
             "periods_ahead": self.periods,
             "seed": self.random_state,
             "previous": None if previous is None else previous.provenance.get("run", "given"),

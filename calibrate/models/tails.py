@@ -13,7 +13,7 @@ from calibrate.models.joint import JointLossModel
 from calibrate.models.severity import BestOf, Burr, GeneralizedPareto, Severity, Spliced
 from calibrate.models.sizes import NEAR_ONE
 
-__all__ = ["tail_table"]
+__all__ = ["dependence_summary", "tail_table"]
 
 COLUMNS = ["family", "shape", "lower", "upper", "exceedances", "cap", "cap_by", "has_mean", "mind"]
 
@@ -49,6 +49,29 @@ def tail_table(model: JointLossModel) -> pd.DataFrame:
             found = by_segment[g] | {"cap": float(cap), "cap_by": by if math.isfinite(cap) else ""}
             rows.append({"member": member, "segment": segment, **found, "mind": _mind(found)})
     return pd.DataFrame(rows).set_index(["member", "segment"])[COLUMNS]
+
+
+def dependence_summary(model: JointLossModel) -> dict[str, object]:
+    """How the columns (or the segments' shocks) move together: range of correlation and of tail dependence over pairs.
+
+    Keys: `family`, `lowest_correlation, highest_correlation`, `lowest_tail, highest_tail` (the chance that one is
+    extreme given that the other is, in the limit; absent where the model has no closed form) and `pair`, whose tail
+    dependence is highest. Empty where there is one column only.
+    """
+    check_is_fitted(model)
+    rows, columns = np.triu_indices(len(model.correlation_), 1)
+    if not rows.size:
+        return {}
+    correlation = model.correlation_.to_numpy()[rows, columns]
+    found: dict[str, object] = {"family": type(model.dependence_).__name__}
+    found |= {"lowest_correlation": float(correlation.min()), "highest_correlation": float(correlation.max())}
+    tail = model.tail_dependence_.to_numpy()[rows, columns]
+    if np.isfinite(tail).any():
+        top = int(np.nanargmax(tail))
+        labels = [" ".join(label) if isinstance(label, tuple) else str(label) for label in model.correlation_.index]
+        found |= {"lowest_tail": float(np.nanmin(tail)), "highest_tail": float(tail[top])}
+        found["pair"] = [labels[rows[top]], labels[columns[top]]]
+    return found
 
 
 def _of_law(law: Severity) -> dict[str, object]:

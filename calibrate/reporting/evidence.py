@@ -37,6 +37,7 @@ def evidence(calibration: Calibration) -> dict[str, Any]:
         "tail_more": max(len(marked) - SHOWN, 0),
         "tails_known": bool(tables.tails(calibration).shape[0]),
         "choices": _choice_parts(calibration),
+        "together": _together(calibration),
         "plan_gap": _stated(calibration, "optimality_gap"),
     }
 
@@ -94,6 +95,15 @@ def _choice_parts(calibration: Calibration) -> list[dict[str, Any]]:
                 shown = [(name, title) for name, title in SCORES.items() if found[name].notna().any()]
                 parts.append({"title": named, "scores": shown, "rows": found.to_dict("records")})
     return parts
+
+
+def _together(calibration: Calibration) -> dict[str, Any] | None:
+    """How members move together, in a few numbers; None where nothing is known."""
+    found = calibration.provenance.get("dependence")
+    if not isinstance(found, Mapping) or "family" not in found:
+        return None
+    numbers = {key: float(found[key]) for key in found if key not in ("family", "pair")}
+    return {"lowest_tail": math.nan, **numbers, "pair": list(found.get("pair", [])), "family": str(found["family"])}
 
 
 def _stated(calibration: Calibration, name: str) -> dict[str, Any] | None:

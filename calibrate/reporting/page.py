@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["html", "summary_html", "write_html"]
 
-_SHOWN_APART = {"tails", "choices"}  # parts of the provenance that have tables of their own
+_SHOWN_APART = {"tails", "choices", "dependence"}  # parts of the provenance that have tables of their own
 _CHANCES = (0.5, 0.1, 0.05, 0.01, 0.005, 0.001)
 
 

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from calibrate import JointLossModel, LossHistory, models
+from calibrate.models.tails import dependence_summary
 
 MONTHS = pd.period_range("2020-01", periods=50, freq="M")
 TAIL = models.severity.GeneralizedPareto(models.severity.QuantileThreshold(0.5))
@@ -66,3 +67,21 @@ def test_families_without_a_pareto_tail():
 def test_a_panel_has_no_events():
     panel = LossHistory.from_panel(pd.DataFrame({"A": [1.0, 2.0, 3.0], "B": [2.0, 1.0, 2.0]}, index=[2020, 2021, 2022]))
     assert models.tail_table(JointLossModel().fit(panel)).empty
+
+
+def test_dependence_in_a_few_numbers():
+    """Tail dependence of Demarta and McNeil 2005, equation 2.2, at the fitted correlation and degrees of freedom."""
+    rng = np.random.default_rng(2)
+    common = rng.standard_t(4, size=(50, 1))
+    losses = pd.DataFrame(np.exp(0.5 * (common + rng.standard_normal((50, 3)))), index=MONTHS, columns=list("ABC"))
+    model = JointLossModel().fit(LossHistory.from_panel(losses))
+    found = dependence_summary(model)
+    v = model.dependence_.degrees_of_freedom_
+    rho = found["highest_correlation"]
+    assert rho == pytest.approx(np.sort(model.correlation_.to_numpy(), axis=None)[-4])
+    expected = 2 * stats.t(v + 1).cdf(-np.sqrt((v + 1) * (1 - rho) / (1 + rho)))
+    assert found["highest_tail"] == pytest.approx(expected, rel=1e-6)
+    assert found["family"] == "StudentT"
+    assert set(found["pair"]) < set("ABC") and found["lowest_tail"] <= found["highest_tail"]
+    alone = LossHistory.from_panel(losses[["A"]])
+    assert dependence_summary(JointLossModel().fit(alone)) == {}

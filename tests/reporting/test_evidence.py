@@ -200,6 +200,22 @@ def test_every_candidate_has_words():
     assert words.candidate("MyOwn(law=3)") == ""
 
 
+def test_how_members_move_together_is_said(full):
+    assert "tail dependence" not in plain(reporting.html(full))
+    numbers = {"lowest_correlation": 0.08, "highest_correlation": 0.31, "lowest_tail": 0.004, "highest_tail": 0.125}
+    found = {"family": "StudentT", **numbers, "pair": ["<b>A</b>", "=C"]}
+    page = reporting.html(full.with_provenance({"dependence": found}))
+    text = plain(page)
+    assert (
+        "The model says that members move together, at the extreme too (StudentT): correlation between 0.08 and 0.31"
+        in text
+    )
+    assert "with a chance of 0.40 % to 12.5 % (tail dependence); highest for &lt;b&gt;A&lt;/b&gt; and =C." in text
+    vine = {key: found[key] for key in ("family", "lowest_correlation", "highest_correlation")} | {"family": "Mine"}
+    text = plain(reporting.html(full.with_provenance({"dependence": vine})))
+    assert "Members move together by Mine: correlation between 0.08 and 0.31." in text
+
+
 def test_what_was_saved_is_shown_alike(full, tmp_path):
     again = Calibration.load(full.save(tmp_path / "run"))
     assert reporting.html(again) == reporting.html(full)
