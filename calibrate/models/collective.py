@@ -99,28 +99,39 @@ class Collective(DrawnMargins):
         means = self.means(exposures)
         return float((means + 1 - np.exp(-means)).sum())
 
-    def draw(self, counts: Counts, exposures: Floats, rng: np.random.Generator) -> Floats:
-        """Number of events given at least one, their losses, the cover's payments, added up."""
+    def largest(self, exceeded: Floats, exposures: Floats, column: int) -> Floats:
+        """`-log P(X > x)` of one event, `x` exceeded by the column's largest with chance `exceeded`."""
+        mean = float(self.means(exposures).ravel()[column])
+        chance = self.segments[column % len(self.segments)].frequency.largest(exceeded, mean)
+        return np.asarray(-np.log(chance))
+
+    def draw(self, levels: Floats, counts: Counts, exposures: Floats, rng: np.random.Generator) -> Floats:
+        """What the cover pays of the largest event and of smaller ones, of which there are as many as chance has it."""
         means, caps = self.means(exposures), self.caps(exposures)
-        wanted = counts.reshape(means.shape)
-        pieces: list[list[Floats]] = [[] for _ in range(means.shape[0])]
+        wanted, found = counts.reshape(means.shape), np.empty_like(levels)
+        column = np.repeat(np.arange(counts.size), counts)
         for g, part in enumerate(self.segments):
-            numbers = [
-                part.frequency.positive_quantiles(rng.random(k), m) if k else np.zeros(0, dtype=np.intp)
-                for k, m in zip(wanted[:, g], means[:, g], strict=True)
-            ]
-            owner = np.repeat(np.arange(means.shape[0]), [number.sum() for number in numbers])
-            paid = self.payments(g, owner, caps[:, g], rng)
-            number = np.concatenate(numbers)
-            sums = np.add.reduceat(paid, np.concatenate([[0], np.cumsum(number)[:-1]])) if paid.size else paid
-            for i, piece in enumerate(np.split(sums, np.cumsum(wanted[:, g])[:-1])):
-                pieces[i].append(piece)
-        return np.concatenate([piece for row in pieces for piece in row])
+            owner = np.repeat(np.arange(len(means)), wanted[:, g])
+            own = column % len(self.segments) == g if len(self.segments) > 1 else slice(None)
+            level = levels[own]
+            chance = np.exp(-level)
+            paid = self._paid(g, part.sizes.at(level, owner), owner, caps[:, g])
+            further = np.cumsum(part.frequency.others(chance, means[owner, g], rng))
+            count = rng.poisson(further[-1]) if further.size else 0
+            if count:
+                at = np.searchsorted(further, rng.random(count) * further[-1], side="right").clip(0, level.size - 1)
+                smaller = -np.log(chance[at] + rng.random(count) * (1 - chance[at]))
+                more = self._paid(g, part.sizes.at(smaller, owner[at]), owner[at], caps[:, g])
+                paid = paid + np.bincount(at, more, level.size)
+            found[own] = paid
+        return found
 
     def payments(self, g: int, owner: Places, caps: Floats, rng: np.random.Generator) -> Floats:
         """What the pool pays of one fresh event of each `owner` in segment `g`."""
-        sizes, terms = self.segments[g].sizes, self.terms
-        losses = sizes.draw(owner, rng)
+        return self._paid(g, self.segments[g].sizes.at(rng.standard_exponential(owner.size), owner), owner, caps)
+
+    def _paid(self, g: int, losses: Floats, owner: Places, caps: Floats) -> Floats:
+        terms = self.terms
         if np.isfinite(caps).any():
             losses = np.minimum(losses, caps[owner])
         if not terms.retention.any() and np.isinf(terms.limit).all() and (terms.coinsurance == 1).all():

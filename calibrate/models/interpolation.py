@@ -13,6 +13,7 @@ __all__ = ["QuantileTable"]
 
 WIDTH = 0.125  # of a bin
 BINS = {True: (-10.0, 8.0), False: (-8.0, 8.0)}  # range of `log(s - threshold)`, and of `asinh(s)` without a threshold
+FAR = -4.0  # a threshold below it is as good as none
 POINTS = np.cos(np.pi * (np.arange(8) + 0.5) / 8)  # Chebyshev points of a bin
 INVERSE = np.linalg.inv(np.vander(POINTS, increasing=True)).T
 TRIAL = np.array([-0.999, -0.83, -0.4, -0.1, 0.2, 0.65, 0.91, 0.998])  # where a bin is examined
@@ -35,8 +36,8 @@ class QuantileTable:
     """
 
     def __init__(self, function: Callable[[Floats], Floats], threshold: float) -> None:
-        self.function, self.threshold = function, threshold
-        self.low, high = BINS[np.isfinite(threshold)]
+        self.function, self.threshold = function, threshold if threshold > FAR else -np.inf
+        self.low, high = BINS[np.isfinite(self.threshold)]
         centres = np.arange(self.low, high, WIDTH)[:, None] + WIDTH / 2
         with np.errstate(all="ignore"):
             known, tried = (self._logs(centres + WIDTH / 2 * points) for points in (POINTS, TRIAL))

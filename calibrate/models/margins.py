@@ -33,11 +33,15 @@ class Margins(ABC):
 
 
 class DrawnMargins(Margins):
-    """Margins of which losses can be drawn, but whose quantiles have no formula."""
+    """Margins of which losses can be drawn, but whose quantiles have no formula: sums; the largest term has one."""
 
     @abstractmethod
-    def draw(self, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
-        """Losses given that there is one: `counts[j]` independent draws for each column j, column after column."""
+    def largest(self, exceeded: Floats, exposures: Floats, column: int) -> Floats:
+        """`-log P(X > x)` of one event, `x` the size that the column's largest event exceeds with chance `exceeded`."""
+
+    @abstractmethod
+    def draw(self, levels: Floats, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
+        """Losses given the `levels` of their largest events, column after column, `counts[j]` of column j."""
 
 
 class InvertibleMargins(Margins):

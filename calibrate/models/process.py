@@ -76,8 +76,9 @@ class ComposedMargins(Process):
 class OrderedMargins(Process):
     """Who loses, and in which order of size, by the scores of the dependence; how much by the margins, exactly.
 
-    For margins that can be drawn but whose quantiles have no formula (compound laws). Only what loses something is
-    drawn, and no score is transformed (Iman and Conover 1982 for the order).
+    For sums of events, whose quantiles have no formula. A score gives the size of the largest event, exactly; smaller
+    ones are drawn; and the sums are put in the order of the scores (Iman and Conover 1982). The order alone would leave
+    members independent beyond what the ranks of a block can tell: CVaR at 99 % came out 1 to 2 % too low.
     """
 
     def __init__(self, margins: DrawnMargins, dependence: Dependence) -> None:
@@ -85,18 +86,28 @@ class OrderedMargins(Process):
         self.dependence = dependence
 
     def at(self, exposures: Floats) -> Period:
-        """Scores above the thresholds, losses in their order."""
+        """Scores above the thresholds, their largest events by table, their sums in the order of the scores."""
         thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
+        tables = {int(j): self._table(int(j), exposures, thresholds) for j in np.flatnonzero(thresholds < np.inf)}
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
             losing = self.dependence.exceedances(len(rows), thresholds, first)
-            losses = self.margins.draw(losing.counts, exposures, second)
+            levels = np.empty_like(losing.scores)
+            for j, part in losing.columns:
+                levels[part] = tables[j](losing.scores[part])
+            losses = self.margins.draw(levels, losing.counts, exposures, second)
             for _, part in losing.columns:
                 losses[part][np.argsort(losing.scores[part])] = np.sort(losses[part])
             _add(rows, losing.rows, losing.starts, losses)
 
         return add
+
+    def _table(self, column: int, exposures: Floats, thresholds: Floats) -> QuantileTable:
+        def level(scores: Floats) -> Floats:
+            return self.margins.largest(self.dependence.score_sf(scores, column), exposures, column)
+
+        return QuantileTable(level, float(thresholds[column]))
 
 
 def _thresholds(dependence: Dependence, none: Floats) -> Floats:

@@ -53,9 +53,9 @@ class Sizes:
         """The law by exponential scores: `P(X > x) = exp(-score)`."""
         return QuantileTable(lambda scores: np.asarray(self.law.isf(np.exp(-scores)), dtype=np.float64), 0.0)
 
-    def draw(self, owner: Places, rng: np.random.Generator) -> Floats:
-        """A fresh loss of each of these members."""
-        return np.asarray(self._table(rng.standard_exponential(owner.size)) * self.scale[owner])
+    def at(self, levels: Floats, owner: Places) -> Floats:
+        """Losses of these members whose chance of being exceeded is `exp(-level)`."""
+        return np.asarray(self._table(levels) * self.scale[owner])
 
     def flags(self, capped: bool) -> list[str]:
         """What must be known about the tail. ModelError for an infinite mean without a cap."""

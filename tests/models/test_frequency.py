@@ -43,17 +43,21 @@ def test_samples_follow_the_law(family):
 
 @pytest.mark.parametrize("mean", [1e-9, 0.03, 2.0, 400.0])
 @pytest.mark.parametrize("size", [0.2, 5.0, np.inf])
-def test_counts_given_one_are_the_truncated_law(mean, size):
+def test_counts_by_their_largest_event_are_the_truncated_law(mean, size):
+    """The largest event from a uniform, then the smaller ones: as many events as the law has, given one."""
     model = NegativeBinomial().fit([0.0, 1.0])
     model.size_ = size
     law = stats.poisson(mean) if np.isinf(size) else stats.nbinom(size, size / (size + mean))
-    uniform = (np.arange(20_000) + 0.5) / 20_000
-    got = model.positive_quantiles(uniform, mean)
-    assert got.min() >= 1
+    rng = np.random.default_rng(2)
+    exceeded = (np.arange(40_000) + 0.5) / 40_000 * law.sf(0)
+    chance = model.largest(exceeded, mean)
+    thinned = stats.poisson(mean * chance) if np.isinf(size) else stats.nbinom(size, size / (size + mean * chance))
+    np.testing.assert_allclose(thinned.sf(0), exceeded, rtol=1e-6, atol=1e-15)
+    got = 1 + rng.poisson(model.others(chance, mean, rng))
     for k in (1, 2, 3, int(mean), int(2 * mean) + 1):
         if k >= 1:
             expected = (law.cdf(k) - law.pmf(0)) / law.sf(0)
-            assert (got <= k).mean() == pytest.approx(expected, abs=1e-4)
+            assert (got <= k).mean() == pytest.approx(expected, abs=4 * 0.5 / np.sqrt(40_000))
 
 
 def test_members_borrow_from_each_other_by_exposure():

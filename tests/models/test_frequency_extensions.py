@@ -59,8 +59,10 @@ def test_zero_inflated_law_by_hand():
     drawn = model.sample(3.0, 1, 50_000)[:, 0]
     seen = np.bincount(drawn.astype(int), minlength=400)[:400] / 50_000
     np.testing.assert_allclose(seen, p, atol=0.008)
-    uniform = np.random.default_rng(2).random(50_000)
-    positive = np.bincount(model.positive_quantiles(uniform, model.mean(3.0)[0]), minlength=400)[1:400] / 50_000
+    rng, mean = np.random.default_rng(2), model.mean(3.0)[0]
+    chance = model.largest(rng.random(50_000) * (1 - p[0]), mean)
+    count = 1 + rng.poisson(model.others(chance, mean, rng))
+    positive = np.bincount(count, minlength=400)[1:400] / 50_000
     np.testing.assert_allclose(positive, p[1:] / (1 - p[0]), atol=0.008)
 
 

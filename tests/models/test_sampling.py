@@ -207,3 +207,29 @@ def test_the_tail_of_a_joint_model():
     )
     with pytest.raises(ModelError, match=r"level is 0\.9: the tail of a level from 0\.96 to below 1 can be enriched"):
         model.sample_tail(1000, level=0.9)
+
+
+def test_large_losses_come_together_beyond_what_a_block_resolves(monkeypatch):
+    """Two members, a t copula, compound Pareto losses: joint exceedances at 1 in 5,000, drawn in blocks of 1,024.
+
+    By ranks alone the two would be independent beyond 1 in 1,024. Truth: the score of each, by scipy's bivariate t.
+    """
+    rng = np.random.default_rng(4)
+    months = pd.period_range("2000-01", periods=240, freq="M")
+    z = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], 240) * np.sqrt(3 / rng.chisquare(3, (240, 1)))
+    t, i = np.nonzero(z > 1.2)
+    frame = pd.DataFrame({"date": months[t].to_timestamp(), "member": np.array(["A", "B"])[i], "id": range(t.size)})
+    frame["loss"] = stats.genpareto(0.5).rvs(t.size, random_state=rng)
+    names = {"date": "date", "member": "member", "loss": "loss"}
+    history = LossHistory.from_events(frame, **names, start="2000-01", end="2019-12")
+    copula = StudentT(3.0)
+    model = JointLossModel(severity=severity.LogNormal(), dependence=copula).fit(history)
+    rho, n = model.correlation_.iloc[0, 1], 400_000
+    monkeypatch.setattr(sampling, "BLOCK", 1024)
+    drawn = model.sample(n, 1).losses
+    q = 1 / 5000
+    cuts = np.quantile(drawn, 1 - q, axis=0)
+    both = (drawn > cuts).all(axis=1).mean()
+    cut = stats.t(3).ppf(q)
+    exact = stats.multivariate_t(shape=[[1, rho], [rho, 1]], df=3).cdf([cut, cut], random_state=0)
+    assert both / q == pytest.approx(exact / q, abs=5 * np.sqrt(exact / n) / q + 0.05)

@@ -7,9 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
-from scipy.special import betainc, gammainc
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.arrays import Floats, RandomState, broadcast, generator
@@ -115,19 +113,18 @@ class Frequency(CountModel, ABC):
             mean = mean * rng.gamma(self.size_, 1 / self.size_, mean.shape)
         return rng.poisson(mean).astype(np.float64)
 
-    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
-        """Counts given at least one, at the levels `uniform`, for the mean `mean`: by table, exact."""
-        top = 16
-        while self._beyond(np.array([top]), mean)[0] > 1e-17:
-            top *= 2
-        beyond = self._beyond(np.arange(top + 1), mean)  # falling
-        return np.searchsorted(-beyond, -beyond[0] * (1 - uniform), side="left").clip(1)
+    def largest(self, exceeded: Floats, mean: Floats | float) -> Floats:
+        """`s` with `P(N = 0) = 1 - exceeded` at the mean `s mean`: events above the size are a thinned count."""
+        quiet = -np.log1p(-exceeded)
+        hits = quiet if math.isinf(self.size_) else self.size_ * np.expm1(quiet / self.size_)
+        return np.minimum(hits / mean, 1.0)
 
-    def _beyond(self, count: npt.NDArray[np.intp], mean: float) -> Floats:
-        """`P(N > count)`; the law's own tail function costs a hundred times more to set up."""
+    def others(self, chance: Floats, mean: Floats | float, rng: np.random.Generator) -> Floats:
+        """Smaller events: `mean (1 - s) G`, `G` the gamma shock given that one event has come and none is larger."""
+        smaller = np.asarray(mean * (1 - chance))
         if math.isinf(self.size_):
-            return np.asarray(gammainc(count + 1.0, mean))
-        return np.asarray(betainc(count + 1.0, self.size_, mean / (self.size_ + mean)))
+            return smaller
+        return rng.standard_gamma(self.size_ + 1, smaller.shape) * smaller / (self.size_ + mean * chance)
 
     def _law(self, mean: Floats) -> Any:
         return (

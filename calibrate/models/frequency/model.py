@@ -47,8 +47,15 @@ class CountModel(BaseEstimator, ABC):  # type: ignore[misc]
         """`n` independent counts for each column, shape (n, columns)."""
 
     @abstractmethod
-    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
-        """Counts given at least one, at the levels `uniform`, of a column whose mean is `mean`."""
+    def largest(self, exceeded: Floats, mean: Floats | float) -> Floats:
+        """Chance that one event exceeds a size which the largest of a period exceeds with probability `exceeded`.
+
+        `mean` is the expected number of events of the column.
+        """
+
+    @abstractmethod
+    def others(self, chance: Floats, mean: Floats | float, rng: np.random.Generator) -> Floats:
+        """Poisson means of further events, drawn, given a largest one that an event exceeds with this `chance`."""
 
     @property
     @abstractmethod

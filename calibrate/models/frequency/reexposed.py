@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+
 from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.model import CountModel
@@ -66,6 +68,10 @@ class Reexposed(CountModel, ABC):
         """`n` independent counts for each column, shape (n, columns)."""
         return self.base_.sample(self._ahead(exposure), random_state, n)
 
-    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
-        """Counts given at least one, for the mean `mean`."""
-        return self.base_.positive_quantiles(uniform, mean)
+    def largest(self, exceeded: Floats, mean: Floats | float) -> Floats:
+        """Of `base_`."""
+        return self.base_.largest(exceeded, mean)
+
+    def others(self, chance: Floats, mean: Floats | float, rng: np.random.Generator) -> Floats:
+        """Of `base_`."""
+        return self.base_.others(chance, mean, rng)

@@ -111,9 +111,14 @@ class ZeroInflated(CountModel):
         counts = self.base_.sample(exposure, rng, n)
         return np.where(rng.random(counts.shape) < self.idle_probability_, 0.0, counts)
 
-    def positive_quantiles(self, uniform: Floats, mean: float) -> Any:
-        """Counts given at least one, for the mean `mean`: those of `base_`."""
-        return self.base_.positive_quantiles(uniform, mean / (1 - self.idle_probability_))
+    def largest(self, exceeded: Floats, mean: Floats | float) -> Floats:
+        """As in `base_`, in periods that are not idle."""
+        busy = 1 - self.idle_probability_
+        return self.base_.largest(np.minimum(exceeded / busy, 1.0), mean / busy)
+
+    def others(self, chance: Floats, mean: Floats | float, rng: np.random.Generator) -> Floats:
+        """As in `base_`: a period with an event is not idle."""
+        return self.base_.others(chance, mean / (1 - self.idle_probability_), rng)
 
 
 class _Idle:
