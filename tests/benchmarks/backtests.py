@@ -97,6 +97,7 @@ def one(name: str, level: float, rng: np.random.Generator, rejected: dict[tuple[
     rejected["scores", "power"] += understated.p_value <= 0.05 and understated.difference > 0
     rejected["scores, one-sided", "power"] += understated.p_worse <= 0.05
     for column, observed in (("size", losses), ("power", 1.5 * losses)):
+        rejected["light", column] += traffic_light(forecasts(observed)).p_value <= 0.05
         rejected["light not green", column] += traffic_light(forecasts(observed)).zone != "green"
         rejected["light red", column] += traffic_light(forecasts(observed)).zone == "red"
 

@@ -85,6 +85,8 @@ def test_basel_zones(count, zone, multiplier):
     published = {0: 0.0811, 4: 0.8922, 5: 0.9588, 9: 0.9997, 10: 0.9999}
     assert light.cumulative == pytest.approx(published[count], abs=6e-5)
     assert traffic_light(hits(np.arange(300) < count)).multiplier is None
+    law = stats.binom(250, 0.01)
+    assert light.p_value == pytest.approx(law.sf(count) + 0.5 * law.pmf(count), rel=1e-9)
 
 
 def law(factor, periods, rng, level=0.99, draws=1000):
@@ -117,7 +119,7 @@ def test_too_few_periods_to_tell_is_said():
 @pytest.mark.parametrize("level", [0.975, 0.99])
 def test_size_and_power_over_1000_simulations(level):
     rng = np.random.default_rng(99)
-    rejected = np.zeros((2, len(TESTS)))
+    rejected = np.zeros((2, len(TESTS) + 1))
     true = stats.t(4)
     var = float(true.ppf(0.5 + level / 2))
     shortfall = true.expect(lambda x: x, lb=var) / (0.5 - level / 2)
@@ -125,11 +127,12 @@ def test_size_and_power_over_1000_simulations(level):
         for row, factor in enumerate((1.0, 1.5)):
             losses, draws = factor * np.abs(rng.standard_t(4, 1000)), np.abs(rng.standard_t(4, (1000, 400)))
             forecasts = Forecasts(losses, np.full(1000, var), np.full(1000, shortfall), level, draws)
-            rejected[row] += [test(forecasts).p_value <= 0.05 for test in TESTS]
+            p_values = [test(forecasts).p_value for test in TESTS] + [traffic_light(forecasts).p_value]
+            rejected[row] += np.array(p_values) <= 0.05
     size, power = rejected / 1000
     assert (size >= 0.03).all()
     assert (size <= 0.07).all()
-    assert (power[[0, 2, 4]] >= 0.8).all()
+    assert (power[[0, 2, 4, 5]] >= 0.8).all()
 
 
 def test_point_masses_do_not_spoil_the_p_values():

@@ -148,13 +148,18 @@ class AcerbiSzekelyConditional(ForecastTest):
 
 @dataclass(frozen=True)
 class TrafficLight:
-    """Zone of a model: `green`, `yellow` or `red`; `cumulative` the chance of this many exceedances or fewer."""
+    """Zone of a model: `green`, `yellow` or `red`; `cumulative` the chance of this many exceedances or fewer.
+
+    A right model is yellow in 5 to 11 % of the histories, as published. `p_value` is the chance of more exceedances, and
+    half of that of as many: at most 0.05 in 5 % of them.
+    """
 
     zone: str
     exceedances: int
     periods: int
     cumulative: float
     multiplier: float | None
+    p_value: float
 
 
 def traffic_light(forecasts: Forecasts) -> TrafficLight:
@@ -171,7 +176,8 @@ def traffic_light(forecasts: Forecasts) -> TrafficLight:
     zone = "green" if cumulative < 0.95 else "yellow" if cumulative < 0.9999 else "red"
     plus = (0.0, 0.0, 0.0, 0.0, 0.0, 0.40, 0.50, 0.65, 0.75, 0.85, 1.0)[min(x, 10)]
     basel = n == 250 and abs(forecasts.level - 0.99) < 1e-12
-    return TrafficLight(zone, x, n, cumulative, 3.0 + plus if basel else None)
+    p_value = 1.0 - cumulative + 0.5 * float(binom.pmf(x, n, 1.0 - forecasts.level))
+    return TrafficLight(zone, x, n, cumulative, 3.0 + plus if basel else None, p_value)
 
 
 def simulated_histories(

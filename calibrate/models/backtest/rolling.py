@@ -94,7 +94,7 @@ def backtest_table(
         {
             "test": "TrafficLight",
             "statistic": float(light.exceedances),
-            "p_value": np.nan,
+            "p_value": light.p_value,
             "power": np.nan,
             "verdict": light.zone,
         }
