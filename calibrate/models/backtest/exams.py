@@ -150,7 +150,7 @@ class AcerbiSzekelyConditional(ForecastTest):
 class TrafficLight:
     """Zone of a model: `green`, `yellow` or `red`; `cumulative` the chance of this many exceedances or fewer.
 
-    A right model is yellow in 5 to 11 % of the histories, as published. `p_value` is the chance of more exceedances, and
+    A right model is yellow in 5 to 11 % of the histories, as published. `p_value` is the chance of more exceedances and
     half of that of as many: at most 0.05 in 5 % of them.
     """
 
