@@ -78,7 +78,8 @@ class OrderedMargins(Process):
 
     For sums of events, whose quantiles have no formula. A score gives the size of the largest event, exactly; smaller
     ones are drawn; and the sums are put in the order of the scores (Iman and Conover 1982). The order alone would leave
-    members independent beyond what the ranks of a block can tell: CVaR at 99 % came out 1 to 2 % too low.
+    members independent beyond what the ranks of a block can tell (CVaR at 99 %: 1 % less in blocks of 10,000 than in
+    blocks of 32,768, for 100 members with a t copula and Pareto tails).
     """
 
     def __init__(self, margins: DrawnMargins, dependence: Dependence) -> None:
