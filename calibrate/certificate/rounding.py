@@ -83,16 +83,15 @@ def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence
     return broken.whole
 
 
-def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
+def auxiliary(body: dict[str, Any], published: list[int], near: list[int], grain: int) -> list[int]:
     """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
 
     Each goes to the least that the rows which hold it from below allow, so that no other row suffers from it. Where
     that is too much (a loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier
-    grants. `body` is a certificate with its numbers as fractions.
+    grants, its `grain`. `body` is a certificate with its numbers as fractions.
     """
     if not near:
         return []
-    grain = max(1, sum(published) // verifier.FINER)
     v = [n * verifier.FINER for n in published]
     for give in (0, grain):
         found = _least(body, v + near, give * verifier.FINER)

@@ -66,7 +66,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     """A published plan: its rules, its value, the bound on all others, and whether the result says the same."""
     unit, x = Fraction(1, 10 ** body["decimals"]), [int(text) for text in body["published"]]
     require(len(x) == pool.size and min(x) >= 0, "the published integers are not one >= 0 for each decision")
-    grain = max(1, sum(x) // FINER)  # what a rule may give for each decision in it: 1e-9 of all money, or one unit
+    grain = max(1, sum(x) // FINER, int(LITTLE**2 * pool.largest / unit))  # what a rule may give for each decision
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]], grain)
     risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
     for limit in body["limits"]:
@@ -263,8 +263,8 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     claims += [(result["objective"], values[0], rounding), (body["objective"], values[0], rounding)]
     claims += [(risk.get(t["name"], v), v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
     for i, (row, mean) in enumerate(zip(members, pool.mean, strict=True)):
-        share = Fraction(sum(x[i * pool.k : (i + 1) * pool.k]), total or 1)
-        claims += [(row["weight"], share, Fraction(pool.size, total) if total else 0), (row["sampled_loss"], mean, 0)]
+        share = sum(amounts[i * pool.k : (i + 1) * pool.k]) / (sum(amounts[: pool.cells]) or 1)
+        claims += [(row["weight"], share, LITTLE**2), (row["sampled_loss"], mean, 0)]
     for stated, value, room in claims:
         require(abs(Fraction(float(stated)) - value) <= room + abs(value) / 10**12, f"{stated} for {float(value)}")
     return Fraction(result["lower_bound"])

@@ -50,10 +50,12 @@ def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], le
     blocks: list[list[float]] = []
     for _, kind, at in placed(program, form, Layout.of(program, form)):
         values = (point.equal if kind == "equal" else point.rule)[at]
-        values = values if float(np.abs(values).max()) >= traces else np.zeros(len(values))
+        values = (
+            values if float(np.abs(values).max()) >= traces and np.isfinite(values).all() else np.zeros(len(values))
+        )
         blocks.append(values.tolist() if kind == "equal" else _in_cone(values))
     blocks += [[0.0]] * (len(plain["blocks"]) - len(blocks))  # rows that hold a decision at zero
-    limits = np.where(point.limit >= max(traces, 0.0), point.limit, 0.0)
+    limits = np.where((point.limit >= max(traces, 0.0)) & np.isfinite(point.limit), point.limit, 0.0)
     flows = [_flows_of(program, tail.forest, ids, step.state) for tail, ids, step in _parts(witness)]
     return given_of(program, plain, blocks, limits.tolist(), flows, least)
 
@@ -142,4 +144,5 @@ def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, lea
 
 
 def _on_grid(flow: Floats, shift: int) -> Ints:
-    return np.floor(np.ldexp(np.maximum(flow, 0.0), shift)).astype(np.int64)
+    finite = np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.floor(np.clip(np.ldexp(finite, shift), 0.0, 2.0**FLOW_BITS)).astype(np.int64)

@@ -112,8 +112,8 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
     plain, best, proved = exactly(body), -math.inf if claim is not None else 0.0, {}
     enough = 0.0
     if claim is not None:
-        tenth = claim.objective - 0.1 * claim.tolerance * abs(claim.objective)
-        enough = min(claim.lower_bound - AS_GOOD * abs(claim.objective), tenth)
+        close = min(claim.lower_bound, claim.objective - AS_GOOD * abs(claim.objective))
+        enough = close - AS_GOOD * abs(claim.objective)
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
         with suppress(ValueError):  # nothing bounds a decision
@@ -172,7 +172,8 @@ def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[
     published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))
     fine = 10**decimals * verifier.FINER
     near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
-    witness = auxiliary(exactly({**body, "decimals": decimals}), published, near)
+    grain = max(1, sum(published) // verifier.FINER)
+    witness = auxiliary(exactly({**body, "decimals": decimals}), published, near, grain)
     return {
         "decimals": decimals,
         "published": [str(n) for n in published],
