@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from calibrate.blocks import Blocks, column_means
 from calibrate.errors import DataError
 
 __all__ = ["Scenarios"]
@@ -38,7 +40,8 @@ class Scenarios:
     DataError
         naming the row, the member and the number.
 
-    The arrays are read-only copies (a read-only array that owns its memory is taken as it is); the object is frozen.
+    The arrays are read-only copies (a read-only array that owns its memory, or lies in a file that is mapped, is taken
+    as it is); the object is frozen. Losses may be `Blocks`, which are drawn again whenever they are needed.
 
     >>> pool = Scenarios([[0.0, 3.0], [5.0, 0.0]], members=["A", "B"], probabilities=[0.75, 0.25])
     >>> pool.expected_losses.to_dict()
@@ -54,7 +57,7 @@ class Scenarios:
 
     def __init__(
         self,
-        losses: npt.ArrayLike,
+        losses: npt.ArrayLike | Blocks,
         members: Sequence[object] | None = None,
         segments: Sequence[object] | None = None,
         probabilities: npt.ArrayLike | None = None,
@@ -62,7 +65,7 @@ class Scenarios:
         *,
         currency: str = "USD",
     ) -> None:
-        matrix = _matrix(losses, "losses")
+        matrix: Any = losses if isinstance(losses, Blocks) else _matrix(losses, "losses")
         names_g = _names(segments, "segments") if segments is not None else ("all",)
         if matrix.shape[1] % len(names_g):
             raise DataError(
@@ -77,9 +80,11 @@ class Scenarios:
                 f"but {len(names_i)} members are named"
             )
         columns = [f"member {i!r}, segment {g!r}" for i in names_i for g in names_g]
-        _check(matrix, "loss", columns, np.inf)
+        if not isinstance(matrix, Blocks):  # those are checked when they are drawn
+            _check(matrix, "loss", columns, np.inf)
+            matrix = _frozen(matrix)
         set_field = object.__setattr__  # the one way to fill a frozen object
-        set_field(self, "losses", _frozen(matrix))
+        set_field(self, "losses", matrix)
         set_field(self, "members", names_i)
         set_field(self, "segments", names_g)
         set_field(self, "probabilities", _frozen(_probabilities(probabilities, len(matrix))))
@@ -105,6 +110,11 @@ class Scenarios:
         return self.losses if len(self.segments) == 1 else self.cube.sum(axis=2)
 
     @property
+    def in_memory(self) -> bool:
+        """False where the losses are drawn block by block."""
+        return not isinstance(self.losses, Blocks)
+
+    @property
     def columns(self) -> pd.Index[str] | pd.MultiIndex:
         """Labels of the columns: members, or (member, segment) pairs when there are several segments."""
         if len(self.segments) == 1:
@@ -114,7 +124,7 @@ class Scenarios:
     @property
     def expected_losses(self) -> pd.Series[float]:
         """`mu[i] = E L[i]`, money a period, summed over segments."""
-        mu = (self.probabilities @ self.losses).reshape(len(self.members), -1).sum(axis=1)
+        mu = column_means(self.losses, self.probabilities).reshape(len(self.members), -1).sum(axis=1)
         return pd.Series(mu, index=pd.Index(self.members, name="member", dtype=object), name="expected loss")
 
     def to_frame(self) -> pd.DataFrame:
@@ -126,16 +136,18 @@ class Scenarios:
         """SHA-256 of names, losses, probabilities and collateral (little-endian doubles)."""
         sha = hashlib.sha256(json.dumps([self.members, self.segments, self.currency]).encode())
         for array in (self.losses, self.probabilities, self.collateral):
-            if array is not None:
-                sha.update(np.ascontiguousarray(array, dtype="<f8").data)
+            parts = array.over(lambda _, block: block) if isinstance(array, Blocks) else [array]
+            for part in parts:
+                if part is not None:
+                    sha.update(np.ascontiguousarray(part, dtype="<f8").data)
         return sha.hexdigest()
 
 
 def _matrix(values: npt.ArrayLike, what: str) -> Floats:
     if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 2 and values.size:
         flags = values.flags
-        if flags.owndata and flags.c_contiguous and not flags.writeable:
-            return values  # frozen already: a gigabyte need not be copied
+        if flags.c_contiguous and not flags.writeable and (flags.owndata or _mapped(values)):
+            return np.asarray(values)  # frozen already: a gigabyte need not be copied
     try:
         matrix = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -145,6 +157,15 @@ def _matrix(values: npt.ArrayLike, what: str) -> Floats:
             f"{what} must be a 2-d array (scenarios x columns) with at least one of each, got shape {matrix.shape}"
         )
     return matrix
+
+
+def _mapped(values: object) -> bool:
+    """Whether an array is a view of a file."""
+    while isinstance(values, np.ndarray):
+        if isinstance(values, np.memmap):
+            return True
+        values = values.base
+    return False
 
 
 def _names(names: Sequence[object], what: str) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def _kinds(program: Program) -> tuple[Kind, ...]:
 
 
 def _left(cascade: Cascade, kind: Kind, scenarios: Scenarios) -> Floats:
-    return cascade.leaves(kind, scenarios.cube, scenarios.collateral)
+    return cascade.leaves(kind, scenarios.losses, scenarios.collateral)
 
 
 def _total(program: Program, parts: Parts, plan: Plan, left: dict[Kind, Floats]) -> float:
@@ -152,7 +152,8 @@ def _members(program: Program, plan: Plan) -> pd.DataFrame:
             "weight": paid / paid.sum() if paid.sum() > 0 else paid,
             "expected_loss": pool.expected_losses,
             "sampled_loss": pool.sampled_losses,
-            "standalone_risk": pool.standalone_risk(level),
+            # column by column: too many passes over scenarios that are drawn again for each
+            "standalone_risk": pool.standalone_risk(level) if pool.scenarios.in_memory else np.nan,
             "exposure": np.full(len(paid), np.nan) if pool.exposures is None else pool.exposures,
             "reference": program.reference.reshape(len(paid), -1).sum(axis=1),
         },

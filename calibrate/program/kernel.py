@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
-__all__ = ["inlined", "kernel", "parallel_kernel"]
+__all__ = ["inlined", "kernel", "sweep_kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,9 +22,9 @@ def inlined(function: F) -> F:
     return cast(F, njit(cache=True, inline="always")(function))
 
 
-def parallel_kernel(function: F) -> F:
-    """A kernel whose outer loop runs on all cores; every entry of its result is computed by one of them alone.
+def sweep_kernel(function: F) -> F:
+    """A kernel over rows that do not depend on each other: any split of them over threads gives the same bytes.
 
-    Sums within a row may be reordered to use wide registers, the same way for any number of cores.
+    Sums within a row may be reordered to use wide registers, the same way for every split.
     """
-    return cast(F, njit(cache=True, parallel=True, fastmath={"reassoc", "contract"})(function))
+    return cast(F, njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})(function))

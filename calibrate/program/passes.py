@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import numpy.typing as npt
-from numba import get_num_threads, prange, set_num_threads
+from numba import get_num_threads
 
-from calibrate.program.kernel import parallel_kernel
+from calibrate.blocks import Blocks
+from calibrate.program.kernel import sweep_kernel
 from calibrate.program.tail import largest
+from calibrate.program.threads import side_by_side
 
 __all__ = ["left", "tail_of"]
 
@@ -20,38 +19,43 @@ Ints = npt.NDArray[np.int64]
 PARALLEL_FROM = 2_000_000  # losses
 
 
-def left(kind: str, losses: Floats, collateral: Floats | None, own: Floats, segment: Floats, pool: float) -> Floats:
+def left(
+    kind: str, losses: Floats | Blocks, collateral: Floats | None, own: Floats, segment: Floats, pool: float
+) -> Floats:
     """What is left in each scenario, money: the formulas of `Waterfall` in one sweep over losses (scenarios, columns).
 
-    Without the last `(.)+`: what is negative tells how far a scenario is from the tail.
+    Without the last `(.)+`: what is negative tells how far a scenario is from the tail. Losses that are drawn block by
+    block are swept block by block.
     """
+    if isinstance(losses, Blocks):
+
+        def sweep(first: int, block: Floats) -> Floats:
+            worth = None if collateral is None else collateral[first : first + len(block)]
+            return left(kind, block, worth, own, segment, pool)
+
+        return np.concatenate(list(losses.over(sweep)))
     out = np.empty(len(losses))
     mutualised = kind == "mutualised"
-    with _threads(losses.size):
+
+    def work(first: int, last: int) -> None:
         if collateral is not None:
-            _sweep_collateral(losses, collateral, own, segment, pool, mutualised, out)
+            _sweep_collateral(losses, first, last, collateral, own, segment, pool, mutualised, out)
         elif len(segment) == 1:
-            _sweep_plain(losses, own, segment[0] + pool, mutualised, own.sum(), out)
+            _sweep_plain(losses, first, last, own, segment[0] + pool, mutualised, own.sum(), out)
         else:
-            _sweep(losses, own, segment, pool, mutualised, out)
+            _sweep(losses, first, last, own, segment, pool, mutualised, out)
+
+    chunks = get_num_threads() if losses.size >= PARALLEL_FROM else 1
+    side_by_side(work, [len(losses) * k // chunks for k in range(chunks + 1)])
     return out
 
 
-@contextmanager
-def _threads(size: int) -> Iterator[None]:
-    """One thread for a small pass: waking the others would take longer than the pass."""
-    before = get_num_threads()
-    set_num_threads(before if size >= PARALLEL_FROM else 1)
-    try:
-        yield
-    finally:
-        set_num_threads(before)
-
-
-@parallel_kernel
-def _sweep_plain(losses: Floats, own: Floats, reserve: float, mutualised: bool, total: float, out: Floats) -> None:
+@sweep_kernel
+def _sweep_plain(
+    losses: Floats, first: int, last: int, own: Floats, reserve: float, mutualised: bool, total: float, out: Floats
+) -> None:
     """One segment."""
-    for s in prange(losses.shape[0]):
+    for s in range(first, last):
         row = losses[s]
         beyond = 0.0
         if mutualised:
@@ -64,11 +68,20 @@ def _sweep_plain(losses: Floats, own: Floats, reserve: float, mutualised: bool, 
         out[s] = beyond - reserve
 
 
-@parallel_kernel
-def _sweep(losses: Floats, own: Floats, segment: Floats, pool: float, mutualised: bool, out: Floats) -> None:
+@sweep_kernel
+def _sweep(
+    losses: Floats,
+    first: int,
+    last: int,
+    own: Floats,
+    segment: Floats,
+    pool: float,
+    mutualised: bool,
+    out: Floats,
+) -> None:
     """Several segments."""
     n_segments = len(segment)
-    for s in prange(losses.shape[0]):
+    for s in range(first, last):
         rest = 0.0
         for g in range(n_segments):
             beyond = -segment[g]
@@ -79,13 +92,21 @@ def _sweep(losses: Floats, own: Floats, segment: Floats, pool: float, mutualised
         out[s] = rest - pool
 
 
-@parallel_kernel
+@sweep_kernel
 def _sweep_collateral(
-    losses: Floats, collateral: Floats, own: Floats, segment: Floats, pool: float, mutualised: bool, out: Floats
+    losses: Floats,
+    first: int,
+    last: int,
+    collateral: Floats,
+    own: Floats,
+    segment: Floats,
+    pool: float,
+    mutualised: bool,
+    out: Floats,
 ) -> None:
     """With posted collateral that loses value."""
     n_segments = len(segment)
-    for s in prange(losses.shape[0]):
+    for s in range(first, last):
         rest = 0.0
         for g in range(n_segments):
             beyond = -segment[g]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from calibrate.blocks import column_means
 from calibrate.errors import ProblemError
 from calibrate.program.tail import cvar, tail_weights
 from calibrate.scenarios import Scenarios
@@ -42,7 +43,7 @@ class Pool:
     @cached_property
     def column_means(self) -> Floats:
         """Mean loss of each column of the scenarios, money."""
-        return np.asarray(self.scenarios.probabilities @ self.scenarios.losses)
+        return column_means(self.scenarios.losses, self.scenarios.probabilities)
 
     @cached_property
     def sampled_losses(self) -> Floats:

@@ -155,7 +155,7 @@ def tails_of(program: Program, claim: Claim | None) -> tuple[Ints, ...]:
     cascade = program.cascade(claim.decisions / program.unit)
     chosen = []
     for term in program.risk_terms:
-        left = cascade.leaves(term.of, scenarios.cube, scenarios.collateral)
+        left = cascade.leaves(term.of, scenarios.losses, scenarios.collateral)
         edge = value_at_risk(left, scenarios.probabilities, term.level)
         chosen.append(np.flatnonzero(left >= edge - EDGE * program.unit))
     return tuple(chosen)

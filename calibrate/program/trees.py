@@ -5,39 +5,19 @@ The chunks depend on the forest alone and their sums are added in order: the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from itertools import pairwise
-from typing import TypeVar
-
 import numpy as np
 import numpy.typing as npt
-from numba import get_num_threads
 
 from calibrate.program import elimination
 from calibrate.program.forest import Forest, Step
+from calibrate.program.threads import side_by_side
 
-__all__ = ["Trees", "side_by_side"]
+__all__ = ["Trees"]
 
 Floats = npt.NDArray[np.float64]
-T = TypeVar("T")
 
 KINKS_A_CHUNK, MOST_CHUNKS = 20_000, 8
 DENSE_FROM = 0.3  # share of the coordinates in an average tree from which a matrix product beats scattering
-
-
-def side_by_side(work: Callable[[int, int], T], ends: list[int]) -> list[T]:
-    """`work(first, last)` of every chunk between consecutive `ends`, in order; kernels let go of the interpreter."""
-    pairs = list(pairwise(ends))
-    if len(pairs) == 1:
-        return [work(*pairs[0])]
-    return list(_threads(get_num_threads()).map(lambda pair: work(*pair), pairs))
-
-
-@lru_cache(maxsize=4)
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="calibrate")
 
 
 def _total(parts: list[Floats]) -> Floats:

@@ -152,7 +152,6 @@ class Cascade:
 
         Parameters
         ----------
-        losses : (scenarios, members, segments); collateral : (scenarios, members) or None.
+        losses : (scenarios, members x segments); collateral : (scenarios, members) or None.
         """
-        rows = losses.reshape(len(losses), -1)
-        return np.maximum(left(kind, rows, collateral, self.own.ravel(), self.segment, self.pool), 0.0)
+        return np.maximum(left(kind, losses, collateral, self.own.ravel(), self.segment, self.pool), 0.0)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 from threadpoolctl import threadpool_limits
 
+from calibrate.blocks import HELD
 from calibrate.errors import SolverError
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
@@ -166,11 +167,13 @@ def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level,
 
 def _strides(program: Program) -> list[int]:
     """From the coarsest level to the finest but one."""
-    n = len(program.pool.scenarios)
+    scenarios = program.pool.scenarios
+    n = len(scenarios)
     share = 1 - max((term.level for term in program.risk_terms), default=0.0)
     most = n * share / COARSEST
     levels = int(np.log(most) / np.log(COARSER)) if most > 1 else 0
-    return [COARSER**k for k in range(levels, 0, -1)]
+    strides = [COARSER**k for k in range(levels, 0, -1)]
+    return strides if scenarios.in_memory else [k for k in strides if scenarios.losses.size <= HELD * k]
 
 
 class _Level:

@@ -94,7 +94,7 @@ def test_what_the_layers_leave(names, posted):
     worth = RNG.random((20, 3)) if posted == "collateral" else np.ones((20, 3))
     cascade = Cascade.of(waterfall, plan_of(cells, segment, pool))
     for kind in ("mutualised", "shortfall") if waterfall.defaulter_pays else ("shortfall",):
-        left = cascade.leaves(kind, LOSSES.reshape(20, 3, 2), worth if posted == "collateral" else None)
+        left = cascade.leaves(kind, LOSSES.reshape(20, 6), worth if posted == "collateral" else None)
         np.testing.assert_allclose(left, left_by_hand(kind, names, cells, segment, pool, worth), rtol=1e-12, atol=1e-14)
 
 
@@ -102,8 +102,8 @@ def test_what_is_mutualised_is_never_less_than_the_shortfall():
     cascade = Cascade.of(
         Waterfall((OwnContribution(), SegmentReserve(), PoolReserve())), plan_of(RNG.random((3, 2)), RNG.random(2), 0.3)
     )
-    cube = LOSSES.reshape(20, 3, 2)
-    assert (cascade.leaves("mutualised", cube, None) >= cascade.leaves("shortfall", cube, None) - 1e-14).all()
+    rows = LOSSES.reshape(20, 6)
+    assert (cascade.leaves("mutualised", rows, None) >= cascade.leaves("shortfall", rows, None) - 1e-14).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Scenarios that are never in memory as a whole: the same answer as from one array, the same bytes however cut."""
+
+import numpy as np
+import pytest
+
+from calibrate import Scenarios, fairness
+from calibrate.blocks import Blocks, column_means
+from calibrate.errors import DataError
+from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, SegmentReserve, Waterfall
+
+
+def losses(n=20_000, columns=6, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.pareto(2.5, (n, columns)) * (rng.random((n, columns)) < 0.2) * rng.uniform(0.5, 2, columns)
+
+
+def cut(matrix, rows):
+    return Blocks(lambda k: matrix[k * rows : (k + 1) * rows], matrix.shape, rows)
+
+
+def plan(table, **more):
+    pool = Scenarios(table, **more)
+    terms = [CostOfCapital(0.02, 0.04), CVaR(0.99, of="mutualised")]
+    layers = (OwnContribution(), SegmentReserve(), PoolReserve()) if "segments" in more else (OwnContribution(),)
+    return PoolProblem(pool, Waterfall(layers), terms, [fairness.ActuarialFairness(0.5)]).solve()
+
+
+@pytest.mark.parametrize("more", [{}, {"segments": ["x", "y"]}])
+def test_the_plan_is_that_of_the_array_to_the_byte_for_any_size_of_block(more):
+    table = losses()
+    whole = plan(table, **more)
+    for rows in (1024, 4096, 30_720):
+        parts = plan(cut(table, rows), **more)
+        assert parts.contributions.to_numpy().tobytes() == whole.contributions.to_numpy().tobytes()
+        assert (parts.objective, parts.lower_bound) == (whole.objective, whole.lower_bound)
+        assert parts.provenance["scenarios"] == whole.provenance["scenarios"]  # the digest does not see the blocks
+        assert parts.members["standalone_risk"].isna().all()
+
+
+def test_collateral_goes_with_its_scenarios():
+    table, worth = losses(), np.random.default_rng(1).uniform(0.5, 1, (20_000, 6))
+    assert plan(cut(table, 2048), collateral=worth).objective == plan(table, collateral=worth).objective
+
+
+def test_a_file_that_is_mapped_is_not_copied(tmp_path):
+    np.save(tmp_path / "losses.npy", losses())
+    mapped = np.load(tmp_path / "losses.npy", mmap_mode="r")
+    pool = Scenarios(mapped)
+    assert np.shares_memory(pool.losses, mapped)
+    assert plan(mapped).objective == plan(losses()).objective
+
+
+def test_the_result_can_be_saved_and_verified(tmp_path):
+    from calibrate import verify
+
+    verdict = verify(plan(cut(losses(4000), 1024)).save(tmp_path / "run"))
+    assert verdict.proved, verdict.sentence
+
+
+def test_rows_by_slice_and_by_position():
+    table = losses(5000)
+    blocks = cut(table, 999)
+    at = np.array([4999, 0, 17, 17, 998, 999])
+    assert np.array_equal(blocks[at], table[at])
+    assert np.array_equal(blocks[::7], table[::7])
+    assert np.array_equal(blocks.sum(axis=1), table.sum(axis=1))
+    p = np.full(5000, 1 / 5000)
+    assert column_means(cut(table, 1024), p).tobytes() == column_means(table, p).tobytes()
+    assert column_means(table, p) == pytest.approx(table.mean(axis=0), rel=1e-13)
+
+
+def test_what_is_wrong_in_a_block_is_said_with_its_row():
+    table = losses(3000)
+    table[2500, 4] = np.nan
+    with pytest.raises(DataError, match=r"scenario 2500, column 4: loss is nan, expected a finite number >= 0"):
+        plan(cut(table, 1024))
+    with pytest.raises(DataError, match=r"block 2 has shape \(952, 6\), expected \(1024, 6\)"):
+        Blocks(cut(losses(3000), 1024).block, (4000, 6), 1024).sum(axis=1)
+    with pytest.raises(DataError, match="never as one array"):
+        np.asarray(cut(losses(100), 50))
+    with pytest.raises(DataError, match="indexed by rows only"):
+        cut(losses(100), 50)[0]
