@@ -46,6 +46,7 @@ def verify(path: str | Path) -> Verdict:
     try:
         seal = (Path(path) / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         sums = {name: expected for expected, name in (line.split("  ", 1) for line in seal)}
+        require("certificate.json" in sums, "there is no certificate, so nothing to check")
         files = {name: (Path(path) / name).read_bytes() for name in sums}
         for name, content in files.items():
             require(hashlib.sha256(content).hexdigest() == sums[name], f"{name} was altered or truncated")
@@ -87,7 +88,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     require(abs(stated - proved) <= size * body["tolerance"], "the result states another lower bound")
     checks.append(f"no plan costs less than {float(proved)!r} {body['currency']}")
     gap = max(objective - proved, Fraction(0)) / size
-    if gap > body["tolerance"]:
+    if gap > min(body["tolerance"], Fraction(1, 100)):  # more is no proof, whatever the tolerance
         return Verdict(False, float(gap), f"feasible, but only within {float(gap):.2g}: not optimal", tuple(checks))
     return Verdict(True, float(gap), f"optimal within {float(gap):.2g}, proved", tuple(checks))
 
@@ -242,7 +243,6 @@ class Pool:
 def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
     """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
     result, unit = json.loads(files["calibration.json"]), Fraction(1, 10 ** body["decimals"])
-    total = sum(x[: pool.cells])
     texts = (io.StringIO(files[f"{name}.csv"].decode(), newline="") for name in TABLES)  # ' keeps a name from being run
     tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in csv.DictReader(t)] for t in texts]
     paid, members, rules = tables[0] + tables[1], tables[2], [(row["rule"],) for row in tables[4]]
@@ -255,7 +255,7 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     told = cells + [(name,) for name in body["reserves"] + body["members"] + body["rules"]]
     require(named == told, "the result has other names")
     amounts = [Fraction(float([*row.values()][-1])) for row in paid]
-    require(2 * abs(sum(amounts[: pool.cells]) - total * unit) <= unit, "contributions sum to something else")
+    require(2 * abs(sum(amounts[: pool.cells]) - sum(x[: pool.cells]) * unit) <= unit, "contributions sum otherwise")
     require(not any(amounts) or FINER * unit <= sum(amounts), "the published unit is too coarse")
     rounding = unit * (sum(map(abs, body["costs"])) + pool.size * (1 + sum(term["price"] for term in body["terms"])))
     rounding += (pool.largest + sum(amounts)) / 10**12

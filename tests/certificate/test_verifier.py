@@ -186,8 +186,15 @@ def test_copied_alone_to_an_empty_folder_it_says_the_same(rich, tmp_path):
     assert done.stdout == "rejected: reserves.csv was altered or truncated\n"
 
 
-def test_what_is_no_calibration_is_told(tmp_path):
+def test_what_is_no_calibration_is_told(plain, tmp_path):
     assert verify(tmp_path).sentence.startswith("rejected: the files do not read (FileNotFoundError")
+    bare = dataclasses.replace(plain, certificate=None, scenarios=None).save(tmp_path / "run")
+    assert verify(bare).sentence == "rejected: there is no certificate, so nothing to check"
+
+
+def test_a_plan_far_off_is_no_proof_whatever_the_tolerance_says(tmp_path):
+    verdict = by_hand(tmp_path / "run", paid="4.4", published="440", tolerance=0.5)
+    assert (verdict.proved, verdict.gap) == (False, pytest.approx(0.4 / 4.4))
 
 
 # --- pools ----------------------------------------------------------------------------------------------------------
