@@ -43,7 +43,8 @@ class TailProfile:
     `L` is the likelihood of the excesses plus, for quantities of the whole law, that of the number of exceedances
     (binomial in weights): the uncertainty of `p` counts. Of `n` complete excesses the ratio is `1 + b / n` too large on
     average, `b = 8.6 / (1 + 1.5 shape)` (0.45 b for the scale; 5 where some are censored; by simulation, 50 to 200
-    excesses, shapes -0.3 to 0.8), and the limit is raised by as much: 100 excesses cover 93.5 to 95.5 % instead of 91.8 to 94.5 %.
+    excesses, shapes -0.3 to 0.8), and the limit is raised by as much: 100 excesses cover 93.5 to 95.5 % instead of
+    91.8 to 94.5 %.
     Source: Coles 2001, section 4.3.3; Wilks 1938; Bartlett 1937.
     """
 
