@@ -8,6 +8,9 @@ own contributions. `PoolProblem` chooses the plan on 4,000 scenarios and publish
 4,000 of them in the tail. The truth shares no code with the library: closed form where the pool is a mutual of gamma
 losses of one scale (their sum is gamma), else the waterfall in three lines of numpy over 10,000,000 scenarios (or 50
 times the fresh ones, if fewer).
+
+Measured: 200 of 200 pools have an interval, 194 of them (97 %) hold the truth: 97 % of the gamma, 96 % of the lognormal
+and 97 % of the Pareto pools; 97 % at each level. The truth is 0.68 to 1.74 times the in-sample CVaR (5 and 95 % points).
 """
 
 from __future__ import annotations
