@@ -49,6 +49,7 @@ FREQUENCIES = (
     Trend(NegativeBinomial()),
     Trend(SharedShock()),
 )
+LATEST = 3000  # events that the self-exciting process is fitted to: more take long and say the same
 NORMAL = 1e3  # degrees of freedom from which a t copula is a normal one
 
 
@@ -125,13 +126,15 @@ def _clustering(name: str, history: LossHistory, g: int) -> Iterator[dict[str, A
     if events is None:
         return
     dates = events.loc[(events["segment"] == history.segments[g]) & (events["loss"] > 0), "date"].dt.tz_localize(None)
-    span = {"start": history.periods[0].start_time, "end": history.periods[-1].end_time.ceil("D")}
+    recent = dates.sort_values().iloc[-LATEST:]
+    start = history.periods[0].start_time if len(recent) == len(dates) else recent.iloc[0].normalize()
     try:
-        process = Hawkes(resolution=1.0).fit(dates.to_numpy(), **span)
+        process = Hawkes(resolution=1.0).fit(recent.to_numpy(), start=start, end=history.periods[-1].end_time.ceil("D"))
     except CalibrateError as error:
         yield _row("clustering", name, "Hawkes", note=str(error))
         return
     brings = f"an event brings {process.branching_ratio_:.2f} more, {1 / process.decay_:.3g} days later in the mean"
+    brings += "" if len(recent) == len(dates) else f" (of the latest {LATEST:,} events)"
     constant = np.diff(process.times_, prepend=0.0) * process.times_.size / process.horizon_
     for candidate, value, parameters, residuals, note in (
         ("Hawkes", process.log_likelihood_, 3, process.residuals_, brings),
@@ -158,15 +161,21 @@ def _dependences(model: JointLossModel, ratios: Floats) -> Iterator[dict[str, An
     """Of the columns; of the segments' shocks nothing is compared: they are too few."""
     if len(model.correlation_) != ratios.shape[1] or ratios.shape[1] < 2:
         return
-    weights, shares = np.ones(len(ratios)), np.ones(ratios.shape[1])
-    ranks = Ranks.of(ratios, weights, shares)
-    normal, student = Gaussian().fit(ratios), StudentT().fit(ratios)
-    for candidate, correlation, v in (
-        ("Independent()", np.eye(ratios.shape[1]), NORMAL),
-        ("Gaussian()", normal.correlation_, NORMAL),
-        ("StudentT()", student.correlation_, student.degrees_of_freedom_),
-    ):
+    used = model.dependence_
+    groups = np.tile(np.arange(len(model.segments_)), len(model.members_))
+    normal, student = (
+        used if repr(used) == repr(one) else one.fit(ratios, groups=groups) for one in (Gaussian(), StudentT())
+    )
+    weights = np.ones(len(ratios))
+    ranks = Ranks.of(ratios, weights, np.ones(ratios.shape[1]))
+    laws = {
+        "Independent()": (np.eye(ratios.shape[1]), NORMAL),
+        "Gaussian()": (normal.correlation_, NORMAL),
+        "StudentT()": (student.correlation_, student.degrees_of_freedom_),
+    }
+    for candidate, (correlation, v) in laws.items():
         value = pairwise_log_likelihood(ranks, weights, correlation, v)
         note = "" if v == NORMAL else f"degrees of freedom {v:.3g}"
-        used = candidate == repr(model.dependence_)
-        yield _row("dependence", "", candidate, log_likelihood=value, chosen=used, note=note)
+        yield _row("dependence", "", candidate, log_likelihood=value, chosen=candidate == repr(used), note=note)
+    if repr(used) not in laws:
+        yield _row("dependence", "", repr(used), chosen=True, note="has no likelihood of pairs to compare")

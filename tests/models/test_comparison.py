@@ -84,6 +84,17 @@ def test_what_cannot_be_fitted_says_why():
     assert "are needed to say anything about a tail" in table.loc[("severity", "all", "Spliced()"), "note"]
 
 
+def test_many_events_are_looked_at_from_the_end(monkeypatch):
+    seen = history()
+    model = JointLossModel(severity=models.severity.LogNormal()).fit(seen)
+    monkeypatch.setitem(models.compare.__globals__, "LATEST", 60)
+    row = models.compare(model, seen).loc[("clustering", "all", "constant rate")]
+    days = seen.events["date"].dt.tz_localize(None).sort_values().iloc[-60:]
+    rate = 60 / (pd.Timestamp("2024-01-01") - days.iloc[0]).days
+    assert row["log_likelihood"] == pytest.approx(60 * np.log(rate) - 60)
+    assert "(of the latest 60 events)" in models.compare(model, seen).loc[("clustering", "all", "Hawkes"), "note"]
+
+
 def test_a_panel_compares_its_dependence_only():
     rng = np.random.default_rng(3)
     common = rng.standard_normal((60, 1))
@@ -99,5 +110,9 @@ def test_a_panel_compares_its_dependence_only():
     score = table["log_likelihood"].to_numpy()
     assert abs(score[0]) < 0.1  # the density of independent uniforms is one
     assert (score[1:] > 50).all()
+    fixed = models.dependence.StudentT(degrees_of_freedom=4.0)
+    table = models.compare(JointLossModel(dependence=fixed).fit(seen), seen)
+    assert table["chosen"].tolist() == [False, False, False, True]
+    assert table["note"].iloc[-1] == "has no likelihood of pairs to compare"
     with pytest.raises(ModelError, match="fitted to a panel, the history has events"):
         models.compare(model, history())
