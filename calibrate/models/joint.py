@@ -22,7 +22,7 @@ from calibrate.models.frequency import CountModel, Elastic, NegativeBinomial, Sh
 from calibrate.models.margins import Margins, RatioMargins
 from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
-from calibrate.models.sampling import draw_losses
+from calibrate.models.sampling import BlockSource, draw_losses
 from calibrate.models.severity import Severity
 from calibrate.scenarios import Scenarios
 
@@ -208,6 +208,20 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         level = self._exposures(exposures)
         losses = draw_losses(self.process_, n, level, random_state, periods, self.n_jobs)
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
+
+    def sample_blocks(
+        self,
+        n: int,
+        random_state: RandomState = None,
+        periods: int = 1,
+        exposures: pd.Series[float] | Mapping[str, float] | None = None,
+    ) -> Scenarios:
+        """As `sample`, to the byte, but never in memory as a whole: blocks are drawn again when they are needed."""
+        check_is_fitted(self)
+        if n < 1 or periods < 1:
+            raise ModelError(f"n is {n} and periods is {periods}; expected whole numbers >= 1")
+        source = BlockSource(self.process_, self._exposures(exposures), random_state, periods)
+        return Scenarios(source.blocks(n), self.members_, self.segments_, currency=self.currency_)
 
     def sample_tail(
         self,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from calibrate.blocks import Blocks
 from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.process import Process
 
-__all__ = ["draw_losses", "key_of"]
+__all__ = ["BlockSource", "draw_losses", "key_of"]
 
 BLOCK = 2**15  # scenarios that are drawn together; fixed, so that the bytes do not depend on memory or workers
+CHUNK = 1024  # a block has a multiple of so many rows
 DRAWS = 2e7  # single losses that one block may cost
 SCORES, LOSSES = 1, 2  # stages of the random keys
 
@@ -39,23 +42,69 @@ def draw_losses(
     >>> (draw_losses(ComposedMargins(margins, copula), 10_000, np.ones(2), 1) > 0).mean(axis=0).round(1)
     array([0.1, 0.5])
     """
-    entropy, prefix = key_of(random_state)
-    size = int(min(BLOCK, max(1024, DRAWS // max(process.margins.events_per_period(exposures), 1))))
-    losses, add = np.zeros((n, exposures.size)), process.at(exposures)
+    source = BlockSource(process, exposures, random_state, periods)
+    losses = np.zeros((n, exposures.size))
 
     def fill(block: int) -> None:
-        rows = losses[block * size : (block + 1) * size]
-        for period in range(periods):
-            places = [(*prefix, stage, block, period) for stage in (SCORES, LOSSES)]
-            keys = [np.random.SeedSequence(entropy, spawn_key=place) for place in places]
-            add(rows, keys)
+        source.fill(block, losses[block * source.rows : (block + 1) * source.rows])
 
-    with threadpool_limits(limits=1, user_api="blas"):  # a product's bytes may depend on its number of threads
+    with ONE_THREAD:
         Parallel(n_jobs=-1 if n_jobs is None else n_jobs, require="sharedmem")(
-            delayed(fill)(block) for block in range(-(-n // size))
+            delayed(fill)(block) for block in range(-(-n // source.rows))
         )
     losses.setflags(write=False)
     return losses
+
+
+class _OneThread:
+    """Linear algebra on one thread while anybody draws: a product's bytes may depend on its number of threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = Lock(), 0
+        self.limits: Any = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.users:
+                self.limits = threadpool_limits(limits=1, user_api="blas")
+            self.users += 1
+
+    def __exit__(self, *failure: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if not self.users:
+                self.limits.restore_original_limits()
+
+
+ONE_THREAD = _OneThread()
+
+
+class BlockSource:
+    """Draws any block of the scenarios of a seed, as often as it is asked."""
+
+    def __init__(self, process: Process, exposures: Floats, random_state: RandomState, periods: int = 1) -> None:
+        self.columns, self.periods = exposures.size, periods
+        self._entropy, self._prefix = key_of(random_state)
+        self._add = process.at(exposures)
+        cost = max(process.margins.events_per_period(exposures), 1)
+        self.rows = int(np.clip(DRAWS / cost, CHUNK, BLOCK)) // CHUNK * CHUNK
+
+    def fill(self, block: int, rows: Floats) -> None:
+        """Add the losses of a block to its rows, which are zero."""
+        for period in range(self.periods):
+            places = [(*self._prefix, stage, block, period) for stage in (SCORES, LOSSES)]
+            self._add(rows, [np.random.SeedSequence(self._entropy, spawn_key=place) for place in places])
+
+    def blocks(self, n: int) -> Blocks:
+        """The first `n` scenarios, drawn again whenever they are needed."""
+
+        def draw(block: int) -> Floats:
+            rows = np.zeros((min(self.rows, n - block * self.rows), self.columns))
+            with ONE_THREAD:
+                self.fill(block, rows)
+            return rows
+
+        return Blocks(draw, (n, self.columns), self.rows)
 
 
 def key_of(random_state: RandomState) -> tuple[Any, tuple[int, ...]]:

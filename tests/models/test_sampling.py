@@ -161,6 +161,20 @@ def test_known_laws_need_a_chance_of_no_loss_each():
         SeverityMargins([LAW], np.array([0.1, 0.2]))
 
 
+def test_blocks_are_the_same_scenarios(monkeypatch):
+    """Byte for byte, however often they are drawn; and a plan from them is that from the array."""
+    monkeypatch.setattr(sampling, "BLOCK", 2048)
+    rng = np.random.default_rng(6)
+    panel = pd.DataFrame(np.exp(rng.normal(0, 1, (30, 4))), index=range(1990, 2020), columns=list("ABCD"))
+    model = JointLossModel().fit(LossHistory.from_panel(panel))
+    whole, parts = model.sample(5000, 3, periods=2), model.sample_blocks(5000, 3, periods=2)
+    assert not parts.in_memory
+    assert parts.digest == whole.digest == parts.digest
+    np.testing.assert_array_equal(parts.losses[[0, 2048, 4999]], whole.losses[[0, 2048, 4999]])
+    with pytest.raises(ModelError, match="n is 0 and periods is 1; expected whole numbers >= 1"):
+        model.sample_blocks(0)
+
+
 class Exponentials:
     """Five independent exponential losses: the total is a gamma variable."""
 
