@@ -35,7 +35,7 @@ INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
 LEAST_SHORT = 1e-8  # relative: as little as dual residuals need cost a bound
-ON_THE_WAY = 1e-4  # complementarity, relative to the objective, at which a copy is kept
+ON_THE_WAY = 1e-3  # complementarity, relative to the objective, at which a copy is kept
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,8 +58,9 @@ ROUND, LAST_ROUND = 0.3, 0.05  # how much more exactly a round is solved than it
 MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
-TIE_EXACT, WARM_TIE = 1e-5, 1e-3
-FIRST_PRICE, MOST_TIES = 100.0, 10  # price of the distance: times the one that is small enough for certain
+TIE_EXACT, WARM_TIE = 1e-8, 1e-3
+SMOOTH_PRICE, ATOMS_PRICE, MOST_TIES = 100.0, 1e4, 10  # of the distance: times the one that is small enough for certain
+FEW_VALUES = 0.5  # of the losses in the tail that are different: below it they lie on atoms
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
@@ -243,11 +244,12 @@ class _Level:
         A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007). The objective never gives
         more than the price of the distance gone, so that a price of `TIE` of the tolerance over the distance would be
         small enough for certain; a larger one is exact to more digits, and is lowered where the objective gives too
-        much.
+        much. Where losses lie on atoms the optimal plans are many, and more digits are worth more steps.
         """
         far = float(np.sum((self.weights * (best.v - self.target)) ** 2))
         allowed = TIE * self.tolerance * abs(best.upper)
-        price = FIRST_PRICE * allowed / far if far > 0 else 0.0
+        first = ATOMS_PRICE if self._on_atoms() else SMOOTH_PRICE
+        price = first * allowed / far if far > 0 else 0.0
         start = best.point
         for _ in range(MOST_TIES):
             if start is None or price <= 0:
@@ -261,8 +263,12 @@ class _Level:
             if gives <= allowed:
                 return closer
             if self._extend(point.v, sight) == 0:  # the working set knows what the plan costs: the price was too high
-                price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / FIRST_PRICE)
+                price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
         return best
+
+    def _on_atoms(self) -> bool:
+        losses = np.concatenate([np.zeros(1), *(tail.forest.loss for tail in self.tails)])
+        return len(np.unique(losses)) < FEW_VALUES * len(losses)
 
     def _pulled(self, v: Floats, price: float, like: Point) -> Point:
         """The program on the working set, with the distance from the reference at a price."""
