@@ -4,8 +4,8 @@
 
     members, segments, reserves   names of the decisions: contributions by member and segment, then the reserves
     scenarios                     SHA-256 of scenarios.npz
-    waterfall                     own: what a unit of each contribution pays; stages: what segments and pool pay, rows
-    costs, terms                  the objective: sum costs * decisions + sum price * CVaR_level of mutualised or shortfall
+    waterfall                     own: what a unit of each contribution pays; stages: rows of what segments, pool pay
+    costs, terms                  the objective: sum costs * decisions + sum price * CVaR_level of a kind of loss
     rules                         names of rules and limits
     blocks                        the rules row by row: [name, "at_most" | "equal" | "cone", rows]; a row is
                                   [[[column, number], ...], amount]; in a cone `amount - sum` of the first row is at

@@ -131,7 +131,7 @@ class _Rows:
         self.whole = whole
         self.offset = np.array([float(n - value) for n, value in zip(whole, exact, strict=True)])
         kept, slacks = [], []
-        for row in rows:
+        for row in self._near(exact, grid, rows):
             values = [Fraction(a) for a in row.values]
             before = Fraction(row.amount) * grid - sum(a * exact[j] for a, j in zip(values, row.columns, strict=True))
             if 0 <= before <= sum(map(abs, values)):
@@ -142,6 +142,21 @@ class _Rows:
         self.matrix = np.zeros((len(kept), len(whole)))
         for i, row in enumerate(kept):
             self.matrix[i, list(row.columns)] = row.values
+
+    @staticmethod
+    def _near(exact: list[Fraction], grid: int, rows: Sequence[Row]) -> list[Row]:
+        """Rows that may be within reach of rounding, by floating point: exact sums take their time."""
+        money = np.array([float(value / grid) for value in exact])
+        unit = float(Fraction(1, grid))
+        found = []
+        for row in rows:
+            values, columns = np.array(row.values), list(row.columns)
+            reach = 2 * unit * float(np.abs(values).sum()) + 1e-9 * (
+                float(np.abs(values) @ money[columns]) + abs(row.amount)
+            )
+            if abs(row.amount - float(values @ money[columns])) <= reach:
+                found.append(row)
+        return found
 
     def move(self, j: int, by: int) -> None:
         """Add units to an amount."""

@@ -279,7 +279,7 @@ def unpacked(name: str, raw: bytes) -> tuple[str, Any]:
 def whole(values: Any) -> tuple[list[int], int]:
     """Integers and the power of two they are over: exactly the given doubles."""
     under = max((value.as_integer_ratio()[1] for value in values), default=1)
-    return [above * (under // below) for above, below in map(float.as_integer_ratio, values)], under
+    return [above * (under // below) for above, below in (value.as_integer_ratio() for value in values)], under
 
 
 def dot(row: Any, v: Any) -> Any:

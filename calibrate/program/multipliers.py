@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.certificate import verifier
 from calibrate.program.compiled import Compiled
 from calibrate.program.dual import Flows
 from calibrate.program.forest import Y1, Forest, Kinks, Step
@@ -50,9 +49,8 @@ def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], le
     blocks: list[list[float]] = []
     for _, kind, at in placed(program, form, Layout.of(program, form)):
         values = (point.equal if kind == "equal" else point.rule)[at]
-        values = (
-            values if float(np.abs(values).max()) >= traces and np.isfinite(values).all() else np.zeros(len(values))
-        )
+        if not (np.isfinite(values).all() and float(np.abs(values).max()) >= traces):
+            values = np.zeros(len(values))
         blocks.append(values.tolist() if kind == "equal" else _in_cone(values))
     blocks += [[0.0]] * (len(plain["blocks"]) - len(blocks))  # rows that hold a decision at zero
     limits = np.where((point.limit >= max(traces, 0.0)) & np.isfinite(point.limit), point.limit, 0.0)
@@ -68,18 +66,14 @@ def given_of(
     flows: Sequence[Flows],
     least: float = 0.0,
 ) -> dict[str, Any]:
-    """Multipliers as a certificate holds them."""
+    """Multipliers as a certificate holds them. `plain` has the sum of all probabilities as its `mass`."""
     prices = [term["price"] for term in plain["terms"]]
     for nu, limit in zip(limits, plain["limits"], strict=True):
         prices = [price + Fraction(nu) * eta for price, eta in zip(prices, limit["risks"], strict=True)]
-    numerators, under = verifier.whole(program.pool.scenarios.probabilities.tolist())
-    shares = [
-        price / ((1 - term["level"]) * Fraction(sum(numerators), under))
-        for price, term in zip(prices, plain["terms"], strict=True)
-    ]
-    whole = [
-        _whole(program, flow, price, share, least) for flow, price, share in zip(flows, prices, shares, strict=True)
-    ]
+    whole = []
+    for term, price, flow in zip(plain["terms"], prices, flows, strict=True):
+        share = price / ((1 - Fraction(term["level"])) * plain["mass"])
+        whole.append(_whole(program, flow, price, share, least))
     return {"blocks": blocks, "limits": limits, "flows": whole}
 
 
@@ -145,4 +139,4 @@ def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, lea
 
 def _on_grid(flow: Floats, shift: int) -> Ints:
     finite = np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.floor(np.clip(np.ldexp(finite, shift), 0.0, 2.0**FLOW_BITS)).astype(np.int64)
+    return np.asarray(np.floor(np.clip(np.ldexp(finite, shift), 0.0, 2.0**FLOW_BITS)), dtype=np.int64)

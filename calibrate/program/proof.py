@@ -110,6 +110,8 @@ def certified(program: Program, solution: Solution, objective: float, tolerance:
 def _proved(program: Program, witness: Witness | None, claim: Claim | None, body: dict[str, Any]) -> dict[str, Any]:
     """Multipliers and the bound that they prove, the first that is as good as the solver's; nothing without a bound."""
     plain, best, proved = exactly(body), -math.inf if claim is not None else 0.0, {}
+    numerators, under = verifier.whole(program.pool.scenarios.probabilities.tolist())
+    plain["mass"] = Fraction(sum(numerators), under)
     enough = 0.0
     if claim is not None:
         close = min(claim.lower_bound, claim.objective - AS_GOOD * abs(claim.objective))
@@ -117,7 +119,7 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
         with suppress(ValueError):  # nothing bounds a decision
-            bound = _below(verifier.bound(plain, carrying(program, plain), plain["objective"]))
+            bound = _below(verifier.bound(*carrying(program, plain), plain["objective"]))
             if bound > best:
                 best, proved = bound, {"multipliers": given, "lower_bound": bound}
             if best >= enough and proved:
@@ -136,7 +138,7 @@ def _attempts(
         yield given
         for clear in CLEAR:
             plain["multipliers"] = exactly(given)
-            blocks = best_rules(plain, carrying(program, plain), program.unit, clear)
+            blocks = best_rules(*carrying(program, plain), program.unit, clear)
             if blocks is not None:
                 yield {**given, "blocks": in_cones(plain, blocks)}
     chosen = tails_of(program, claim) if witness is None else witness.chosen
@@ -198,20 +200,23 @@ def exactly(body: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def carrying(program: Program, plain: dict[str, Any]) -> verifier.Pool:
-    """The scenarios that carry flow; all others are empty, as the bound does not look at them."""
-    scenarios = program.pool.scenarios
-    ids = [np.array(flows["scenarios"], dtype=np.int64) for flows in plain["multipliers"]["flows"]]
+def carrying(program: Program, plain: dict[str, Any]) -> tuple[dict[str, Any], verifier.Pool]:
+    """The scenarios that carry flow, with all others as one without losses: the bound does not look at them."""
+    scenarios, given = program.pool.scenarios, plain["multipliers"]
+    ids = [np.array(flows["scenarios"], dtype=np.int64) for flows in given["flows"]]
     chosen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *ids]))
-    losses = scenarios.losses[chosen]
-    counts = np.zeros(len(scenarios) + 1, dtype=np.int64)
-    counts[chosen + 1] = np.count_nonzero(losses, axis=1)
+    losses, p = scenarios.losses[chosen], scenarios.probabilities[chosen].tolist()
+    counts = [0, *np.count_nonzero(losses, axis=1).tolist(), 0]
     arrays = {
         "indptr": np.cumsum(counts).tolist(),
         "indices": np.nonzero(losses)[1].tolist(),
         "data": losses[losses > 0].tolist(),
-        "shape": scenarios.losses.shape,
-        "probabilities": scenarios.probabilities.tolist(),
-        "collateral": [] if scenarios.collateral is None else scenarios.collateral.ravel().tolist(),
+        "shape": (len(chosen) + 1, program.n_cells),
+        "probabilities": [*p, plain["mass"] - sum(map(Fraction, p))],
     }
-    return verifier.Pool(arrays, plain)
+    if scenarios.collateral is not None:
+        arrays["collateral"] = [*scenarios.collateral[chosen].ravel().tolist(), *[0.0] * len(scenarios.members)]
+    flows = [
+        one | {"scenarios": np.searchsorted(chosen, at).tolist()} for one, at in zip(given["flows"], ids, strict=True)
+    ]
+    return {**plain, "multipliers": given | {"flows": flows}}, verifier.Pool(arrays, plain)
