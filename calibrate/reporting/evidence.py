@@ -6,6 +6,8 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from calibrate.reporting import tables, words
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evidence", "history_interval"]
 
+APART = 12  # members that share a tail and still have a row each
 SHOWN = 40  # rows of a table of the page; `reporting.tables` have all
 SCORES = {"log_likelihood": "log-likelihood", "aic": "AIC", "log_score": "log score", "p_value": "p-value"}
 PARTS = {
@@ -71,14 +74,33 @@ def _failed(calibration: Calibration) -> int:
 
 
 def _tail_rows(calibration: Calibration) -> list[dict[Hashable, Any]]:
-    """Tails that have something to mind, heaviest first."""
+    """Tails that have something to mind, heaviest first; many members that share one are one row."""
     table = tables.tails(calibration)
     if table.empty:
         return []
-    kept = table[table["mind"] != ""].sort_values("shape", ascending=False, kind="stable")
-    several = kept.index.get_level_values("segment").nunique() > 1
-    names = [f"{member}, {segment}" if several else str(member) for member, segment in kept.index]
-    return [{"name": name, **row} for name, row in zip(names, kept.to_dict("records"), strict=True)]
+    kept = table[table["mind"] != ""].sort_values("shape", ascending=False, kind="stable").reset_index()
+    several = len(set(kept["segment"])) > 1
+    rows: list[dict[Hashable, Any]] = []
+    for (segment, *_), group in kept.groupby(["segment", "shape", "mind"], sort=False, dropna=False):
+        for names, part in _together_or_apart(group):
+            name = f"{names}, {segment}" if several else names
+            rows.append({**part.iloc[0].to_dict(), "name": name, "capped": _capped(part)})
+    return rows
+
+
+def _together_or_apart(group: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    if len(group) > APART:
+        return [(f"{len(group)} members", group)]
+    return [(str(group["member"].iloc[k]), group.iloc[k : k + 1]) for k in range(len(group))]
+
+
+def _capped(rows: pd.DataFrame) -> str:
+    """The most that one event can cost, and what limits it."""
+    low, high = float(rows["cap"].min()), float(rows["cap"].max())
+    if math.isinf(high):
+        return "no cap" if math.isinf(low) else f"{words.money(low)} or more"
+    amount = words.money(low) if low == high else f"{words.money(low)} to {words.money(high)}"
+    return f"{amount} (by {' or '.join(dict.fromkeys(map(str, rows['cap_by'])))})"
 
 
 def _choice_parts(calibration: Calibration) -> list[dict[str, Any]]:

@@ -236,9 +236,21 @@ def test_the_terminal_says_it_too(full):
 
 def test_more_than_can_be_read_is_said(calibration_of):
     many = calibration_of([f"Member {k}" for k in range(60)])
-    rows = [{**TAILS[1], "member": f"Member {k}"} for k in range(60)]
+    rows = [{**TAILS[1], "member": f"Member {k}", "shape": 1 + k / 100} for k in range(60)]
     text = plain(reporting.html(many.with_uncertainty(found(many)).with_provenance({"tails": rows})))
     assert "20 more are in the saved calibration" in text
     assert f"{60 + 1 + 3 - 40} more contributions are in the saved calibration" in text
     bare = replace(many, uncertainty=None)
     assert "more contributions" not in plain(reporting.html(bare))
+
+
+def test_many_members_that_share_a_tail_are_one_row(calibration_of):
+    many = calibration_of([f"Member {k}" for k in range(60)])
+    rows = [{**TAILS[1], "member": f"Member {k}", "cap": 1000.0 * (k + 1)} for k in range(60)]
+    shown = cells(reporting.html(many.with_provenance({"tails": rows})))
+    place = shown.index("60 members")
+    assert shown[place + 1 : place + 5] == ["1.067", "0.38 to 2.29", "29", "1,000 to 60,000 (by exposure)"]
+    free = [{**row, "cap": math.inf} for row in rows]
+    assert "no cap" in cells(reporting.html(many.with_provenance({"tails": free})))
+    mixed = [{**row, "segment": f"s{k % 2}"} for k, row in enumerate(rows)]
+    assert "30 members, s1" in cells(reporting.html(many.with_provenance({"tails": mixed})))
