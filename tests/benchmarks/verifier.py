@@ -2,8 +2,8 @@
 
     python tests/benchmarks/verifier.py
 
-Measured on two cores that others used as well (load 10, Python 3.11), wall clock in seconds; the verifier's own processor
-time on 100 x 20,000 with every loss positive was 2.8 seconds, its peak memory 330 MB:
+Measured on two cores that others used as well (load 10, Python 3.11), wall clock in seconds; the processor time of the
+verifier on 100 x 20,000 with every loss positive was 2.8 seconds, its peak memory 330 MB:
 
 | members x scenarios | positive | certificate | save | verify |
 |---|---|---|---|---|
@@ -52,8 +52,8 @@ def main():
                 lambda call=command: subprocess.run(call, capture_output=True, text=True, check=False)
             )
         print(
-            f"100 x {n:,}, {present:.0%} positive: solve {solved:.1f} s, certificate {built:.1f} s, save {saved:.1f} s, "
-            f"verify {verified:.1f} s: {done.stdout.splitlines()[-1]}"
+            f"100 x {n:,}, {present:.0%} positive: solve {solved:.1f} s, certificate {built:.1f} s, "
+            f"save {saved:.1f} s, verify {verified:.1f} s: {done.stdout.splitlines()[-1]}"
         )
 
 
