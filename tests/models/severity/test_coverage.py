@@ -29,6 +29,12 @@ CELLS = [
 ]
 
 
+def in_band(coverage):
+    """93 to 97 %. A shortfall is asked for where the fitted mean exists only, and has no upper limit where a shape of 1 is
+    not excluded: of 100 losses cut at a limit it covers more, and may."""
+    return all(0.93 <= share <= (0.985 if what == "ES" else 0.97) for what, share in coverage.items())
+
+
 def fits(name, scheme, n, start, stop):
     """Fits of simulated losses, one seed each, and the number that were refused."""
     truth = recovery.TRUTHS[name]
@@ -51,7 +57,7 @@ def study(name, scheme, n, judge, simulations=500):
                 hits.append(judge(truth, model))
         done = times
         coverage = {what: np.mean([hit[what] for hit in hits if what in hit]) for what in hits[0]}
-        if all(0.93 <= share <= 0.97 for share in coverage.values()):
+        if in_band(coverage):
             break
     assert len(hits) >= 0.99 * done or name == BLURRED
     return np.array(estimates), coverage
@@ -80,7 +86,7 @@ def as_theory_says(name, scheme, n, estimates):
 def test_bias_and_intervals_of_100_losses(name, scheme):
     """Burr's estimates of 100 losses have no mean (they may run off to the Weibull law): intervals only."""
     estimates, coverage = study(name, scheme, 100, by_interval)
-    assert all(0.93 <= share <= 0.97 for share in coverage.values()), coverage
+    assert in_band(coverage), coverage
     if name != BLURRED:
         assert as_theory_says(name, scheme, 100, estimates).all()
 
@@ -91,7 +97,7 @@ def test_bias_and_intervals_of_100_losses(name, scheme):
 )
 def test_bias_and_intervals_of_500_losses(name, scheme):
     estimates, coverage = study(name, scheme, 500, by_interval)
-    assert all(0.93 <= share <= 0.97 for share in coverage.values()), coverage
+    assert in_band(coverage), coverage
     if name != BLURRED:
         assert as_theory_says(name, scheme, 500, estimates).all()
 
@@ -100,7 +106,7 @@ def test_bias_and_intervals_of_500_losses(name, scheme):
 @pytest.mark.parametrize("name", list(recovery.TRUTHS))
 def test_bias_and_standard_errors_of_5000_losses(name):
     estimates, coverage = study(name, "complete", 5000, by_standard_error)
-    assert all(0.93 <= share <= 0.97 for share in coverage.values()), coverage
+    assert in_band(coverage), coverage
     assert as_theory_says(name, "complete", 5000, estimates).all()
 
 
