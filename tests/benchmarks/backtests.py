@@ -8,9 +8,9 @@ whether two forecasters of equal noise differ, and whether one that understates 
 
 Measured for |t4| losses at 97.5 and 99 %, 1,000 histories: sizes of Kupiec 5.3 and 4.4 %, independence 4.6 and 5.9,
 coverage 5.2 and 4.8, conditional shortfall 5.7 and 5.4, unconditional 5.5 and 5.0, without draws 5.0 to 6.1, scores 5.3
-and 3.2 (one-sided 5.5 and 5.0). Power against a third too low: Kupiec, coverage, unconditional 100 %, red light 99 to
-100, scores 98 and 78 (one-sided 99 and 88); of independence against clusters 84 and 68, of conditional shortfall against
-exceedances half as large again 98 to 100. A right model is not green in 8 % of the histories, as the zones are defined.
+and 3.2 (one-sided 5.5 and 5.0). Power against a third too low: Kupiec, coverage, unconditional 100 %, red light 99,
+scores 98 and 78 (one-sided 99 and 88); of independence against clusters 84 and 68, of conditional shortfall against
+exceedances half as large again 98. A right model is not green in 8 % of the histories: so the zones are defined.
 """
 
 from __future__ import annotations

@@ -30,8 +30,7 @@ CELLS = [
 
 
 def in_band(coverage):
-    """93 to 97 %. A shortfall is asked for where the fitted mean exists only, and has no upper limit where a shape of 1 is
-    not excluded: of 100 losses cut at a limit it covers more, and may."""
+    """93 to 97 %. A shortfall has no upper limit where a shape of 1 is not excluded: of few losses it covers more."""
     return all(0.93 <= share <= (0.985 if what == "ES" else 0.97) for what, share in coverage.items())
 
 
