@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from numba import get_num_threads
+from threadpoolctl import threadpool_limits
 
 from calibrate.errors import DataError
 
@@ -113,7 +114,8 @@ def column_means(losses: Floats | Blocks, probabilities: Floats) -> Floats:
         ends = range(0, len(block), CHUNK)
         return [probabilities[first + k : first + k + CHUNK][: len(block) - k] @ block[k : k + CHUNK] for k in ends]
 
-    parts = [*losses.over(means)] if isinstance(losses, Blocks) else [means(0, losses)]
+    with threadpool_limits(limits=1, user_api="blas"):  # a product's bytes may depend on its number of threads
+        parts = [*losses.over(means)] if isinstance(losses, Blocks) else [means(0, losses)]
     total = np.zeros(losses.shape[1])
     for part in parts:
         for chunk in part:

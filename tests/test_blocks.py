@@ -1,5 +1,9 @@
 """Scenarios that are never in memory as a whole: the same answer as from one array, the same bytes however cut."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -80,3 +84,29 @@ def test_what_is_wrong_in_a_block_is_said_with_its_row():
         np.asarray(cut(losses(100), 50))
     with pytest.raises(DataError, match="indexed by rows only"):
         cut(losses(100), 50)[0]
+
+
+SAME = """
+import hashlib, numpy as np
+from calibrate import Scenarios, fairness
+from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
+rng = np.random.default_rng(0)
+losses = rng.pareto(2.5, (60_000, 40)) * (rng.random((60_000, 40)) < 0.3)
+terms = [CostOfCapital(0.02, 0.04), CVaR(0.9, of="mutualised"), CVaR(0.99)]
+plan = PoolProblem(Scenarios(losses), Waterfall(), terms, [fairness.ActuarialFairness(0.5)]).solve()
+text = plan.contributions.to_numpy().tobytes() + repr((plan.reserves.to_list(), plan.lower_bound)).encode()
+print(hashlib.sha256(text).hexdigest(), np.count_nonzero(plan.contributions))
+"""
+
+
+@pytest.mark.slow
+def test_the_bytes_do_not_depend_on_the_number_of_threads():
+    """More trees than one chunk holds, more losses than one thread sweeps."""
+    found = set()
+    for count in ("1", "2", "8"):
+        threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), count)
+        done = subprocess.run(
+            [sys.executable, "-c", SAME], env=os.environ | threads, capture_output=True, text=True, check=True
+        )
+        found.add(done.stdout)
+    assert len(found) == 1, found

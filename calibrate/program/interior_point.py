@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 
-MOST_STEPS = 120
+MOST_STEPS = 400
 FEASIBLE = 1e-9  # residual, relative to the size of the plan
 INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal

@@ -73,7 +73,7 @@ class Pool:
         losses = self.scenarios.losses
         weights = tail_weights(losses.sum(axis=1), self.scenarios.probabilities, level)
         tail = np.flatnonzero(weights)
-        return np.asarray(weights[tail] @ losses[tail])
+        return column_means(losses[tail], weights[tail])
 
     def vector(self, values: Mapping[Any, float] | pd.Series[Any], what: str) -> Floats:
         """Values by member as a vector; refuses unknown, missing and non-finite ones by name."""
