@@ -51,9 +51,8 @@ def verify(path: str | Path) -> Verdict:
         for name, content in files.items():
             require(hashlib.sha256(content).hexdigest() == sums[name], f"{name} was altered or truncated")
         body = json.loads(files["certificate.json"], parse_float=lambda number: Fraction(float(number)))
-        listed = body.pop("files") | {"certificate.json": sums["certificate.json"]}
-        require(listed == sums and body["scenarios"] == sums["scenarios.npz"], "the certificate is of other files")
-        require(body["schema"] == 1, "the certificate has another schema")
+        listed = {"certificate.json": sums["certificate.json"], **body.pop("files")}
+        require((listed, body["scenarios"], body["schema"]) == (sums, sums["scenarios.npz"], 1), "other files, schema")
         checks.append(f"{len(files)} files are those that were sealed")
         with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as archive:
             pool = Pool(dict(unpacked(name, archive.read(name)) for name in archive.namelist()), body)
@@ -249,11 +248,12 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     risk = {row["term"]: row["in_sample"] for row in tables[3]}
     own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
-    require(result["certificate"] == digest and result["currency"] == body["currency"], "the result is another")
+    told = (result["certificate"], result["currency"], *map(result["provenance"].get, ("tolerance", "unit")))
+    require(told == (digest, body["currency"], body["tolerance"], body["scale"]), "the result has another certificate")
     named = [tuple(row.values())[:-1] for row in paid] + [(row["member"],) for row in members] + rules
     cells = [(i, g)[: 1 + (pool.k > 1)] for i in body["members"] for g in body["segments"]]
-    told = cells + [(name,) for name in body["reserves"] + body["members"] + body["rules"]]
-    require(named == told, "the result has other names")
+    names = cells + [(name,) for name in body["reserves"] + body["members"] + body["rules"]]
+    require(named == names, "the result has other names")
     amounts = [Fraction(float([*row.values()][-1])) for row in paid]
     require(2 * abs(sum(amounts[: pool.cells]) - sum(x[: pool.cells]) * unit) <= unit, "contributions sum otherwise")
     require(not any(amounts) or FINER * unit <= sum(amounts), "the published unit is too coarse")

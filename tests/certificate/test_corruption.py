@@ -118,7 +118,7 @@ def decisive(body):
     flows = body["multipliers"]["flows"]
     at = [("published", j) for j in range(len(body["published"])) if body["published"][j] != "0"]
     at += [("costs", j) for j in range(len(body["costs"])) if body["published"][j] != "0"]
-    at += [("objective",), ("lower_bound",)]
+    at += [("objective",), ("lower_bound",), ("scale",), ("tolerance",)]
     large = [[s for s, root in enumerate(flow["root"]) if root >> (flow["shift"] - 20)] for flow in flows]
     at += [("multipliers", "flows", k, "root", s) for k in range(len(flows)) for s in large[k]]
     at += [("terms", k, "price") for k in range(len(flows)) if body["terms"][k]["price"] > 0]

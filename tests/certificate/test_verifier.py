@@ -75,6 +75,7 @@ def by_hand(folder, paid="4.0", published="400", flow=TENTH, **changes):
         "lower_bound": float(Fraction(0.1) * 4),
     } | changes
     result = {"schema": 1, "currency": "USD", "objective": objective, "lower_bound": body["lower_bound"] or 0.0}
+    result["provenance"] = {"tolerance": body["tolerance"], "unit": body["scale"]}
     tables = {
         "contributions": f"member,contribution\nA,{paid}\n",
         "reserves": "reserve,amount\n",
@@ -226,6 +227,7 @@ def test_a_plan_one_percent_off_is_not_called_optimal(tmp_path):
     solution = solve_by_tail(program, 1e-6)
     worse = answer(program, dataclasses.replace(solution, x=solution.x * 1.01), 0.5, None)
     worse = dataclasses.replace(worse, certificate={**worse.certificate, "tolerance": 1e-6})
+    worse = worse.with_provenance({"tolerance": 1e-6})
     verdict = verify(worse.save(tmp_path / "run"))
     assert not verdict.proved
     assert verdict.gap == pytest.approx(worse.gap, rel=1e-3)
