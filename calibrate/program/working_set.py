@@ -77,12 +77,14 @@ class Sample:
     def every(cls, program: Program, stride: int) -> Sample:
         """Every `stride`-th scenario, probabilities summing to 1 again."""
         scenarios = program.pool.scenarios
+        if stride == 1:
+            return cls(scenarios.losses, scenarios.probabilities, scenarios.collateral)
         p = scenarios.probabilities[::stride]
         collateral = None if scenarios.collateral is None else scenarios.collateral[::stride]
         mass = float(p.sum())
         if mass <= 0:
             raise SolverError(f"every {stride}-th scenario has no probability")
-        return cls(scenarios.losses[::stride], p if stride == 1 else p / mass, collateral)
+        return cls(scenarios.losses[::stride], p / mass, collateral)
 
 
 @dataclass(frozen=True, eq=False)
