@@ -21,12 +21,12 @@ sys.modules["recovery"] = recovery  # dataclasses look their module up
 spec.loader.exec_module(recovery)
 
 BLURRED = "Burr"  # its three parameters cannot be told apart where a part of the law is unseen: complete losses only
-CELLS = [
-    (name, scheme)
-    for name in recovery.TRUTHS
-    for scheme in recovery.SCHEMES
-    if name != BLURRED or scheme in ("complete", "weighted")
-]
+FEWER = {  # the costly ones share the schemes; the script runs all
+    "Burr": ("complete",),
+    "GeneralizedPareto": ("complete", "deductible and limit", "weighted"),
+    "GeneralizedPareto, end": ("complete", "deductible", "limit", "open claims"),
+}
+CELLS = [(name, scheme) for name in recovery.TRUTHS for scheme in FEWER.get(name, recovery.SCHEMES)]
 
 
 def in_band(coverage):
@@ -91,9 +91,7 @@ def test_bias_and_intervals_of_100_losses(name, scheme):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "scheme"), [cell for cell in CELLS if cell[1] in ("complete", "deductible and limit")]
-)
+@pytest.mark.parametrize(("name", "scheme"), [cell for cell in CELLS if cell[1] == "complete"])
 def test_bias_and_intervals_of_500_losses(name, scheme):
     estimates, coverage = study(name, scheme, 500, by_interval)
     assert in_band(coverage), coverage
