@@ -14,8 +14,8 @@ with us.
 
 Measured, 500 to 2,000 simulations a cell (300 to 500 of 5,000 losses), in 78 of the 126 cells (the larger samples were
 not run under every scheme, Burr on complete losses only): intervals cover 93.9 to 97.6 % of 100 losses (mean 95.2),
-94.0 to 97.2 of 500 (95.5), 92.8 to 96.7 of 5,000 (95.2), where the noise of one cell is one per cent; the bias is within
-2.5 Monte Carlo errors of theory in every cell; the reference fit is 4e-6 standard deviations away at most.
+94.0 to 97.2 of 500 (95.5), 92.8 to 96.7 of 5,000 (95.2), where the noise of one cell is one per cent; the bias is
+within 2.5 Monte Carlo errors of theory in every cell; the reference fit is 4e-6 standard deviations away at most.
 """
 
 from __future__ import annotations

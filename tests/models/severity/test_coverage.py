@@ -23,8 +23,8 @@ spec.loader.exec_module(recovery)
 BLURRED = "Burr"  # its three parameters cannot be told apart where a part of the law is unseen: complete losses only
 FEWER = {  # the costly ones share the schemes; the script runs all
     "Burr": ("complete",),
-    "GeneralizedPareto": ("complete", "deductible and limit", "weighted"),
-    "GeneralizedPareto, end": ("complete", "deductible", "limit", "open claims"),
+    "GeneralizedPareto": ("complete", "deductible and limit"),
+    "GeneralizedPareto, end": ("complete", "limit"),
 }
 CELLS = [(name, scheme) for name in recovery.TRUTHS for scheme in FEWER.get(name, recovery.SCHEMES)]
 
