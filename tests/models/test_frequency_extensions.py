@@ -82,6 +82,20 @@ def test_columns_borrow_from_each_other_when_some_are_idle():
     assert model.means_.sum() == pytest.approx(counts.sum(), rel=0.03)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_the_idle_probability_has_settled(seed):
+    """At the fixed point the mean chance of being idle, given the counts, is the idle probability itself."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.gamma(1.2, 1.0, (30, 4))) * (rng.random((30, 4)) < rng.uniform(0.5, 1)) * 1.0
+    model = ZeroInflated().fit(counts)
+    z, m, k = model.idle_probability_, model.base_.means_, model.size_
+    none = np.exp(-m) if np.isinf(k) else stats.nbinom(k, k / (k + m)).pmf(0)
+    idle = np.where(counts == 0, z / (z + (1 - z) * none), 0.0)
+    if z > 0:
+        assert idle.mean() == pytest.approx(z, rel=1e-9)
+    assert model.log_likelihood_ >= NegativeBinomial().fit(counts).log_likelihood_ - 0.05
+
+
 def test_one_shock_for_all_cannot_be_idle_for_one():
     with pytest.raises(
         ModelError, match="SharedShock hits all columns together, so no single one is idle; use Poisson"

@@ -182,5 +182,10 @@ class _Idle:
             length = -math.sqrt(float(change @ change) / max(float(bend @ bend), 1e-300))
             leap = values - 2 * length * change + length**2 * bend
             usable = length < -1 and 0 < leap[0] < 1 and leap[1] >= 0 and (leap[2:] > 0).all()
-            values = self._step(leap) if usable else second
-        return values
+            landed = self._step(leap) if usable else second
+            closer = float(np.abs(landed - leap).max()) < float(np.abs(second - first).max())
+            values = landed if usable and closer else second  # leaps alone may go round in a circle
+        raise ModelError(
+            f"ZeroInflated: the idle probability has not settled after {STEPS} steps, at {values[0]:.4g}; the counts do "
+            "not tell idle periods from quiet ones: use NegativeBinomial(), or a longer history"
+        )
