@@ -92,8 +92,8 @@ def test_the_idle_probability_has_settled(seed):
     none = np.exp(-m) if np.isinf(k) else stats.nbinom(k, k / (k + m)).pmf(0)
     idle = np.where(counts == 0, z / (z + (1 - z) * none), 0.0)
     if z > 0:
-        assert idle.mean() == pytest.approx(z, rel=1e-9)
-    assert model.log_likelihood_ >= NegativeBinomial().fit(counts).log_likelihood_ - 0.05
+        assert idle.mean() == pytest.approx(z, abs=1e-6)
+    assert model.log_likelihood_ >= NegativeBinomial().fit(counts).log_likelihood_ - 1e-9
 
 
 def test_one_shock_for_all_cannot_be_idle_for_one():

@@ -18,7 +18,8 @@ from calibrate.models.frequency.negative_binomial import NegativeBinomial
 
 __all__ = ["ZeroInflated"]
 
-STEPS = 1000  # accelerated; few take more than 50
+STEPS, LEAPS = 1000, 6  # few take more than 50 steps
+SETTLED = 1e-6  # change of a step that is good enough after so many
 
 
 class ZeroInflated(CountModel):
@@ -64,17 +65,18 @@ class ZeroInflated(CountModel):
                 f"ZeroInflated: {type(self.base_).__name__} hits all columns together, so no single one is idle; "
                 "use Poisson() or NegativeBinomial() as base"
             )
-        plain = self.base_.log_likelihood_
-        unit = float(exposures.mean())
-        problem = _Idle(counts, exposures / unit, weights, self.base_)
-        self.idle_probability_ = problem.solve(self.base_, unit)
+        plain, unit = self.base_, float(exposures.mean())
+        problem = _Idle(counts, exposures / unit, weights, plain)
+        self.base_ = clone(plain).fit(counts, None, weights, exposure=exposures)
+        z = problem.solve(self.base_, unit)
         self.base_.means_ = exposures * self.base_.rate_
+        value = problem.log_likelihood(z, self.base_.means_, self.base_.size_)
+        self.gain_ = max(0.0, value - plain.log_likelihood_)
+        if value < plain.log_likelihood_:  # rates that borrow are not of maximum likelihood: idleness may cost some
+            self.base_, z, value = plain, 0.0, plain.log_likelihood_
+        self.idle_probability_, self.log_likelihood_ = z, value
         self.size_, self.credibility_ = self.base_.size_, self.base_.credibility_
-        self.means_ = (1 - self.idle_probability_) * self.base_.means_
-        self.log_likelihood_ = self.base_.log_likelihood_ = problem.log_likelihood(
-            self.idle_probability_, self.base_.means_, self.size_
-        )
-        self.gain_ = max(0.0, self.log_likelihood_ - plain)
+        self.means_ = (1 - z) * self.base_.means_
         return self
 
     @property
@@ -174,18 +176,25 @@ class _Idle:
 
     def _accelerated(self, values: Floats) -> Floats:
         for _ in range(STEPS):
-            first = self._step(values)
+            begun, first = values, self._step(values)
             second = self._step(first)
             change, bend = first - values, second - 2 * first + values
-            if np.all(np.abs(second - first) <= 1e-12 * np.abs(second)):
+            distance = np.abs(second - first)
+            if np.all(distance <= 1e-11 * (np.abs(second) + 0.1)):
                 return second
             length = -math.sqrt(float(change @ change) / max(float(bend @ bend), 1e-300))
-            leap = values - 2 * length * change + length**2 * bend
-            usable = length < -1 and 0 < leap[0] < 1 and leap[1] >= 0 and (leap[2:] > 0).all()
-            landed = self._step(leap) if usable else second
-            closer = float(np.abs(landed - leap).max()) < float(np.abs(second - first).max())
-            values = landed if usable and closer else second  # leaps alone may go round in a circle
+            values = second
+            for _ in range(LEAPS):  # leaps alone may go round in a circle: only one that comes closer is taken
+                leap = begun - 2 * length * change + length**2 * bend
+                if length < -1 and 0 < leap[0] < 1 and leap[1] >= 0 and (leap[2:] > 0).all():
+                    landed = self._step(leap)
+                    if float(np.abs(landed - leap).max()) < float(distance.max()):
+                        values = landed
+                        break
+                length = (length - 1) / 2
+        if distance.max() < SETTLED:
+            return second
         raise ModelError(
-            f"ZeroInflated: the idle probability has not settled after {STEPS} steps, at {values[0]:.4g}; the counts do "
-            "not tell idle periods from quiet ones: use NegativeBinomial(), or a longer history"
+            f"ZeroInflated: the idle probability has not settled after {STEPS} steps, at {values[0]:.4g}; the counts "
+            "do not tell idle periods from quiet ones: use NegativeBinomial(), or a longer history"
         )
