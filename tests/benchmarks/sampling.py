@@ -6,9 +6,9 @@ laws (a lognormal body with a Pareto tail, one loss a period) under a t copula, 
 `t.cdf`, then `ppf` of the spliced law, of every entry, on one thread, for a tenth of the scenarios, times ten.
 Times are medians of five runs after one that brings the memory in; seconds of processor time are those of all threads.
 
-Measured, 1,000,000 x 100 on two cores on which other work kept five to ten processes waiting, three runs: naive 55 to
-110 s (35 to 42 s of processor time); known laws 3.8 to 4.4 s (2.5 to 2.9), 12.6, 18.5 and 28 times faster, 12 to 17 times
-less processor time; JointLossModel 4.3 to 8.4 s (3.9 to 4.4), 9 to 16 times faster, 8 to 11 times less processor time.
+Measured, 1,000,000 x 100 on two cores on which other work kept five to ten processes waiting, in three runs: naive 55
+to 110 s (35 to 42 s of processor time); known laws 3.8 to 4.4 s (2.5 to 2.9), 12.6, 18.5 and 28 times faster, 12 to 17
+times less processor time; JointLossModel 4.3 to 8.4 s (3.9 to 4.4), 9 to 16 times faster, 8 to 11 times less.
 On idle cores it has not been measured. Largest relative error of a loss: 3.0e-11.
 """
 
