@@ -340,7 +340,7 @@ class _Newton:
         affine = self._direction(0.0, None)
         primal, dual = min(1.0, affine.primal), min(1.0, affine.dual)
         kept = max(self._mu_after(affine, primal, dual), 0.0) / self.mu
-        target = float(min(kept**3, 1.0)) * self.mu
+        target = float(min(kept, 1.0) ** 3) * self.mu
         move = self._direction(target, affine)
         primal, dual = (min(1.0, TO_THE_EDGE * limit) for limit in (move.primal, move.dual))
         point.v += primal * move.v
