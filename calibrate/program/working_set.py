@@ -1,14 +1,7 @@
 """The program at any number of scenarios: solved on a working set of the tail, between a lower and an upper bound.
 
-Lower bound. Let `pi` be the multipliers of a forest on the working set W, with `0 <= pi_leaf <= pi_group <= pi_root <=
-price * p / (1 - level)` and `sum pi_root <= price`. For every plan a layer leaves at least `phi * (x - amount)` for any
-slope `phi` in [0, 1], and a CVaR is the largest mean over weights such as these. So the affine function that the
-multipliers make of losses and plan lies below the risk of *every* plan over *all* scenarios: those outside W carry
-weight 0, and what is left is >= 0. This holds for any probabilities, a fractional scenario at the tail's edge included,
-as it only asks `pi_root <= price * p / (1 - level)`. Adding `multiplier * gap <= 0` for the rules and minimising the
-affine sum over the box of plans gives a lower bound (weak duality), whatever the solver did.
-
-Upper bound. The plan itself, its CVaR over all scenarios computed exactly. When its tail lies within W the two meet.
+The lower bound is that of the multipliers (`bound`, with the proof). The upper bound is the plan itself, its CVaR over
+all scenarios computed exactly. When its tail lies within the working set the two meet.
 """
 
 from __future__ import annotations
@@ -21,21 +14,20 @@ from dataclasses import dataclass, replace
 import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linprog
 from threadpoolctl import threadpool_limits
 
-from calibrate.blocks import HELD
+from calibrate.blocks import HELD, Blocks
 from calibrate.errors import SolverError
+from calibrate.program.bound import lower_bound, smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
-from calibrate.program.forest import Y1, Forest, Kinks
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
 from calibrate.program.interior_point import FEASIBLE, InteriorPoint, Point, Tail
 from calibrate.program.passes import left, tail_of
 from calibrate.program.proof import Witness
 from calibrate.program.risk import Kind, RiskTerm
+from calibrate.program.sample import Sample, plant
 from calibrate.program.tail import cvar, value_at_risk
-from calibrate.program.waterfall import Stage
 
 __all__ = ["solve_by_tail"]
 
@@ -63,28 +55,6 @@ SMOOTH_PRICE, ATOMS_PRICE, MOST_TIES = 100.0, 1e4, 10  # of the distance: times 
 FEW_VALUES = 0.5  # of the losses in the tail that are different: below it they lie on atoms
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Scenarios to solve on: all of them, or every k-th (views, no copies)."""
-
-    losses: Floats
-    probabilities: Floats
-    collateral: Floats | None
-
-    @classmethod
-    def every(cls, program: Program, stride: int) -> Sample:
-        """Every `stride`-th scenario, probabilities summing to 1 again."""
-        scenarios = program.pool.scenarios
-        if stride == 1:
-            return cls(scenarios.losses, scenarios.probabilities, scenarios.collateral)
-        p = scenarios.probabilities[::stride]
-        collateral = None if scenarios.collateral is None else scenarios.collateral[::stride]
-        mass = float(p.sum())
-        if mass <= 0:
-            raise SolverError(f"every {stride}-th scenario has no probability")
-        return cls(scenarios.losses[::stride], p / mass, collateral)
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,7 +260,7 @@ class _Level:
         shadows: list[float] = []
         if best.point is not None:
             prices = np.abs(self.form.room).T @ np.abs(best.point.rule)
-            prices = prices + np.abs(self.form.equal_room).T @ np.abs(_smallest(self.form.body.E, best.point.equal))
+            prices = prices + np.abs(self.form.equal_room).T @ np.abs(smallest(self.form.body.E, best.point.equal))
             shadows = [float(price) for price in prices]
             shadows += [float(multiplier) for multiplier in best.point.limit]
         return Solution(
@@ -344,7 +314,7 @@ class _Level:
             risks.append(cvar(worst, mass, term.level))
         return Sight(tails, np.array(at_risk), np.array(risks))
 
-    def _left(self, v: Floats, losses: Floats, collateral: Floats | None) -> dict[Kind, Floats]:
+    def _left(self, v: Floats, losses: Floats | Blocks, collateral: Floats | None) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units."""
         own, segment, pool = self.form.amounts.at(self.form.plan(v))
         unit = self.program.unit
@@ -398,88 +368,3 @@ class _Level:
             return best
         chosen = tuple(self.working[term] for term in self.form.terms)
         return replace(best, lower=lower, witness=Witness(self.form, tuple(self.tails), chosen, point))
-
-
-def _smallest(E: Floats, multipliers: Floats) -> Floats:
-    """Of all multipliers that pull like the given ones, those of the least sum: equalities may depend on each other."""
-    if len(E) < 2:
-        return multipliers
-    found = linprog(np.ones(2 * len(E)), A_eq=np.hstack([E.T, -E.T]), b_eq=E.T @ multipliers)
-    return multipliers if found.x is None else np.asarray(found.x[: len(E)] - found.x[len(E) :])
-
-
-def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, reach: Floats) -> Forest:
-    """The forest of a term over the chosen scenarios; a leaf for every positive loss that a plan within reach may miss.
-
-    `reach`: what each cell pays at least in the plans that matter, units. A smaller loss leaves nothing there; left out
-    it can only lower the program, so that its lower bound holds for every plan all the same.
-    """
-    k, cells = len(program.pool.scenarios.segments), program.n_cells
-    losses = sample.losses[chosen] / program.unit
-    worth = None if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
-    mutualised = term.of == "mutualised"
-    kinked_groups = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
-    n_groups = k if kinked_groups else 1
-    by_group = losses.reshape(len(chosen), cells // k, k).transpose(0, 2, 1) if kinked_groups else losses[:, None, :]
-    cell_of = np.arange(cells).reshape(-1, k).T if kinked_groups else np.arange(cells)[None, :]
-    missed = np.maximum(reach, 0.0) if worth is None else worth * np.maximum(reach, 0.0)
-    missed = missed.reshape(-1, cells // k, k).transpose(0, 2, 1) if kinked_groups else missed.reshape(-1, 1, cells)
-    present = by_group > missed if mutualised else np.broadcast_to(worth is not None, by_group.shape)
-    s, g, i = np.nonzero(present)
-    cell = cell_of[g, i]
-    counts = present.sum(axis=2).ravel()
-    segment = np.tile(cells + np.arange(n_groups), len(chosen)) if kinked_groups or k == 1 else np.full(len(chosen), -1)
-    return Forest(
-        groups_of=np.arange(len(chosen) + 1, dtype=np.int64) * n_groups,
-        leaves_of=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        base=np.zeros(len(chosen) * n_groups) if mutualised else by_group.sum(axis=2).ravel(),
-        segment=segment.astype(np.int64),
-        cell=cell.astype(np.int64),
-        loss=by_group[s, g, i] if mutualised else np.zeros(len(cell)),
-        worth=np.ones(len(cell)) if worth is None else worth[s, cell],
-        weight=sample.probabilities[chosen] / (1 - term.level),
-        leaf_kinks=mutualised,
-        group_kinks=kinked_groups,
-        n_coordinates=cells + k + 2,
-    )
-
-
-def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -> float:
-    """The affine function of the multipliers, minimised over the box of plans (see the module); units."""
-    body = form.body
-    rule = body.cone.inside(point.rule, 0.0)
-    limit = np.maximum(point.limit, 0.0)
-    slope = form.body.q + body.G.T @ rule + body.E.T @ point.equal
-    constant = body.constant - body.h @ rule - body.f @ point.equal
-    prices = form.prices.copy()
-    for row, multiplier in zip(form.rows, limit, strict=True):
-        slope = slope + multiplier * row.q
-        constant -= multiplier * row.amount
-        prices = prices + multiplier * row.eta
-    for tail, step, price in zip(tails, point.steps, prices, strict=True):
-        value, gradient = cut(tail.forest, step.state, float(price))
-        constant += value - gradient @ tail.m
-        slope = slope - tail.M.T @ gradient
-        slope[tail.t] += price
-    if not np.isfinite(upper):
-        return -np.inf  # without a plan there is no box
-    return float(constant - body.short(slope, point.v, upper))
-
-
-def cut(forest: Forest, state: Kinks, price: float) -> tuple[float, Floats]:
-    """`(constant, gradient)` of the cut `constant - gradient.y`, from any multipliers clipped to where it is valid."""
-    top = np.clip(state.root[:, Y1], 0.0, price * forest.weight)
-    if top.sum() > price:
-        top = top * (price / top.sum())
-    per_group = np.repeat(top, np.diff(forest.groups_of))
-    if forest.group_kinks:
-        per_group = np.clip(state.group[:, Y1], 0.0, per_group)
-    per_leaf = np.repeat(per_group, np.diff(forest.leaves_of))
-    if forest.leaf_kinks:
-        per_leaf = np.clip(state.leaf[:, Y1], 0.0, per_leaf)
-    gradient = np.zeros(forest.n_coordinates)
-    np.add.at(gradient, forest.cell, per_leaf * forest.worth)
-    has_segment = forest.segment >= 0
-    np.add.at(gradient, forest.segment[has_segment], per_group[has_segment])
-    gradient[-2:] += top.sum()
-    return float(per_leaf @ forest.loss + per_group @ forest.base), gradient
