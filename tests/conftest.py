@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+collect_ignore_glob = ["benchmarks/*"]  # scripts, which may import each other and packages that are not installed
+
 CONFIG = """
 [data]
 events = "losses.csv"

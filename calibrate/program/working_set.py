@@ -219,7 +219,8 @@ class _Level:
         much. Where losses lie on atoms the optimal plans are many, and more digits are worth more steps.
         """
         far = float(np.sum((self.weights * (best.v - self.target)) ** 2))
-        allowed = TIE * self.tolerance * abs(best.upper)
+        left_over = max(1.0 - best.gap / self.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance
+        allowed = min(TIE, 0.9 * left_over) * self.tolerance * abs(best.upper)
         first = ATOMS_PRICE if self._on_atoms() else SMOOTH_PRICE
         price = first * allowed / far if far > 0 else 0.0
         start = best.point
