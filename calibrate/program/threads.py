@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -26,3 +27,7 @@ def side_by_side(work: Callable[[int, int], T], ends: list[int]) -> list[T]:
 @lru_cache(maxsize=4)
 def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="calibrate")
+
+
+if hasattr(os, "register_at_fork"):  # a forked child has the pool but not its threads, and would wait for ever
+    os.register_at_fork(after_in_child=_threads.cache_clear)
