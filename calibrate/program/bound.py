@@ -17,7 +17,7 @@ from scipy.optimize import linprog
 
 from calibrate.program.compiled import Compiled
 from calibrate.program.forest import Y1, Forest, Kinks
-from calibrate.program.interior_point import Point, Tail
+from calibrate.program.standard_form import Point, Tail
 
 __all__ = ["cut", "lower_bound", "smallest"]
 

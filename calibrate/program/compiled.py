@@ -13,9 +13,9 @@ import numpy.typing as npt
 from calibrate.program.cones import Cone
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Parts, Program
-from calibrate.program.interior_point import Body, Row
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, Kind, RiskTerm
+from calibrate.program.standard_form import Body, Row
 from calibrate.program.waterfall import Stage
 
 __all__ = ["Amounts", "Compiled", "NotSeparable", "compiled", "rule_rows"]

@@ -19,7 +19,7 @@ from calibrate.program.compiled import Compiled
 from calibrate.program.dual import Flows
 from calibrate.program.forest import Y1, Forest, Kinks, Step
 from calibrate.program.form import Floats, Program
-from calibrate.program.interior_point import Point, Tail
+from calibrate.program.standard_form import Point, Tail
 from calibrate.program.statement import Layout, placed
 
 __all__ = ["Witness", "given_of", "in_cones", "multipliers"]

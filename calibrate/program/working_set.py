@@ -22,11 +22,12 @@ from calibrate.program.bound import lower_bound, smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
-from calibrate.program.interior_point import FEASIBLE, InteriorPoint, Point, Tail
+from calibrate.program.interior_point import FEASIBLE, InteriorPoint
 from calibrate.program.passes import left, tail_of
 from calibrate.program.proof import Witness
 from calibrate.program.risk import Kind, RiskTerm
 from calibrate.program.sample import Sample, plant
+from calibrate.program.standard_form import Point, Tail
 from calibrate.program.tail import cvar, value_at_risk
 
 __all__ = ["solve_by_tail"]

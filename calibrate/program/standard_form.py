@@ -1,0 +1,134 @@
+"""A program on a working set of scenarios as vectors and matrices, and where a solver is in it.
+
+minimise    1/2 v'Pv + q'v + sum_k price_k * (t_k + sum_s w_ks z_ks)
+subject to  q_j'v + sum_k eta_jk * (t_k + sum_s w_ks z_ks) <= b_j     (limits; their multipliers move the prices)
+            G v + slack = h,  slack in a cone;   E v = f;   v_i >= 0 for some i
+            z_ks the root of the forest of term k at y = M_k v + m_k
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.program.cones import Cone
+from calibrate.program.forest import Forest, Step
+
+__all__ = ["Body", "Point", "Row", "Tail"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """What does not depend on the scenarios: costs, rules, bounds."""
+
+    q: Floats
+    P: Floats  # diagonal
+    G: Floats
+    h: Floats
+    cone: Cone
+    E: Floats
+    f: Floats
+    bounded: npt.NDArray[np.intp]  # positions with v >= 0
+    constant: float = 0.0  # of the objective
+
+    def short(self, slope: Floats, v: Floats, value: float) -> float:
+        """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better.
+
+        No better plan spends more on one decision than the best known costs in all. What costs nothing (and
+        everything, if some decision earns) is sought within ten times the size of the plan, as are the variables of
+        the rules themselves.
+        """
+        reach = np.full(len(slope), 10.0 * (1.0 + float(np.abs(v).max())))
+        if self.q.min() >= 0:
+            costly = self.q > 0
+            reach[costly] = value / self.q[costly]
+        least = np.abs(slope)
+        least[self.bounded] = np.maximum(-slope[self.bounded], 0.0)
+        return float(least @ reach)
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """A risk term: its forest, and the coordinates `y = M v + m` at which it is read."""
+
+    forest: Forest
+    M: Floats
+    m: Floats
+    t: int
+    price: float
+    cells: int
+
+    @cached_property
+    def own(self) -> Floats:
+        """A cell's coordinate is a multiple of its own entry of `v`; only the other coordinates mix them."""
+        return self.M[np.arange(self.cells), np.arange(self.cells)]
+
+    def curvature(self, curve: Floats) -> Floats:
+        """`M' curve M`."""
+        cells, n = len(self.own), self.M.shape[1]
+        rest = self.M[cells:]
+        H = np.zeros((n, n))
+        H[:cells, :cells] = curve[:cells, :cells] * self.own[:, None] * self.own
+        cross = (curve[:cells, cells:] * self.own[:, None]) @ rest
+        H[:cells] += cross
+        H[:, :cells] += cross.T
+        H += rest.T @ (curve[cells:, cells:] @ rest)
+        return H
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A limit on risk: `q'v + sum_k eta_k risk_k <= amount`."""
+
+    q: Floats
+    eta: Floats
+    amount: float
+
+
+@dataclass(eq=False)
+class Point:
+    """Where the method is: plan, slacks and multipliers. The first are of `v >= 0`, then come the limits."""
+
+    v: Floats
+    slack: Floats  # of bounds and limits
+    multiplier: Floats
+    rule_slack: Floats
+    rule: Floats  # multipliers of the rules
+    equal: Floats
+    n_limits: int
+    steps: list[Step] = field(default_factory=list)
+    value: float = np.inf
+    dual: float = -np.inf
+    residual: float = np.inf
+    iterations: int = 0
+    status: str = "not solved"
+    on_the_way: Point | None = None  # a copy from where a slightly different program can set out
+
+    def copy(self) -> Point:
+        """The same place, to move on from."""
+        return replace(
+            self,
+            v=self.v.copy(),
+            slack=self.slack.copy(),
+            multiplier=self.multiplier.copy(),
+            rule_slack=self.rule_slack.copy(),
+            rule=self.rule.copy(),
+            equal=self.equal.copy(),
+            steps=[step.copy() for step in self.steps],
+            on_the_way=None,
+        )
+
+    @property
+    def limit(self) -> Floats:
+        """Multipliers of the limits."""
+        return self.multiplier[len(self.multiplier) - self.n_limits :]
+
+    @property
+    def gap(self) -> float:
+        """Between the primal and the dual value, relative."""
+        return abs(self.value - self.dual) / max(abs(self.value), 1e-300)
