@@ -57,7 +57,7 @@ class Pool:
 
     def _standalone_risk(self, level: float) -> Floats:
         losses, p = self.scenarios.member_losses, self.scenarios.probabilities
-        few = 8  # columns side by side are one line of memory
+        few = 4  # columns side by side share a line of memory
         blocks = (losses[:, i : i + few].T.copy() for i in range(0, losses.shape[1], few))
         return np.array([cvar(column, p, level) for block in blocks for column in block])
 
