@@ -202,9 +202,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
         `exposures` by member replaces them. The same seed gives the same bytes.
         """
-        check_is_fitted(self)
-        if n < 1 or periods < 1:
-            raise ModelError(f"n is {n} and periods is {periods}; expected whole numbers >= 1")
+        self._check_asked(n, periods)
         level = self._exposures(exposures)
         losses = draw_losses(self.process_, n, level, random_state, periods, self.n_jobs)
         return Scenarios(losses, self.members_, self.segments_, currency=self.currency_)
@@ -217,9 +215,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         exposures: pd.Series[float] | Mapping[str, float] | None = None,
     ) -> Scenarios:
         """As `sample`, to the byte, but never in memory as a whole: blocks are drawn again when they are needed."""
-        check_is_fitted(self)
-        if n < 1 or periods < 1:
-            raise ModelError(f"n is {n} and periods is {periods}; expected whole numbers >= 1")
+        self._check_asked(n, periods)
         source = BlockSource(self.process_, self._exposures(exposures), random_state, periods)
         return Scenarios(source.blocks(n), self.members_, self.segments_, currency=self.currency_)
 
@@ -251,6 +247,11 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         labels = self.correlation_.index
         return pd.DataFrame(self.dependence_.tail_dependence_, index=labels, columns=labels)
+
+    def _check_asked(self, n: int, periods: int) -> None:
+        check_is_fitted(self)
+        if n < 1 or periods < 1:
+            raise ModelError(f"n is {n} and periods is {periods}; expected whole numbers >= 1")
 
     def _exposures(self, exposures: Any) -> Floats:
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""

@@ -127,8 +127,3 @@ class Point:
     def limit(self) -> Floats:
         """Multipliers of the limits."""
         return self.multiplier[len(self.multiplier) - self.n_limits :]
-
-    @property
-    def gap(self) -> float:
-        """Between the primal and the dual value, relative."""
-        return abs(self.value - self.dual) / max(abs(self.value), 1e-300)
