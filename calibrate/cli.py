@@ -265,7 +265,8 @@ def _summarise(run: Run) -> None:
     unit = calibration.currency
     typer.echo(f"In {unit}; the interval is 95 % of the Monte Carlo error\n{_aligned(tables.headline(calibration))}")
     risk = tables.risk(calibration).drop(columns=["optimism_lower", "optimism_upper"])
-    typer.echo(f"\nRisk\n{_aligned(risk)}")
+    notes = [f"  {note}" for note in calibration.provenance.get("risk_notes", ())]
+    typer.echo("\n".join([f"\nRisk\n{_aligned(risk)}", *notes]))
     typer.echo(f"\nReserves\n{_aligned(calibration.reserves.to_frame())}")
     if calibration.uncertainty is not None:
         typer.echo(

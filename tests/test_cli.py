@@ -41,6 +41,15 @@ def fitted(tmp_path_factory, write_pool):
     return config, result.stdout
 
 
+def test_a_risk_without_an_interval_says_why_below_the_table(write_pool, tmp_path):
+    config = write_pool(tmp_path)
+    config.write_text(config.read_text().replace("n_out_of_sample = 2500", "n_out_of_sample = 300"))
+    text = calibrate("fit", config).stdout
+    below = text[text.index("Risk") : text.index("Reserves")]
+    for term in ("CVaR 95% of shortfall", "CVaR 95% of mutualised", "expected loss of shortfall"):
+        assert re.search(rf"^  {term}: no interval: .*; simulate more$", below, re.MULTILINE)
+
+
 def test_fit_ends_with_a_table_a_calibration_and_a_report(fitted):
     config, text = fitted
     run = RUN.search(text).group(1)

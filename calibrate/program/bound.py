@@ -3,10 +3,11 @@
 Let `pi` be the multipliers of a forest on the working set W, with `0 <= pi_leaf <= pi_group <= pi_root <=
 price * p / (1 - level)` and `sum pi_root <= price`. For every plan a layer leaves at least `phi * (x - amount)` for any
 slope `phi` in [0, 1], and a CVaR is the largest mean over weights such as these. So the affine function that the
-multipliers make of losses and plan lies below the risk of *every* plan over *all* scenarios: those outside W, and losses
-left out of its trees, carry weight 0, and what is left is >= 0. This holds for any probabilities, a fractional scenario
-at the tail's edge included, as it only asks `pi_root <= price * p / (1 - level)`. Adding `multiplier * gap <= 0` for the
-rules and minimising the affine sum over the box of plans (`Body.short`) gives a lower bound, by weak duality.
+multipliers make of losses and plan lies below the risk of *every* plan over *all* scenarios: those outside W, and
+losses left out of its trees, carry weight 0, and what is left is >= 0. This holds for any probabilities, a fractional
+scenario at the tail's edge included, as it only asks `pi_root <= price * p / (1 - level)`. Adding what
+the rules say, `multiplier * gap <= 0`, and minimising the affine sum over the box of plans (`Body.short`) gives a lower
+bound, by weak duality.
 """
 
 from __future__ import annotations

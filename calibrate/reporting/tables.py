@@ -186,6 +186,11 @@ def rounded(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
     return table.assign(**{str(name): table[name].where(table[name] > least, 0.0) for name in paid})
 
 
+def _notes(calibration: Calibration) -> list[str]:
+    """Why a term has no interval, or what it does not hold."""
+    return [words.plain(note) for note in calibration.provenance.get("risk_notes", ())]
+
+
 def terminal(calibration: Calibration) -> str:
     """All tables as plain text, amounts in the calibration's currency with thousands separators."""
     paid = contributions(calibration)
@@ -201,7 +206,7 @@ def terminal(calibration: Calibration) -> str:
             _text(rounded(paid[columns], calibration).rename(columns=_title), {_title(k): v for k, v in ratio.items()}),
         ),
         ("Reserves", _text(rounded(calibration.reserves.to_frame(), calibration), {})),
-        ("Risk", _text(_risk_shown(calibration), {"optimism": words.percent})),
+        ("Risk", "\n".join([_text(_risk_shown(calibration), {"optimism": words.percent}), *_notes(calibration)])),
         ("What simulation and what the history leave open", _open_shown(calibration)),
         ("Tails to mind", _tails_shown(calibration)),
         ("Fairness", _text(rules.reset_index(drop=True).set_index("in words"), {}, width=110)),
