@@ -18,43 +18,76 @@ import numpy.typing as npt
 from calibrate.program.forest import F1, F2, G1, G2, S1, S2, Y1, Y2, Forest, Kinks
 from calibrate.program.kernel import inlined, kernel
 
-__all__ = ["advance", "backward", "factor", "forward", "start"]
+__all__ = ["advance", "backward", "centre", "factor", "forward"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+SHARE = 1e-12  # of a root's weight: as little as its first multiplier may start from
+MOST_CENTRINGS, CENTRED = 12, 0.1  # rounds, and relative error, of a tree that is centred
 GIVE, THETA, D2, R, C, KAPPA, ALONG = 0, 1, 2, 3, 4, 5, 6  # columns of the factors; a leaf has the first five
 
 
 @kernel
-def start(
-    forest: Forest, first: int, last: int, y: Floats, price: float, tail: Floats, mu: float, state: Kinks
+def centre(
+    forest: Forest, first: int, last: int, y: Floats, price: float, mu: float, state: Kinks
 ) -> None:
-    """States near the central path at coordinates `y`; a root carries the share `tail[s]` in (0, 1) of its weight."""
-    groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
-    leaf, group, root = state
-    n_y = len(y)
+    """Put the trees near the central path at coordinates `y`, from the multipliers of their roots."""
+    groups_of = forest[0]
+    root = state[2]
     for s in range(first, last):
-        z1 = price * weight[s] * tail[s]
-        level_root = -y[n_y - 2] - y[n_y - 1]
+        whole = price * forest.weight[s]
+        low, high = 0.0, whole
+        next_z = min(max(root[s, Y1], SHARE * whole), (1.0 - SHARE) * whole)
+        for _ in range(MOST_CENTRINGS):
+            z = next_z
+            level = _hang(forest, s, y, z, mu, state)
+            _kink(level, whole, mu, root, s)
+            found = root[s, Y1]
+            if abs(found - z) <= CENTRED * min(found, z):
+                break
+            # What a root carries falls as its leaves are pressed harder: the fixed point lies between the two.
+            if found > z:
+                low, high = max(low, z), min(high, found)
+            else:
+                low, high = max(low, found), min(high, z)
+            next_z = np.sqrt(max(low, SHARE * whole) * high)
         for g in range(groups_of[s], groups_of[s + 1]):
-            level_group = base[g] - (y[segment[g]] if segment[g] >= 0 else 0.0)
-            y1 = 0.5 * z1 if group_kinks else z1
-            for i in range(leaves_of[g], leaves_of[g + 1]):
-                level = loss[i] - worth[i] * y[cell[i]]
-                if leaf_kinks:
-                    level_group += _kink(level, y1, mu, leaf, i)
-                else:
-                    level_group -= worth[i] * y[cell[i]]
-            level_root += _kink(level_group, z1, mu, group, g) if group_kinks else level_group
-            if group_kinks and leaf_kinks:
-                _rescale(leaf, leaves_of[g], leaves_of[g + 1], group[g, Y1] / y1)
-        _kink(level_root, price * weight[s], mu, root, s)
-        scale = root[s, Y1] / z1
+            _share(forest, s, g, found / z, state)
+
+
+@inlined
+def _hang(forest: Forest, s: int, y: Floats, z: float, mu: float, state: Kinks) -> float:
+    """Groups and leaves of a tree under the multiplier `z` of its root; returns the level of the root."""
+    groups_of, leaves_of, base, segment, cell, loss, worth, _, leaf_kinks, group_kinks, _ = forest
+    leaf, group, _ = state
+    n_y = len(y)
+    level_root = -y[n_y - 2] - y[n_y - 1]
+    for g in range(groups_of[s], groups_of[s + 1]):
+        level_group = base[g] - (y[segment[g]] if segment[g] >= 0 else 0.0)
+        y1 = 0.5 * z if group_kinks else z
+        for i in range(leaves_of[g], leaves_of[g + 1]):
+            level = loss[i] - worth[i] * y[cell[i]]
+            if leaf_kinks:
+                level_group += _kink(level, y1, mu, leaf, i)
+            else:
+                level_group -= worth[i] * y[cell[i]]
         if group_kinks:
-            _rescale(group, groups_of[s], groups_of[s + 1], scale)
-        if leaf_kinks:
-            _rescale(leaf, leaves_of[groups_of[s]], leaves_of[groups_of[s + 1]], scale)
+            level_root += _kink(level_group, z, mu, group, g)
+            if leaf_kinks:
+                _rescale(leaf, leaves_of[g], leaves_of[g + 1], group[g, Y1] / y1)
+        else:
+            level_root += level_group
+    return level_root
+
+
+@inlined
+def _share(forest: Forest, s: int, g: int, scale: float, state: Kinks) -> None:
+    """Multipliers of a group and its leaves times `scale`."""
+    if forest.group_kinks:
+        _rescale(state[1], g, g + 1, scale)
+    if forest.leaf_kinks:
+        _rescale(state[0], forest.leaves_of[g], forest.leaves_of[g + 1], scale)
 
 
 @inlined

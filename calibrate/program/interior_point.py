@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 
 from calibrate.program.cones import Scaling
-from calibrate.program.forest import Step
+from calibrate.program.forest import Y1, Step
 from calibrate.program.standard_form import Body, Point, Row, Tail
 from calibrate.program.trees import Trees
 
@@ -75,9 +75,9 @@ class InteriorPoint:
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         body, v = self.body, v.copy()
         size = max(float(np.abs(v).max()), 1e-3)
-        margin = 1e-4 if like is None else 1e-7
-        v[body.bounded] = np.maximum(v[body.bounded], margin * size)
-        slack = body.cone.inside(body.h - body.G @ v, max(10 * margin * size, 1e-9))
+        margin = (1e-4 if like is None else 1e-7) * size
+        v[body.bounded] = np.maximum(v[body.bounded], margin)
+        slack = body.cone.inside(body.h - body.G @ v, max(10 * margin, 1e-9))
         rule = mu * body.cone.divide(slack, body.cone.identity)
         limit = np.full(len(self.rows), 1.0)
         if like is not None and len(like.limit) == len(limit):
@@ -85,26 +85,36 @@ class InteriorPoint:
             rule[:n] = np.maximum(rule[:n], like.rule[:n])
             slack[:n] = np.maximum(slack[:n], mu / rule[:n])
             limit = np.maximum(like.limit, mu)
-        steps = []
         prices = self.base_price + limit @ self.eta
-        slope = body.q + body.P * v + body.G.T @ rule + self.row_q.T @ limit
-        risks = np.zeros(len(prices))
-        for k, (tail, price) in enumerate(zip(self.tails, prices, strict=True)):
-            trees = Trees(tail.forest, Step.empty(tail.forest))
+        steps = [Step.empty(tail.forest) for tail in self.tails]
+        for tail, price, step in zip(self.tails, prices, steps, strict=True):
             mass = tail.forest.weight.sum()
-            share = np.full(len(tail.forest.weight), min(0.9, 1.0 / mass if mass > 0 else 0.9))
-            trees.start(tail.M @ v + tail.m, price, share, mu)
-            pull, sums = trees.advance(0.0, 0.0)
-            slope -= tail.M.T @ pull
-            slope[tail.t] += price
-            risks[k] = v[tail.t] + sums[2]
-            steps.append(trees.step)
+            step.state.root[:, Y1] = price * tail.forest.weight * min(0.9, 1.0 / mass if mass > 0 else 0.9)
+        rest = body.q + body.P * v + body.G.T @ rule + self.row_q.T @ limit
+        slope = rest + self._hung(v, prices, steps, mu)[0]
+        # What costs more than it helps goes to zero: it starts as near to it as `mu` wants, not where it was pushed to.
+        idle = body.bounded[(v[body.bounded] <= margin) & (slope[body.bounded] > 0)]
+        v[idle] = np.minimum(mu / slope[idle], margin)
+        slope, risks = self._hung(v, prices, steps, mu)
+        slope += rest
         # The multipliers of the bounds may well take what is positive of the gradient.
         bound = np.maximum(mu / v[body.bounded], slope[body.bounded])
         least = mu / limit if like is not None else np.full(len(limit), 1e-2)
         room = np.maximum(self.amount - self.row_q @ v - self.eta @ risks, least)
         flat = np.append(v[body.bounded], room), np.append(bound, limit)
         return Point(v, *flat, slack, rule, np.zeros(len(body.f)), len(limit), steps)
+
+    def _hung(self, v: Floats, prices: Floats, steps: list[Step], mu: float) -> tuple[Floats, Floats]:
+        """All trees near the central path at a plan; the slope of the risk terms there, and the risks."""
+        slope, risks = np.zeros(len(v)), np.zeros(len(prices))
+        for k, (tail, price, step) in enumerate(zip(self.tails, prices, steps, strict=True)):
+            trees = Trees(tail.forest, step)
+            trees.centre(tail.M @ v + tail.m, float(price), mu)
+            pull, sums = trees.advance(0.0, 0.0)
+            slope -= tail.M.T @ pull
+            slope[tail.t] += price
+            risks[k] = v[tail.t] + sums[2]
+        return slope, risks
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,9 +36,13 @@ class Trees:
         lines = roots + (len(forest.segment) if forest.group_kinks else 0)
         self.rows = np.zeros((lines if dense else 0, n))
 
-    def start(self, y: Floats, price: float, share: Floats, mu: float) -> None:
-        """Near the central path at coordinates `y`; a root carries a `share` in (0, 1) of its weight."""
-        elimination.start(self.forest, 0, len(self.forest.weight), y, price, share, mu, self.step.state)
+    def centre(self, y: Floats, price: float, mu: float) -> None:
+        """Put every tree near the central path at coordinates `y`, from the multiplier that its root has."""
+
+        def work(first: int, last: int) -> None:
+            elimination.centre(self.forest, first, last, y, price, mu, self.step.state)
+
+        side_by_side(work, self.ends)
 
     def factor(self) -> tuple[Floats, Floats, float]:
         """Eliminate: the curvature `H`, the bend `sum w theta V` and the give `sum w^2 / k`."""
