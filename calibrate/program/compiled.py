@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 _Rules = tuple[Floats, Floats, Floats, Floats, Cone, Floats]  # G, h, E, f, cone, room
 MOST_COLUMNS = 3000  # decisions and auxiliary variables of the rules: beyond it a dense system is the wrong tool
+FAINT = 1e-6  # of a row near one
 
 
 class NotSeparable(Exception):  # noqa: N818 (a reason to go the extensive way, not an error)
@@ -157,14 +158,16 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
     scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
     G, h, E, f, cone, room, equal_room = _equalities(G, h, E, f, cone, room)
+    G, h, room = _near_one(G * scale, h, room, cone)
+    E, f, equal_room = _near_one(E * scale, f, equal_room, Cone(len(E)))
     rows = [replace(row, q=row.q * scale) for row in rows]
     body = Body(
         q=np.where(scale > 0, q * scale, 1.0),
         P=np.zeros(n),
-        G=G * scale,
+        G=G,
         h=h,
         cone=cone,
-        E=E * scale,
+        E=E,
         f=f,
         bounded=bounded,
         constant=constant,
@@ -232,6 +235,15 @@ def _balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple
         found = (width > 0) & ~known
         column[found] = _power(width[found])
         known |= found
+
+
+def _near_one(A: Floats, b: Floats, room: Floats, cone: Cone) -> tuple[Floats, Floats, Floats]:
+    """Rows so small in the columns as the solver scales them that no residual would tell, brought near one."""
+    height = np.maximum(np.abs(A).max(axis=1, initial=0.0), np.abs(b))
+    for block in cone.blocks:
+        height[block] = height[block].max(initial=0.0)
+    factor = np.where(height < FAINT, _power(height), 1.0)
+    return A * factor[:, None], b * factor, room * factor[:, None]
 
 
 def _power(size: Floats) -> Floats:
@@ -304,9 +316,9 @@ def _equalities(
     empty = [i for i in range(n) if scale[i] == 0 and h[i] >= 0]
     gone = np.array(sorted({i for pair in pairs for i in pair} | set(empty)), dtype=int)
     kept = np.setdiff1d(np.arange(len(G)), gone)
-    first = [i for i, _ in pairs]
+    first, second = [i for i, _ in pairs], [j for _, j in pairs]
     cone = Cone(n - len(gone), cone.sizes)
-    equal_room = np.vstack([np.zeros((len(E), room.shape[1])), room[first]])
+    equal_room = np.vstack([np.zeros((len(E), room.shape[1])), np.where(room[first] != 0, room[first], -room[second])])
     return G[kept], h[kept], np.vstack([E, G[first]]), np.append(f, h[first]), cone, room[kept], equal_room
 
 

@@ -29,9 +29,7 @@ GIVE, THETA, D2, R, C, KAPPA, ALONG = 0, 1, 2, 3, 4, 5, 6  # columns of the fact
 
 
 @kernel
-def centre(
-    forest: Forest, first: int, last: int, y: Floats, price: float, mu: float, state: Kinks
-) -> None:
+def centre(forest: Forest, first: int, last: int, y: Floats, price: float, mu: float, state: Kinks) -> None:
     """Put the trees near the central path at coordinates `y`, from the multipliers of their roots."""
     groups_of = forest[0]
     root = state[2]
@@ -59,26 +57,22 @@ def centre(
 @inlined
 def _hang(forest: Forest, s: int, y: Floats, z: float, mu: float, state: Kinks) -> float:
     """Groups and leaves of a tree under the multiplier `z` of its root; returns the level of the root."""
-    groups_of, leaves_of, base, segment, cell, loss, worth, _, leaf_kinks, group_kinks, _ = forest
     leaf, group, _ = state
     n_y = len(y)
-    level_root = -y[n_y - 2] - y[n_y - 1]
-    for g in range(groups_of[s], groups_of[s + 1]):
-        level_group = base[g] - (y[segment[g]] if segment[g] >= 0 else 0.0)
-        y1 = 0.5 * z if group_kinks else z
-        for i in range(leaves_of[g], leaves_of[g + 1]):
-            level = loss[i] - worth[i] * y[cell[i]]
-            if leaf_kinks:
-                level_group += _kink(level, y1, mu, leaf, i)
-            else:
-                level_group -= worth[i] * y[cell[i]]
-        if group_kinks:
+    level_root = -forest.hung[s] * (y[n_y - 2] + y[n_y - 1])
+    for g in range(forest.groups_of[s], forest.groups_of[s + 1]):
+        level_group = forest.base[g] - (y[forest.segment[g]] if forest.segment[g] >= 0 else 0.0)
+        for j in range(forest.lines_of[g], forest.lines_of[g + 1]):
+            level_group -= forest.line_worth[j] * y[forest.line_cell[j]]
+        y1 = 0.5 * z if forest.group_kinks else z
+        for i in range(forest.leaves_of[g], forest.leaves_of[g + 1]):
+            level_group += _kink(forest.loss[i] - forest.worth[i] * y[forest.cell[i]], y1, mu, leaf, i)
+        if forest.group_kinks:
             level_root += _kink(level_group, z, mu, group, g)
-            if leaf_kinks:
-                _rescale(leaf, leaves_of[g], leaves_of[g + 1], group[g, Y1] / y1)
+            _rescale(leaf, forest.leaves_of[g], forest.leaves_of[g + 1], group[g, Y1] / y1)
         else:
             level_root += level_group
-    return level_root
+    return float(level_root)
 
 
 @inlined
@@ -86,8 +80,7 @@ def _share(forest: Forest, s: int, g: int, scale: float, state: Kinks) -> None:
     """Multipliers of a group and its leaves times `scale`."""
     if forest.group_kinks:
         _rescale(state[1], g, g + 1, scale)
-    if forest.leaf_kinks:
-        _rescale(state[0], forest.leaves_of[g], forest.leaves_of[g + 1], scale)
+    _rescale(state[0], forest.leaves_of[g], forest.leaves_of[g + 1], scale)
 
 
 @inlined
@@ -121,7 +114,9 @@ def factor(
     Adds the curvature to `H + H'` (or, where there are `rows`, writes it there as `sqrt(h) V`), and `sum w theta V`
     to `bend`. Returns `sum w^2 / k` over the roots.
     """
-    groups_of, leaves_of, _base, segment, cell, _loss, worth, weight, leaf_kinks, group_kinks, _ = forest
+    groups_of, leaves_of, lines_of, _, segment, cell, _, worth, line_cell, line_worth, weight, hung, group_kinks, _ = (
+        forest
+    )
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
     n_y = H.shape[0]
@@ -133,15 +128,16 @@ def factor(
         for g in range(groups_of[s], groups_of[s + 1]):
             begin, compliance = count, 0.0
             for i in range(leaves_of[g], leaves_of[g + 1]):
-                slope = 1.0
-                if leaf_kinks:
-                    d1, d2 = leaf[i, Y1] / leaf[i, S1], leaf[i, Y2] / leaf[i, S2]
-                    softness = 1.0 / (d1 + d2)
-                    slope = d1 * softness
-                    leaf_f[i, GIVE], leaf_f[i, THETA], leaf_f[i, D2] = softness, slope, d2
-                    compliance += softness
-                    H[cell[i], cell[i]] += 0.5 * slope * d2 * worth[i] * worth[i]
+                d1, d2 = leaf[i, Y1] / leaf[i, S1], leaf[i, Y2] / leaf[i, S2]
+                softness = 1.0 / (d1 + d2)
+                slope = d1 * softness
+                leaf_f[i, GIVE], leaf_f[i, THETA], leaf_f[i, D2] = softness, slope, d2
+                compliance += softness
+                H[cell[i], cell[i]] += 0.5 * slope * d2 * worth[i] * worth[i]
                 at[count], value[count] = cell[i], slope * worth[i]
+                count += 1
+            for j in range(lines_of[g], lines_of[g + 1]):
+                at[count], value[count] = line_cell[j], line_worth[j]
                 count += 1
             if segment[g] >= 0:
                 at[count], value[count] = segment[g], 1.0
@@ -154,8 +150,8 @@ def factor(
                 for a in range(begin, count):
                     value[a] *= theta
             compliance_root += compliance
-        at[count], value[count] = n_y - 2, 1.0
-        at[count + 1], value[count + 1] = n_y - 1, 1.0
+        at[count], value[count] = n_y - 2, hung[s]
+        at[count + 1], value[count + 1] = n_y - 1, hung[s]
         h = _eliminate(root, s, compliance_root, root_f)
         line = s + groups_of[s + 1] if group_kinks else s
         _curve(H, rows, line, at, value, 0, count + 2, h)
@@ -209,7 +205,9 @@ def forward(
     `aim[1]` is the weight of the second-order term of the moves that `relative` holds (Mehrotra's corrector). Adds what
     the eliminated kinks push on the coordinates to `push`. Returns `sum w R / k` over the roots.
     """
-    groups_of, leaves_of, _, segment, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
+    groups_of, leaves_of, lines_of, _, segment, cell, _, worth, line_cell, line_worth, weight, hung, group_kinks, _ = (
+        forest
+    )
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
     leaf_r, group_r, root_r = relative
@@ -220,10 +218,9 @@ def forward(
         for g in range(groups_of[s], groups_of[s + 1]):
             above = 0.0
             parent = group[g, Y1] if group_kinks else root[s, Y1]
-            if leaf_kinks:
-                for i in range(leaves_of[g], leaves_of[g + 1]):
-                    _aim(leaf, i, aim, leaf_r)
-                    above += _forward_kink(leaf, i, parent, leaf[i, Y1] * leaf_r[i, G1], leaf_f, leaf_r)
+            for i in range(leaves_of[g], leaves_of[g + 1]):
+                _aim(leaf, i, aim, leaf_r)
+                above += _forward_kink(leaf, i, parent, leaf[i, Y1] * leaf_r[i, G1], leaf_f, leaf_r)
             if group_kinks:
                 _aim(group, g, aim, group_r)
                 rho = group_f[g, KAPPA] * (group[g, S1] * group_r[g, G1] + above)
@@ -238,10 +235,11 @@ def forward(
             if segment[g] >= 0:
                 push[segment[g]] += c_group
             for i in range(leaves_of[g], leaves_of[g + 1]):
-                c_leaf = leaf_f[i, C] + c_group * leaf_f[i, THETA] if leaf_kinks else c_group
-                push[cell[i]] += worth[i] * c_leaf
-        push[n_y - 2] += c
-        push[n_y - 1] += c
+                push[cell[i]] += worth[i] * (leaf_f[i, C] + c_group * leaf_f[i, THETA])
+            for j in range(lines_of[g], lines_of[g + 1]):
+                push[line_cell[j]] += line_worth[j] * c_group
+        push[n_y - 2] += c * hung[s]
+        push[n_y - 1] += c * hung[s]
     return leak
 
 
@@ -280,17 +278,21 @@ def backward(
     `reach` holds the largest `-f` of the slacks and of the multipliers, and the changes of complementarity with the
     step: `p` times its third, `d` times its fourth, `p d` times its fifth number.
     """
-    groups_of, leaves_of, _, segment, cell, _, worth, weight, leaf_kinks, group_kinks, _ = forest
+    groups_of, leaves_of, lines_of, _, segment, cell, _, worth, line_cell, line_worth, weight, hung, group_kinks, _ = (
+        forest
+    )
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
     leaf_r, group_r, root_r = relative
     n_y = len(dy)
     for s in range(first, last):
-        along_root = dy[n_y - 2] + dy[n_y - 1]
+        along_root = hung[s] * (dy[n_y - 2] + dy[n_y - 1])
         for g in range(groups_of[s], groups_of[s + 1]):
             along = dy[segment[g]] if segment[g] >= 0 else 0.0
             for i in range(leaves_of[g], leaves_of[g + 1]):
-                along += worth[i] * dy[cell[i]] * (leaf_f[i, THETA] if leaf_kinks else 1.0)
+                along += worth[i] * dy[cell[i]] * leaf_f[i, THETA]
+            for j in range(lines_of[g], lines_of[g + 1]):
+                along += line_worth[j] * dy[line_cell[j]]
             group_f[g, ALONG] = along
             along_root += along * (group_f[g, THETA] if group_kinks else 1.0)
         d_parent = _backward_kink(root, s, weight[s] * d_price, along_root, root_f, root_r, reach)
@@ -298,9 +300,8 @@ def backward(
             d_group = d_parent
             if group_kinks:
                 d_group = _backward_kink(group, g, d_parent, group_f[g, ALONG], group_f, group_r, reach)
-            if leaf_kinks:
-                for i in range(leaves_of[g], leaves_of[g + 1]):
-                    _backward_kink(leaf, i, d_group, worth[i] * dy[cell[i]], leaf_f, leaf_r, reach)
+            for i in range(leaves_of[g], leaves_of[g + 1]):
+                _backward_kink(leaf, i, d_group, worth[i] * dy[cell[i]], leaf_f, leaf_r, reach)
 
 
 @inlined
@@ -340,7 +341,22 @@ def advance(
     Adds the first multipliers to `pull`, minus the gradient of the tail by coordinate; to `sums` the constant of that
     affine function, the complementarity and `sum w z`.
     """
-    groups_of, leaves_of, base, segment, cell, loss, worth, weight, leaf_kinks, group_kinks, _ = forest
+    (
+        groups_of,
+        leaves_of,
+        lines_of,
+        base,
+        segment,
+        cell,
+        loss,
+        worth,
+        line_cell,
+        line_worth,
+        weight,
+        hung,
+        group_kinks,
+        _,
+    ) = forest
     leaf, group, root = state
     leaf_r, group_r, root_r = relative
     n_y = len(pull)
@@ -356,14 +372,13 @@ def advance(
             if segment[g] >= 0:
                 pull[segment[g]] += y
             for i in range(leaves_of[g], leaves_of[g + 1]):
-                y_leaf = y
-                if leaf_kinks:
-                    sums[1] += _move(leaf, i, primal, dual, leaf_r)
-                    y_leaf = leaf[i, Y1]
-                pull[cell[i]] += worth[i] * y_leaf
-                sums[0] += y_leaf * loss[i]
-        pull[n_y - 2] += root[s, Y1]
-        pull[n_y - 1] += root[s, Y1]
+                sums[1] += _move(leaf, i, primal, dual, leaf_r)
+                pull[cell[i]] += worth[i] * leaf[i, Y1]
+                sums[0] += leaf[i, Y1] * loss[i]
+            for j in range(lines_of[g], lines_of[g + 1]):
+                pull[line_cell[j]] += line_worth[j] * y
+        pull[n_y - 2] += root[s, Y1] * hung[s]
+        pull[n_y - 1] += root[s, Y1] * hung[s]
 
 
 @inlined

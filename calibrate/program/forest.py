@@ -7,19 +7,26 @@ and `t`):
     leaf    e >= L - a y_cell                    e >= 0      multipliers add up to the one of its group's first kink
     group   u >= base + sum e - y_segment        u >= 0      ... to the one of its root's first kink
     root    z >= sum u - y_pool - t              z >= 0      ... to price * p / (1 - level)
+
+Far from its kink `(x)+` is 0 or `x`. A loss that a plan surely covers is left out; one that surely exceeds what is paid
+is a *line* of its group, `L` in the base and `-a y_cell`; a scenario that is surely in the tail is no tree, only its
+leaves are, each a root of its own. `(x)+ >= 0` and `(x)+ >= x` always: what is left lies below the risk term at every
+plan, and meets it wherever the guesses are right.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["F1", "F2", "G1", "G2", "S1", "S2", "Y1", "Y2", "Forest", "Kinks", "Step"]
+__all__ = ["F1", "F2", "G1", "G2", "S1", "S2", "Y1", "Y2", "Forest", "Grove", "Kinks", "Step"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 S1, S2, Y1, Y2 = 0, 1, 2, 3  # columns of a state: slack of `v >= l`, of `v >= 0`, and their multipliers
 G1, G2, F1, F2 = 0, 1, 2, 3  # relative moves: of both products, of the first multiplier and of the second slack
@@ -28,31 +35,52 @@ G1, G2, F1, F2 = 0, 1, 2, 3  # relative moves: of both products, of the first mu
 class Forest(NamedTuple):
     """The trees of a risk term over a working set of scenarios; amounts in units.
 
-    `groups_of[s]:groups_of[s + 1]` are the groups of a root, `leaves_of[g]:leaves_of[g + 1]` the leaves of a group.
-    Without leaf kinks (shortfall with collateral) a leaf is linear; without group kinks its leaves hang on the root.
+    `groups_of[s]:groups_of[s + 1]` are the groups of a root, `leaves_of[g]:leaves_of[g + 1]` the leaves of a group and
+    `lines_of[g]:lines_of[g + 1]` its lines. Without group kinks leaves and lines hang on the root.
     A named tuple, because the compiled kernels take it as it is.
     """
 
     groups_of: Ints
     leaves_of: Ints
+    lines_of: Ints
     base: Floats
-    segment: Ints
+    segment: Ints  # -1 where the segment pays nothing
     cell: Ints
     loss: Floats
     worth: Floats
+    line_cell: Ints
+    line_worth: Floats
     weight: Floats
-    leaf_kinks: bool
+    hung: Floats  # 1 for a root that pool and `t` hang on, 0 for a loss of a scenario that is surely in the tail
     group_kinks: bool
     n_coordinates: int  # cells, segments, pool, t
 
     @property
     def kinks(self) -> int:
         """Number of kinks: half the number of complementarity pairs."""
-        return (
-            len(self.weight)
-            + (len(self.segment) if self.group_kinks else 0)
-            + (len(self.cell) if self.leaf_kinks else 0)
-        )
+        return len(self.weight) + (len(self.segment) if self.group_kinks else 0) + len(self.cell)
+
+
+@dataclass(frozen=True, eq=False)
+class Grove:
+    """A forest, what the scenarios that are surely in the tail add to it, and where everything comes from.
+
+    They add `constant - line @ y` to the risk; `mass` is their share of the tail.
+    """
+
+    forest: Forest
+    line: Floats
+    constant: float
+    weight: Floats  # of the chosen scenarios
+    sure: Bools  # of the chosen scenarios
+    scenario: Ints  # of each root: its place among the chosen
+    alone: Ints  # of each root: the cell whose loss it is, -1 for a whole scenario
+    lines: tuple[Ints, Ints] | None  # scenarios and cells of all lines; None where no loss is a kink by itself
+
+    @property
+    def mass(self) -> float:
+        """Weight of the scenarios that are surely in the tail."""
+        return float(self.weight[self.sure].sum())
 
 
 class Kinks(NamedTuple):

@@ -42,7 +42,7 @@ class InteriorPoint:
         self.eta = np.array([row.eta for row in rows]).reshape(len(rows), len(tails))
         self.amount = np.array([row.amount for row in rows])
         self.base_price = np.array([tail.price for tail in tails])
-        self.pairs = len(body.bounded) + body.cone.degree + len(rows) + 2 * sum(tail.forest.kinks for tail in tails)
+        self.pairs = len(body.bounds[0]) + body.cone.degree + len(rows) + 2 * sum(tail.forest.kinks for tail in tails)
 
     def solve(self, v: Floats, tolerance: float, mu: float, like: Point | None = None) -> Point:
         """From a plan `v` (pushed inside the bounds) and a complementarity `mu`, to a relative gap `tolerance`.
@@ -88,8 +88,10 @@ class InteriorPoint:
         prices = self.base_price + limit @ self.eta
         steps = [Step.empty(tail.forest) for tail in self.tails]
         for tail, price, step in zip(self.tails, prices, steps, strict=True):
-            mass = tail.forest.weight.sum()
-            step.state.root[:, Y1] = price * tail.forest.weight * min(0.9, 1.0 / mass if mass > 0 else 0.9)
+            forest = tail.forest
+            mass, left = float(forest.weight @ forest.hung), 1.0 - tail.grove.mass
+            share = min(0.9, max(left, 0.1) / mass if mass > 0 else 0.9)
+            step.state.root[:, Y1] = price * forest.weight * np.where(forest.hung > 0, share, 0.5)
         rest = body.q + body.P * v + body.G.T @ rule + self.row_q.T @ limit
         slope = rest + self._hung(v, prices, steps, mu)[0]
         # What costs more than it helps goes to zero: it starts as near to it as `mu` wants, not where it was pushed to.
@@ -97,11 +99,13 @@ class InteriorPoint:
         v[idle] = np.minimum(mu / slope[idle], margin)
         slope, risks = self._hung(v, prices, steps, mu)
         slope += rest
+        at, signs, ends = body.bounds
+        distance = signs * (v[at] - ends)
         # The multipliers of the bounds may well take what is positive of the gradient.
-        bound = np.maximum(mu / v[body.bounded], slope[body.bounded])
+        bound = np.maximum(mu / distance, signs * slope[at])
         least = mu / limit if like is not None else np.full(len(limit), 1e-2)
         room = np.maximum(self.amount - self.row_q @ v - self.eta @ risks, least)
-        flat = np.append(v[body.bounded], room), np.append(bound, limit)
+        flat = np.append(distance, room), np.append(bound, limit)
         return Point(v, *flat, slack, rule, np.zeros(len(body.f)), len(limit), steps)
 
     def _hung(self, v: Floats, prices: Floats, steps: list[Step], mu: float) -> tuple[Floats, Floats]:
@@ -112,8 +116,8 @@ class InteriorPoint:
             trees.centre(tail.M @ v + tail.m, float(price), mu)
             pull, sums = trees.advance(0.0, 0.0)
             slope -= tail.M.T @ pull
-            slope[tail.t] += price
-            risks[k] = v[tail.t] + sums[2]
+            slope += price * tail.slope
+            risks[k] = tail.slope @ v + tail.constant + sums[2]
         return slope, risks
 
 
@@ -139,7 +143,8 @@ class _Newton:
         self.method, self.point, self.body = method, point, method.body
         self.trees = [Trees(tail.forest, step) for tail, step in zip(method.tails, point.steps, strict=True)]
         self.n, self.m, self.e = len(self.body.q), len(method.rows), len(self.body.f)
-        self.n_bounds = len(self.body.bounded)
+        self.at, self.signs, self.ends = self.body.bounds
+        self.n_bounds = len(self.at)
         self.ridge = np.where(np.arange(self.n + self.m + self.e) < self.n, TINY, -TINY)
         self._measure(0.0, 0.0)
 
@@ -147,8 +152,7 @@ class _Newton:
         """One step, unless the point is good enough or no step is possible; says which."""
         point = self.point
         if point.residual <= FEASIBLE and abs(point.value - point.dual) <= tolerance * abs(point.value) + 1e-13:
-            slope = self.r_dual.copy()
-            slope[self.body.bounded] += point.multiplier[: self.n_bounds]
+            slope = self.r_dual + self._bound_pull(point.multiplier[: self.n_bounds])
             if self.body.short(slope, point.v, point.value) <= max(tolerance, LEAST_SHORT) * abs(point.value) + 1e-13:
                 return "optimal"
         if not (np.isfinite(point.value) and self.mu >= 0) or float(np.abs(point.v).max()) > INFINITE:
@@ -170,15 +174,15 @@ class _Newton:
             slope += body.E.T @ point.equal
         if self.m:
             slope += method.row_q.T @ point.limit
-        slope[body.bounded] -= point.multiplier[: self.n_bounds]
-        constant, risks = body.constant, np.zeros(len(self.trees))
+        bound = point.multiplier[: self.n_bounds]
+        slope -= self._bound_pull(bound)
+        constant, risks = body.constant + float(self.signs * self.ends @ bound), np.zeros(len(self.trees))
         for k, (tail, trees) in enumerate(zip(method.tails, self.trees, strict=True)):
             pull, sums = trees.advance(primal, dual)
-            constant += sums[0] - float(pull @ tail.m)
+            constant += sums[0] - float(pull @ tail.m) + self.prices[k] * tail.constant
             complementarity += sums[1]
-            risks[k] = point.v[tail.t] + sums[2]
-            slope -= tail.M.T @ pull
-            slope[tail.t] += self.prices[k]
+            risks[k] = tail.slope @ point.v + tail.constant + sums[2]
+            slope += self.prices[k] * tail.slope - tail.M.T @ pull
         self.mu = float(complementarity) / method.pairs
         self.r_dual = slope
         self.r_rule = body.G @ point.v + point.rule_slack - body.h
@@ -191,6 +195,10 @@ class _Newton:
         parts = (slope / (1 + np.abs(body.q)), self.r_rule, self.r_equal, self.r_limit)
         worst = max(float(np.abs(part).max()) for part in parts if part.size)
         point.residual = worst / (1.0 + float(np.abs(point.v).max()))
+
+    def _bound_pull(self, multipliers: Floats) -> Floats:
+        """What multipliers of the bounds pull on the entries of `v`."""
+        return np.bincount(self.at, self.signs * multipliers, self.n).astype(float)
 
     def _factor(self) -> bool:
         """`[H B' E'; B -C 0; E 0 0]`, quasi-definite; says whether it has a factor."""
@@ -205,14 +213,14 @@ class _Newton:
             bends[k] = bend @ tail.M
         diagonal = H.ravel()[:: n + 1]
         diagonal += body.P
-        diagonal[body.bounded] += point.multiplier[: self.n_bounds] / point.slack[: self.n_bounds]
+        np.add.at(diagonal, self.at, point.multiplier[: self.n_bounds] / point.slack[: self.n_bounds])
         self.matrix = H
         if m + self.e:
             self.matrix = np.zeros((n + m + self.e,) * 2)
             self.matrix[:n, :n] = H
             B = method.row_q - method.eta @ bends
             for k, tail in enumerate(method.tails):
-                B[:, tail.t] += method.eta[:, k]
+                B += np.multiply.outer(method.eta[:, k], tail.slope)
             C = np.diag(point.slack[self.n_bounds :] / point.limit) + (method.eta * gives) @ method.eta.T
             self.matrix[n : n + m, :n], self.matrix[:n, n : n + m] = B, B.T
             self.matrix[n : n + m, n : n + m] = -C
@@ -257,7 +265,7 @@ class _Newton:
         to_cone = cone.divide(scaling.lam, rule_aim)
         rhs = np.empty(n + m + self.e)
         rhs[:n] = -self.r_dual - body.G.T @ scaling.over(scaling.over(self.r_rule) + to_cone)
-        rhs[body.bounded] += push[:n_bounds]
+        rhs[:n] += self._bound_pull(push[:n_bounds])
         leaks = np.zeros(len(self.trees))
         for k, (tail, trees) in enumerate(zip(method.tails, self.trees, strict=True)):
             pushed, leaks[k] = trees.forward(self.prices[k], target, 0.0 if affine is None else 1.0)
@@ -267,7 +275,7 @@ class _Newton:
         solution = self._solve(rhs)
         dv, limit, equal = solution[:n], solution[n : n + m], solution[n + m :]
         multiplier = np.append(
-            push[:n_bounds] - point.multiplier[:n_bounds] / point.slack[:n_bounds] * dv[body.bounded], limit
+            push[:n_bounds] - point.multiplier[:n_bounds] / point.slack[:n_bounds] * self.signs * dv[self.at], limit
         )
         slack = (aim - point.slack * multiplier) / point.multiplier
         rule_slack = -self.r_rule - body.G @ dv

@@ -7,7 +7,7 @@ what that costs the bound is of the order of 1e-12.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from calibrate.program.compiled import Compiled
 from calibrate.program.dual import Flows
-from calibrate.program.forest import Y1, Forest, Kinks, Step
+from calibrate.program.forest import Y1, Grove, Kinks
 from calibrate.program.form import Floats, Program
 from calibrate.program.standard_form import Point, Tail
 from calibrate.program.statement import Layout, placed
@@ -54,7 +54,13 @@ def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], le
         blocks.append(values.tolist() if kind == "equal" else _in_cone(values))
     blocks += [[0.0]] * (len(plain["blocks"]) - len(blocks))  # rows that hold a decision at zero
     limits = np.where((point.limit >= max(traces, 0.0)) & np.isfinite(point.limit), point.limit, 0.0)
-    flows = [_flows_of(program, tail.forest, ids, step.state) for tail, ids, step in _parts(witness)]
+    prices = form.prices + point.limit @ np.array([row.eta for row in form.rows]).reshape(
+        len(form.rows), len(form.prices)
+    )
+    flows = [
+        _flows_of(program, tail.grove, ids, step.state, float(price))
+        for price, tail, ids, step in zip(prices, witness.tails, witness.chosen, point.steps, strict=True)
+    ]
     return given_of(program, plain, blocks, limits.tolist(), flows, least)
 
 
@@ -92,19 +98,22 @@ def _in_cone(values: Floats) -> list[float]:
     return m
 
 
-def _parts(witness: Witness) -> Iterator[tuple[Tail, Ints, Step]]:
-    return zip(witness.tails, witness.chosen, witness.point.steps, strict=True)
-
-
-def _flows_of(program: Program, forest: Forest, chosen: Ints, state: Kinks) -> Flows:
-    """The multipliers of a forest; a loss without a leaf has none."""
-    segments, leaf = len(program.pool.scenarios.segments), None
-    if forest.leaf_kinks:
-        tree = np.repeat(np.arange(len(chosen)), np.diff(forest.groups_of))
-        leaf = np.zeros((len(chosen), program.n_cells))
-        leaf[np.repeat(tree, np.diff(forest.leaves_of)), forest.cell] = state.leaf[:, Y1]
+def _flows_of(program: Program, grove: Grove, chosen: Ints, state: Kinks, price: float) -> Flows:
+    """The multipliers of what is planted. A loss that is left out has none, a line has what its group has."""
+    segments, forest = len(program.pool.scenarios.segments), grove.forest
+    whole = grove.alone < 0
+    root = np.where(grove.sure, price * grove.weight, 0.0)
+    root[grove.scenario[whole]] = state.root[whole, Y1]
     group = state.group[:, Y1].reshape(len(chosen), segments) if forest.group_kinks else None
-    return Flows(chosen, state.root[:, Y1], group, leaf)
+    if grove.lines is None:
+        return Flows(chosen, root, group, None)
+    leaf = np.zeros((len(chosen), program.n_cells))
+    tree = np.repeat(np.arange(len(forest.weight)), np.diff(forest.groups_of))
+    leaf[grove.scenario[np.repeat(tree, np.diff(forest.leaves_of))], forest.cell] = state.leaf[:, Y1]
+    leaf[grove.scenario[~whole], grove.alone[~whole]] = state.root[~whole, Y1]
+    s, cell = grove.lines
+    leaf[s, cell] = root[s] if group is None else group[s, cell % segments]
+    return Flows(chosen, root, group, leaf)
 
 
 def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, least: float) -> dict[str, Any]:

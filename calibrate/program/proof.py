@@ -114,8 +114,7 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
     plain["mass"] = Fraction(sum(numerators), under)
     enough = 0.0
     if claim is not None:
-        close = min(claim.lower_bound, claim.objective - AS_GOOD * abs(claim.objective))
-        enough = close - AS_GOOD * abs(claim.objective)
+        enough = claim.lower_bound - AS_GOOD * abs(claim.objective)
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
         with suppress(ValueError):  # nothing bounds a decision

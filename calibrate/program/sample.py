@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from calibrate.blocks import Blocks
 from calibrate.errors import SolverError
-from calibrate.program.forest import Forest
+from calibrate.program.forest import Forest, Grove
 from calibrate.program.form import Program
 from calibrate.program.risk import RiskTerm
 from calibrate.program.waterfall import Stage
 
-__all__ = ["Sample", "plant"]
+__all__ = ["Guess", "Sample", "plant"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,37 +43,79 @@ class Sample:
         return cls(scenarios.losses[::stride], p / mass, collateral)
 
 
-def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, reach: Floats) -> Forest:
-    """The forest of a term over the chosen scenarios; a leaf for every positive loss that a plan within reach may miss.
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """What is thought to be known of the plans that matter: by cell, units, and by scenario.
 
-    `reach`: what each cell pays at least in the plans that matter, units. A smaller loss leaves nothing there; left out
-    it can only lower the program, so that its lower bound holds for every plan all the same.
+    A loss up to `covered` is covered, one from `exceeded` on exceeds what its cell pays; `sure` scenarios are in the
+    tail. Whatever is guessed, what is planted lies below the risk term at every plan.
     """
+
+    covered: Floats
+    exceeded: Floats
+    sure: Ints
+
+
+def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess: Guess) -> Grove:
+    """The forest of a term over the chosen scenarios; a kink for everything that is not known by the guess."""
     k, cells = len(program.pool.scenarios.segments), program.n_cells
     losses = sample.losses[chosen] / program.unit
-    worth = None if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
+    worth = np.ones((1, cells)) if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
     mutualised = term.of == "mutualised"
-    kinked_groups = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
-    n_groups = k if kinked_groups else 1
-    by_group = losses.reshape(len(chosen), cells // k, k).transpose(0, 2, 1) if kinked_groups else losses[:, None, :]
-    cell_of = np.arange(cells).reshape(-1, k).T if kinked_groups else np.arange(cells)[None, :]
-    missed = np.maximum(reach, 0.0) if worth is None else worth * np.maximum(reach, 0.0)
-    missed = missed.reshape(-1, cells // k, k).transpose(0, 2, 1) if kinked_groups else missed.reshape(-1, 1, cells)
-    present = by_group > missed if mutualised else np.broadcast_to(worth is not None, by_group.shape)
-    s, g, i = np.nonzero(present)
-    cell = cell_of[g, i]
-    counts = present.sum(axis=2).ravel()
-    segment = np.tile(cells + np.arange(n_groups), len(chosen)) if kinked_groups or k == 1 else np.full(len(chosen), -1)
-    return Forest(
-        groups_of=np.arange(len(chosen) + 1, dtype=np.int64) * n_groups,
-        leaves_of=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        base=np.zeros(len(chosen) * n_groups) if mutualised else by_group.sum(axis=2).ravel(),
-        segment=segment.astype(np.int64),
-        cell=cell.astype(np.int64),
-        loss=by_group[s, g, i] if mutualised else np.zeros(len(cell)),
-        worth=np.ones(len(cell)) if worth is None else worth[s, cell],
-        weight=sample.probabilities[chosen] / (1 - term.level),
-        leaf_kinks=mutualised,
-        group_kinks=kinked_groups,
+    if mutualised:
+        lines = (losses >= worth * guess.exceeded) & (losses > 0)
+        open_ = (losses > worth * guess.covered) & ~lines
+        fixed = np.where(lines, losses, 0.0)
+    else:  # the sum of the losses, less what the members' collateral is worth
+        lines = np.full(losses.shape, sample.collateral is not None)
+        open_, fixed = np.zeros_like(lines), losses
+    worth = np.broadcast_to(worth, losses.shape)
+    kinked = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
+    sure = np.zeros(len(chosen), dtype=bool) if kinked else np.isin(chosen, guess.sure, assume_unique=True)
+    weight = sample.probabilities[chosen] / (1 - term.level)
+    rest, n_groups = np.flatnonzero(~sure), k if kinked else 1
+    leaves = _by_group(open_[rest], n_groups)
+    ropes = _by_group(lines[rest], n_groups)
+    at, alone = np.nonzero(open_ & sure[:, None])
+    one = np.arange(1, len(at) + 1)
+    base = fixed[rest].reshape(-1, cells // n_groups, n_groups).sum(axis=1)
+    segments = np.tile(cells + np.arange(n_groups), len(rest)) if kinked or k == 1 else np.full(len(rest), -1)
+    forest = Forest(
+        groups_of=np.concatenate([np.arange(len(rest) + 1) * n_groups, len(rest) * n_groups + one]),
+        leaves_of=np.concatenate([leaves.ends, np.full(len(at), leaves.ends[-1])]),
+        lines_of=np.concatenate([ropes.ends, ropes.ends[-1] + one]),
+        base=np.concatenate([base.ravel(), losses[at, alone]]),
+        segment=np.concatenate([segments, np.full(len(at), -1)]),
+        cell=leaves.cell,
+        loss=losses[rest[leaves.row], leaves.cell],
+        worth=worth[rest[leaves.row], leaves.cell],
+        line_cell=np.concatenate([ropes.cell, alone]),
+        line_worth=np.concatenate([worth[rest[ropes.row], ropes.cell], worth[at, alone]]),
+        weight=np.concatenate([weight[rest], weight[at]]),
+        hung=np.concatenate([np.ones(len(rest)), np.zeros(len(at))]),
+        group_kinks=kinked,
         n_coordinates=cells + k + 2,
     )
+    mass = float(weight[sure].sum())
+    own = weight[sure] @ np.where(lines, worth, 0.0)[sure]
+    line = np.concatenate([own, np.full(k, mass if k == 1 else 0.0), [mass, mass]])
+    constant = float(weight[sure] @ fixed[sure].sum(axis=1))
+    scenario, alone = np.concatenate([rest, at]), np.concatenate([np.full(len(rest), -1), alone])
+    s, cell = np.nonzero(lines)
+    return Grove(forest, line, constant, weight, sure, scenario, alone, (s, cell) if mutualised else None)
+
+
+class _Entries(NamedTuple):
+    """Entries of a table in the order of rows and groups; `ends` of the groups."""
+
+    row: Ints
+    cell: Ints
+    ends: Ints
+
+
+def _by_group(present: npt.NDArray[np.bool_], n_groups: int) -> _Entries:
+    row, cell = np.nonzero(present)
+    group = row * n_groups + cell % n_groups
+    order = np.argsort(group, kind="stable") if n_groups > 1 else slice(None)
+    counts = np.bincount(group, minlength=len(present) * n_groups)
+    return _Entries(row[order], cell[order], np.concatenate([[0], np.cumsum(counts)]))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.cones import Cone
-from calibrate.program.forest import Forest, Step
+from calibrate.program.forest import Forest, Grove, Step
 
 __all__ = ["Body", "Point", "Row", "Tail"]
 
@@ -35,6 +35,14 @@ class Body:
     f: Floats
     bounded: npt.NDArray[np.intp]  # positions with v >= 0
     constant: float = 0.0  # of the objective
+    cap: Floats = field(default_factory=lambda: np.zeros(0))  # v <= cap, where it is finite; none if empty
+
+    @cached_property
+    def bounds(self) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
+        """Positions, signs and ends of all bounds, `sign * (v - end) >= 0`: the lower ones first."""
+        capped = np.flatnonzero(np.isfinite(self.cap))
+        signs = np.repeat([1.0, -1.0], [len(self.bounded), len(capped)])
+        return np.append(self.bounded, capped), signs, np.append(np.zeros(len(self.bounded)), self.cap[capped])
 
     def short(self, slope: Floats, v: Floats, value: float) -> float:
         """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better.
@@ -47,6 +55,8 @@ class Body:
         if self.q.min() >= 0:
             costly = self.q > 0
             reach[costly] = value / self.q[costly]
+        if len(self.cap):
+            reach = np.minimum(reach, self.cap)
         least = np.abs(slope)
         least[self.bounded] = np.maximum(-slope[self.bounded], 0.0)
         return float(least @ reach)
@@ -54,14 +64,34 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """A risk term: its forest, and the coordinates `y = M v + m` at which it is read."""
+    """A risk term: what is planted of it, and the coordinates `y = M v + m` at which it is read.
 
-    forest: Forest
+    `risk = slope @ v + constant + sum w z`: `t`, and the scenarios that are surely in the tail.
+    """
+
+    grove: Grove
     M: Floats
     m: Floats
     t: int
     price: float
     cells: int
+
+    @property
+    def forest(self) -> Forest:
+        """Its trees."""
+        return self.grove.forest
+
+    @cached_property
+    def slope(self) -> Floats:
+        """Of the risk, the trees apart."""
+        slope = -self.M.T @ self.grove.line
+        slope[self.t] += 1.0
+        return slope
+
+    @cached_property
+    def constant(self) -> float:
+        """Of the risk, the trees apart."""
+        return float(self.grove.constant - self.grove.line @ self.m)
 
     @cached_property
     def own(self) -> Floats:

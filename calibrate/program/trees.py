@@ -32,7 +32,7 @@ class Trees:
         n, roots = forest.n_coordinates, len(forest.weight)
         chunks = max(1, min(MOST_CHUNKS, roots, -(-forest.kinks // KINKS_A_CHUNK)))
         self.ends = [roots * k // chunks for k in range(chunks + 1)]
-        dense = len(forest.cell) > DENSE_FROM * n * max(roots, 1)
+        dense = len(forest.cell) + len(forest.line_cell) > DENSE_FROM * n * max(roots, 1)
         lines = roots + (len(forest.segment) if forest.group_kinks else 0)
         self.rows = np.zeros((lines if dense else 0, n))
 

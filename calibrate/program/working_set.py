@@ -23,11 +23,12 @@ from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
 from calibrate.program.interior_point import FEASIBLE, InteriorPoint
+from calibrate.program.neighbourhood import Neighbourhood
 from calibrate.program.passes import left, tail_of
 from calibrate.program.proof import Witness
 from calibrate.program.risk import Kind, RiskTerm
-from calibrate.program.sample import Sample, plant
-from calibrate.program.standard_form import Point, Tail
+from calibrate.program.sample import Guess, Sample, plant
+from calibrate.program.standard_form import Body, Point, Tail
 from calibrate.program.tail import cvar, value_at_risk
 
 __all__ = ["solve_by_tail"]
@@ -38,8 +39,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 PROOF = "multipliers of rules and tail, by weak duality"
+FEW = 100  # scenarios more than the margin: a tail may be small
 MARGIN = 1.3  # working set over tail: room for the tail to move
-REACH = 0.75  # of what a cell pays near the optimum: losses below are missed by every plan that matters
+EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail or not
+DEEP = 0.7  # of the tail: the worst scenarios, which are in it at all plans near
 MOST_ROUNDS = 12
 MOST_DOUBLINGS = 12  # of the reference, for a start
 COARSER = 4  # a level has a fourth of the scenarios of the one above
@@ -53,6 +56,7 @@ STUCK = 1e-5  # residual above which a round has failed: no plan, or a program t
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
 TIE_EXACT, WARM_TIE = 1e-8, 1e-3
 SMOOTH_PRICE, ATOMS_PRICE, MOST_TIES = 100.0, 1e4, 10  # of the distance: times the one that is small enough for certain
+SAMPLED = 1000  # scenarios of a tail that are asked whether their losses lie on atoms
 FEW_VALUES = 0.5  # of the losses in the tail that are different: below it they lie on atoms
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
@@ -63,6 +67,7 @@ class Sight:
     """What a pass over all scenarios tells of a plan, by risk term: its tail with a margin, value at risk and risk."""
 
     tails: dict[RiskTerm, Ints]
+    deep: dict[RiskTerm, Ints]  # the worst of each tail
     at_risk: Floats
     risks: Floats
 
@@ -165,10 +170,13 @@ class _Level:
         self.target[:n] = form.entries(reference_point(program))
         self.passes = 0
         self.attempts: list[Attempt] = []
-        self.reach = np.full(program.n_cells, np.inf if near else 0.0)
+        self.near = near  # nothing is guessed from a plan that may be far from the optimum
+        self.around = Neighbourhood(form.amounts.own_rate, form.scale[:n])
 
     def run(self, v: Floats, mu: float | None) -> tuple[Bounds, Point]:
         """Rounds until the bounds meet, from a plan `v` and a complementarity `mu`. Returns them and the last point."""
+        if self.near:
+            self.around.settle(self.form.plan(v))
         sight = self._pass(v)
         if mu is None:
             mu = WARM * max(abs(self._cost(v, sight)), LITTLE)
@@ -179,14 +187,18 @@ class _Level:
             grown = self._extend(v, sight)
             if grown >= MUCH and self._cost(v, sight) > start[1]:  # the working set knew too little: not from there
                 v = start[0]
-            method = InteriorPoint(self.form.body, self.tails, list(self.form.rows))
+            method = InteriorPoint(self._body(), self.tails, list(self.form.rows))
             exact = (ROUND if goal > self.tolerance else LAST_ROUND) * goal
             point = method.solve(v, exact, mu / method.pairs, like if grown < MUCH else None)
             self.attempts.append(
                 Attempt(f"round {round_ + 1}{self._size()}", f"{point.status} after {point.iterations} steps")
             )
             if point.status == "diverged" or not point.residual <= STUCK:
-                break
+                if self.around.open:
+                    break
+                self.around.leave()  # without them the program may have no optimum
+                v, like, sight = start[0], None, self._pass(start[0])
+                continue
             v, like = point.v, point
             sight = self._pass(v)
             best = self._tighter(best, sight, point)
@@ -241,12 +253,14 @@ class _Level:
         return best
 
     def _on_atoms(self) -> bool:
-        losses = np.concatenate([np.zeros(1), *(tail.forest.loss for tail in self.tails)])
+        seen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *self.working.values()]))[:SAMPLED]
+        losses = self.sample.losses[seen]
+        losses = losses[losses > 0]
         return len(np.unique(losses)) < FEW_VALUES * len(losses)
 
     def _pulled(self, v: Floats, price: float, like: Point) -> Point:
         """The program on the working set, with the distance from the reference at a price."""
-        body, w = self.form.body, self.weights**2
+        body, w = self._body(), self.weights**2
         body = replace(body, P=2 * price * w, q=body.q - 2 * price * w * self.target)
         method = InteriorPoint(body, self.tails, list(self.form.rows))
         exact = TIE_EXACT * self.tolerance
@@ -304,17 +318,24 @@ class _Level:
         else:
             floors = dict.fromkeys(lefts, np.array([-np.inf]))
         p = self.sample.probabilities
-        tails, at_risk, risks = {}, [], []
+        tails, deep, at_risk, risks = {}, {}, [], []
         for term in self.form.terms:
-            values = lefts[term.of]
-            tail = tail_of(values, p, MARGIN * (1 - term.level), float(floors[term.of][0]))
+            values, cap = lefts[term.of], 1 - term.level
+            tail = tail_of(values, p, MARGIN * cap, float(floors[term.of][0]))
             # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.
             worst = np.append(np.maximum(values[tail], 0.0), 0.0)
             mass = np.append(p[tail], max(1.0 - float(p[tail].sum()), 0.0))
             tails[term] = tail
-            at_risk.append(value_at_risk(worst, mass, term.level))
+            edge = value_at_risk(worst, mass, term.level)
+            deep[term] = tail[:0]
+            if not self.around.open:  # a reserve may leave but a part of the tail: the rest is far from mattering
+                active = float(p[tail] @ (values[tail] > edge - EDGE))
+                tails[term] = tail[tail_of(values[tail], p[tail], min(MARGIN * active + FEW / len(p), 1.0))]
+                beyond = float(p[tail] @ (values[tail] > edge + EDGE))
+                deep[term] = tail[tail_of(values[tail], p[tail], DEEP * beyond)]
+            at_risk.append(edge)
             risks.append(cvar(worst, mass, term.level))
-        return Sight(tails, np.array(at_risk), np.array(risks))
+        return Sight(tails, deep, np.array(at_risk), np.array(risks))
 
     def _left(self, v: Floats, losses: Floats | Blocks, collateral: Floats | None) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units."""
@@ -334,16 +355,22 @@ class _Level:
     def _extend(self, v: Floats, sight: Sight) -> float:
         """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew."""
         before = sum(map(len, self.working.values()))
-        paid = self.form.amounts.at(self.form.plan(v))[0]
-        self.reach = np.where(np.isinf(self.reach), REACH * paid, np.where(paid < self.reach, 0.0, self.reach))
+        self.around.see(self.form.plan(v))
         self.tails = []
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
-            old = self.working.get(term)
+            old, sure = self.working.get(term), self.around.sure(term, sight.deep[term])
             self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.tails[term])
             M, m = self.form.coordinates(term.of, self.sample.collateral is None, t)
-            forest = plant(self.program, self.sample, term, self.working[term], self.reach)
-            self.tails.append(Tail(forest, M, m, t, float(price), self.program.n_cells))
+            guess = Guess(self.around.covered, self.around.exceeded, sure)
+            grove = plant(self.program, self.sample, term, self.working[term], guess)
+            self.tails.append(Tail(grove, M, m, t, float(price), self.program.n_cells))
         return sum(map(len, self.working.values())) / max(before, 1) - 1
+
+    def _body(self) -> Body:
+        """The program within the neighbourhood."""
+        cap = np.full(self.form.size, np.inf)
+        cap[: self.program.size] = self.around.cap
+        return replace(self.form.body, cap=cap)
 
     def _size(self) -> str:
         sizes = " + ".join(f"{len(one):,}" for one in self.working.values())

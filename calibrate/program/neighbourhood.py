@@ -1,0 +1,70 @@
+"""What is thought to be known of the plans that matter, once one is known that is nearly the best."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Neighbourhood"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+REACH = 0.75  # decisions lie between this part of a nearly optimal plan's, and one over it
+LEAST = 0.01  # entries of `v`: up to one over `REACH` of it a decision may rise in any case
+FULL = 0.95  # of what a decision may be in the neighbourhood: there it would be more outside
+
+
+class Neighbourhood:
+    """A box of plans `x <= most`, units, in which some kinks of the losses are known before anything is solved.
+
+    A loss up to `covered` is covered, and one from `exceeded` on exceeds what its cell pays; `sure` tells of
+    scenarios that are in the tail. A guess that a later plan contradicts is given up, so that none is wrong for ever.
+    What is planted on guesses lies below the risk at every plan: they cost time when they are wrong, and no bound.
+    """
+
+    def __init__(self, own_rate: Floats, scale: Floats) -> None:
+        self.own_rate, self.scale = own_rate, scale
+        self.leave()
+
+    def leave(self) -> None:
+        """Nothing is known, or all guesses are given up."""
+        self.open = True
+        self.covered = np.zeros(len(self.own_rate))
+        self.most = np.full(len(self.scale), np.inf)
+        self.told: dict[object, Ints] = {}
+
+    def settle(self, x: Floats) -> None:
+        """Around a plan that is nearly optimal."""
+        self.open = False
+        self.covered = REACH * self.own_rate * x[: len(self.own_rate)]
+        self.most = np.maximum(x, LEAST * self.scale) / REACH
+
+    def see(self, x: Floats) -> None:
+        """Give up what a plan contradicts: it pays less than was covered, or all that it may."""
+        own = len(self.own_rate)
+        self.covered = np.where(self.own_rate * x[:own] < self.covered, 0.0, self.covered)
+        full = x >= FULL * self.most
+        self.most = np.where(full, np.inf, self.most)
+        if full[own:].any():  # a reserve that grows takes scenarios out of the tail
+            self.told = {term: sure[:0] for term, sure in self.told.items()}
+
+    def sure(self, term: object, deep: Ints) -> Ints:
+        """Scenarios that were deep in the tail of a term at every plan so far."""
+        if self.open:
+            return deep[:0]
+        self.told[term] = np.intersect1d(self.told[term], deep) if term in self.told else deep
+        return self.told[term]
+
+    @property
+    def exceeded(self) -> Floats:
+        """What each cell pays at most in the box."""
+        most = self.most[: len(self.own_rate)]
+        known = np.isfinite(most)
+        return np.where(known, self.own_rate * np.where(known, most, 0.0), np.inf)
+
+    @property
+    def cap(self) -> Floats:
+        """The box in entries of `v`."""
+        held = self.scale == 0
+        return np.where(held, np.inf, self.most / np.where(held, 1.0, self.scale))

@@ -1,0 +1,98 @@
+"""What is planted on guesses lies below the risk at every plan, and meets it where the guesses are right."""
+
+import numpy as np
+import pytest
+
+from calibrate import Scenarios
+from calibrate.program import CVaR, OwnContribution, PoolProblem, PoolReserve, SegmentReserve, Waterfall
+from calibrate.program.neighbourhood import Neighbourhood
+from calibrate.program.sample import Guess, Sample, plant
+
+LEVEL = 0.8
+LAYERS = {
+    "own": (OwnContribution(),),
+    "own, pool": (OwnContribution(), PoolReserve()),
+    "own, segment": (OwnContribution(), SegmentReserve()),
+}
+
+
+def pool(rng, segments, collateral):
+    losses = rng.pareto(1.5, (60, 4 * segments)) * (rng.random((60, 4 * segments)) < 0.5)
+    columns = None if segments == 1 else [f"g{g}" for g in range(segments)]
+    worth = rng.uniform(0.3, 1.0, (60, 4)) if collateral else None
+    p = rng.uniform(0.5, 1.5, 60)
+    return Scenarios(losses, segments=columns, probabilities=p / p.sum(), collateral=worth)
+
+
+def planted(grove, y):
+    """Its value at coordinates `y`, kink by kink."""
+    forest, total = grove.forest, grove.constant - grove.line @ y
+    for s in range(len(forest.weight)):
+        level = -forest.hung[s] * (y[-2] + y[-1])
+        for g in range(forest.groups_of[s], forest.groups_of[s + 1]):
+            inner = forest.base[g] - (y[forest.segment[g]] if forest.segment[g] >= 0 else 0.0)
+            for i in range(forest.leaves_of[g], forest.leaves_of[g + 1]):
+                inner += max(forest.loss[i] - forest.worth[i] * y[forest.cell[i]], 0.0)
+            for j in range(forest.lines_of[g], forest.lines_of[g + 1]):
+                inner -= forest.line_worth[j] * y[forest.line_cell[j]]
+            level += max(inner, 0.0) if forest.group_kinks else inner
+        total += forest.weight[s] * max(level, 0.0)
+    return total
+
+
+def formula(scenarios, own, segment, reserve, t):
+    """`sum p (U - t)+ / (1 - level)` by the design's formulas."""
+    k = len(scenarios.segments)
+    worth = 1.0 if scenarios.collateral is None else np.repeat(scenarios.collateral, k, axis=1)
+    e = np.maximum(scenarios.losses - worth * own, 0.0).reshape(len(scenarios), -1, k).sum(axis=1)
+    left = np.maximum(np.maximum(e - segment, 0.0).sum(axis=1) - reserve - t, 0.0)
+    return left, float(scenarios.probabilities @ left) / (1 - LEVEL)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("segments", [1, 2])
+@pytest.mark.parametrize("collateral", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_guesses_never_lie_above(layers, segments, collateral, seed):
+    rng = np.random.default_rng(seed)
+    scenarios = pool(rng, segments, collateral)
+    term = CVaR(LEVEL, of="mutualised")
+    program = PoolProblem(scenarios, Waterfall(LAYERS[layers]), term).program
+    cells, k, unit = program.n_cells, segments, program.unit
+    own, reserve, t = rng.uniform(0.1, 1.0, cells), rng.uniform(0.0, 0.5), rng.uniform(0.0, 0.5)
+    segment = rng.uniform(0.0, 0.5, k) if layers == "own, segment" else np.zeros(k)
+    reserve = reserve if layers == "own, pool" else 0.0
+    left, here = formula(scenarios, own, segment, reserve, t)
+    sure = np.flatnonzero(left > np.quantile(left, 0.9))
+    guess = Guess(0.7 * own / unit, own / unit / 0.7, sure)
+    grove = plant(program, Sample.every(program, 1), term, np.arange(len(scenarios)), guess)
+    assert planted(grove, np.concatenate([own, segment, [reserve, t]]) / unit) * unit == pytest.approx(here, rel=1e-12)
+    if k == 1:
+        assert grove.mass == pytest.approx(scenarios.probabilities[sure].sum() / (1 - LEVEL), rel=1e-12)
+    strictly = 0
+    for _ in range(40):
+        x = [one * rng.uniform(0.0, 3.0, np.shape(one)) for one in (own, segment, reserve, t)]
+        below, value = (
+            planted(grove, np.concatenate([x[0], x[1], [x[2], x[3]]]) / unit) * unit,
+            formula(scenarios, *x)[1],
+        )
+        assert below <= value + 1e-12 * (1 + abs(value))
+        strictly += below < value - 1e-6
+    assert strictly  # the guesses are wrong somewhere: else nothing was guessed
+
+
+def test_a_guess_that_a_plan_contradicts_is_given_up():
+    around = Neighbourhood(own_rate=np.ones(2), scale=np.ones(3))
+    assert around.open
+    assert np.isinf(around.exceeded).all()
+    around.settle(np.array([4.0, 0.0, 3.0]))
+    assert around.covered.tolist() == [3.0, 0.0]
+    assert around.exceeded == pytest.approx([16 / 3, 0.04 / 3])
+    assert around.sure("term", np.array([1, 2, 3])).tolist() == [1, 2, 3]
+    around.see(np.array([2.0, 0.001, 3.5]))  # the first pays less than was covered
+    assert around.covered.tolist() == [0.0, 0.0]
+    assert np.isfinite(around.exceeded).all()
+    assert around.sure("term", np.array([2, 3, 4])).tolist() == [2, 3]
+    around.see(np.array([4.0, 0.0133, 4.0]))  # the second all that it may, and so does the reserve
+    assert np.isfinite(around.exceeded).tolist() == [True, False]
+    assert around.sure("term", np.array([2, 3, 4])).tolist() == []
