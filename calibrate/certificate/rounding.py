@@ -83,32 +83,33 @@ def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence
     return broken.whole
 
 
-def auxiliary(body: dict[str, Any], published: list[int], near: list[int], grain: int) -> list[int]:
+def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
     """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
 
     Each goes to the least that the rows which hold it from below allow, so that no other row suffers from it. Where
     that is too much (a loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier
-    grants, its `grain`. `body` is a certificate with its numbers as fractions.
+    grants. `body` is a certificate with its numbers as fractions.
     """
     if not near:
         return []
     v = [n * verifier.FINER for n in published]
-    for give in (0, grain):
-        found = _least(body, v + near, give * verifier.FINER)
+    for giving in (False, True):
+        found = _least(body, v + near, giving)
         with suppress(ValueError):
-            verifier.feasible(body, found, grain)
+            verifier.feasible(body, found)
             break
     return found[len(v) :]
 
 
-def _least(body: dict[str, Any], v: list[int], give: int) -> list[int]:
-    """Sweeps over the auxiliary variables; a row gives `give` for each of its entries."""
+def _least(body: dict[str, Any], v: list[int], giving: bool) -> list[int]:
+    """Sweeps over the auxiliary variables; `giving`: a row gives a unit for each entry, but an equality nothing."""
     n, grid = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER
     below: dict[int, list[tuple[Fraction, Fraction, list[Any]]]] = {}
     for _, kind, rows in body["blocks"] if len(v) > n else ():
+        give = verifier.FINER if giving and kind != "equal" else 0
         room = give * sum((abs(a) for row, _ in rows for _, a in row), Fraction(0))
         for j, a in rows[0][0]:
-            if j >= n and a < 0 and kind != "equal":
+            if j >= n and (a < 0 or kind == "equal"):
                 below.setdefault(j, []).append((Fraction(a), room, [(row, h * grid) for row, h in rows]))
     for _ in range(SWEEPS):
         for j, held in below.items():

@@ -1,12 +1,11 @@
 """Checks a saved calibration without trusting who made it. Standard library only: `python verifier.py FOLDER`.
 
-Exact arithmetic: a double is a fraction. Why the bound holds: let rules say `G x - h <= 0` (in a cone), and limits
-`q x + sum eta CVaR - b <= 0`. With `m` in the dual cone and `nu >= 0`, adding `m (G x - h)` and `nu` times the limits
-to the objective makes no plan that keeps the rules dearer. A price times a CVaR is at least any flow through the
-waterfall, as `(z)+ >= theta z` for theta in [0, 1], and a CVaR is the largest mean over weights <= p / (1 - level) that
-sum to 1: flows with `leaf <= group <= root <= price p / (1 - level)` and `sum root <= price`. What is left is affine.
-Its least value over a box with all plans as good as the published one is the bound. The same sum without an objective
-is <= 0 for every plan that keeps the rules: where it is positive everywhere, there is no such plan.
+Exact: doubles are fractions. Why the bound holds: let rules say `G x - h <= 0` (in a cone), and limits `q x + sum eta
+CVaR - b <= 0`. With `m` in the dual cone and `nu >= 0`, adding `m (G x - h)` and `nu` times the limits to the objective
+makes no plan that keeps the rules dearer. A price times a CVaR is at least any flow through the waterfall: `(z)+ >=
+theta z` for theta in [0, 1], and a CVaR is the largest mean over weights <= p / (1 - level) that sum to 1. Flows have
+`leaf <= group <= root <= price p / (1 - level)`, `sum root <= price`. The rest is affine: its least value over a box of
+all plans as good as the published one. Without an objective the sum is <= 0 where rules hold: if it never is, none do.
 """
 
 import csv
@@ -17,21 +16,21 @@ import math
 import sys
 import zipfile
 from array import array
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number], ...], amount]: their sum is <= amount
 FINER = 10**9  # bounds and auxiliary variables count in 1e-9 of the smallest published unit
 LITTLE = Fraction(1, 10**6)  # of the losses: a gap is relative to the objective, or to this where it is more
 NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d"}
 TABLES = ("contributions", "reserves", "members", "risk", "fairness")
+READ: Body = {"parse_float": lambda number: Fraction(float(number)), "parse_constant": Fraction}  # NaN is none
+READ["object_pairs_hook"] = lambda pairs: {len(pairs): dict(pairs)}[len(dict(pairs))]  # no key stands twice
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`proved` or not, the relative `gap` (None without a plan or a bound), one sentence, and what was checked."""
 
     proved: bool
@@ -44,19 +43,20 @@ def verify(path: str | Path) -> Verdict:
     """Check the folder of a saved calibration, or of a saved conflict of rules."""
     checks: list[str] = []
     try:
-        seal = (Path(path) / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-        sums = {name: expected for expected, name in (line.split("  ", 1) for line in seal)}
+        sums = dict(one.split("  ", 1)[::-1] for one in (Path(path) / "SHA256SUMS").read_bytes().decode().splitlines())
         require("certificate.json" in sums, "there is no certificate, so nothing to check")
-        files = {name: (Path(path) / name).read_bytes() for name in sums}
+        files = {name: (Path(path) / Path(name).name).read_bytes() for name in sums}  # of this folder, never beyond
         for name, content in files.items():
             require(hashlib.sha256(content).hexdigest() == sums[name], f"{name} was altered or truncated")
-        body = json.loads(files["certificate.json"], parse_float=lambda number: Fraction(float(number)))
+        body = json.loads(files["certificate.json"].decode(), **READ)
         listed = {"certificate.json": sums["certificate.json"], **body.pop("files")}
         require((listed, body["scenarios"], body["schema"]) == (sums, sums["scenarios.npz"], 1), "other files, schema")
         checks.append(f"{len(files)} files are those that were sealed")
+        require(0 <= body["decimals"] <= 400 and 0 <= body["auxiliary"] <= len(files["certificate.json"]), "odd sizes")
         with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as archive:
+            require(sum(one.file_size for one in archive.infolist()) < len(files["scenarios.npz"]), "packed scenarios")
             pool = Pool(dict(unpacked(name, archive.read(name)) for name in archive.namelist()), body)
-        return (conflict if body["kind"] == "conflict" else plan)(body, files, pool, checks)
+        return {"plan": plan, "conflict": conflict}[body["kind"]](body, files, pool, checks)
     except Exception as error:  # whatever a damaged file makes of the code below: it is damaged
         reason = error.args[0] if type(error) is ValueError and error.args else f"the files do not read ({error!r})"
         return Verdict(False, None, f"rejected: {reason}", tuple(checks))
@@ -65,50 +65,52 @@ def verify(path: str | Path) -> Verdict:
 def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
     """A published plan: its rules, its value, the bound on all others, and whether the result says the same."""
     unit, x = Fraction(1, 10 ** body["decimals"]), [int(text) for text in body["published"]]
-    require(len(x) == pool.size and min(x) >= 0, "the published integers are not one >= 0 for each decision")
-    grain = max(1, sum(x) // FINER, int(LITTLE**2 * pool.largest / unit))  # what a rule may give for each decision
-    feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]], grain)
+    require([*map(str, x)] == body["published"] and len(x) == pool.size and min(x) >= 0, "odd published integers")
+    size = pool.cvar(max([0, *(term["level"] for term in body["terms"])]), "shortfall", [0] * len(x), unit)
+    require(not size or size <= 2 * body["scale"] <= 4 * size, "the scale is not the size of the losses")
+    feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
     risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
     for limit in body["limits"]:
         row, amount = limit["row"]
         value = unit * dot(row, x) + dot(enumerate(limit["risks"]), risks)
-        room = sum(abs(a) for _, a in row) + sum(limit["risks"]) * len(x)
-        require(value <= amount + unit * grain * room, f"the limit {limit['name']} is exceeded")
-    checks.append(f"all rules and limits hold, to {float(grain * unit)!r} {body['currency']}")
-    prices = [term["price"] for term in body["terms"]]
-    objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate(prices), risks)
+        room = max(unit, sum(x) * unit / FINER) * (sum(abs(a) for _, a in row) + sum(limit["risks"]) * len(x))
+        require(value <= amount + room, f"the limit {limit['name']} is exceeded")
+    checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-9")
+    objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate([t["price"] for t in body["terms"]]), risks)
     stated = agrees(body, files, pool, x, [objective, *risks])
     checks.append(f"the published integers cost {float(objective)!r} {body['currency']}; the result says the same")
     if body["multipliers"] is None:
         return Verdict(False, None, "feasible, not proved optimal: the certificate has no multipliers", tuple(checks))
     proved = bound(body, pool, body["objective"])
     require(0 <= proved - body["lower_bound"] <= abs(proved) / 2**50, "the lower bound is not the one that is claimed")
-    size = max(abs(objective), LITTLE * min(body["scale"], 2 * pool.largest)) or Fraction(1)
-    require(abs(stated - proved) <= size * body["tolerance"], "the result states another lower bound")
+    size, most = max(abs(objective), LITTLE * body["scale"]), min(body["tolerance"], Fraction(1, 100))
+    require(-most <= (stated - proved) / size <= min(most, LITTLE), "the result states another lower bound")
     checks.append(f"no plan costs less than {float(proved)!r} {body['currency']}")
     gap = max(objective - proved, Fraction(0)) / size
-    if gap > min(body["tolerance"], Fraction(1, 100)):  # more is no proof, whatever the tolerance
+    if gap > most:  # more than a hundredth is no proof, whatever the tolerance
         return Verdict(False, float(gap), f"feasible, but only within {float(gap):.2g}: not optimal", tuple(checks))
-    return Verdict(True, float(gap), f"optimal within {float(gap):.2g}, proved", tuple(checks))
+    beyond = "".join(f"; that no other group objects to {name} was searched, not proved" for name in body["searched"])
+    return Verdict(True, float(gap), f"optimal within {float(gap):.2g}, proved{beyond}", tuple(checks))
 
 
 def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
     """Rules without a plan: what they add up to is positive everywhere, and should be <= 0."""
-    require(not any([*body["costs"], *(term["price"] for term in body["terms"])]), "a conflict has no objective")
+    require(not any([len(files) - 2, *body["costs"], *(t["price"] for t in body["terms"])]), "conflict and objective")
     require(body["multipliers"] is not None, "the certificate has no multipliers: nothing is proved")
-    positive = bound(body, pool, None)
-    require(0 <= positive - body["lower_bound"] <= positive / 2**50, "the contradiction is not the one claimed")
-    require(positive > 0, "the rules were not proved to be in conflict")
+    sure = bound(body, pool, None)
+    require(sure > 0 and 0 <= sure - body["lower_bound"] <= sure / 2**50, "the contradiction is not the one claimed")
     return Verdict(True, None, f"infeasible, proved: no plan keeps {', '.join(body['rules'])}", tuple(checks))
 
 
-def feasible(body: Body, v: list[int], grain: int) -> None:
-    """Every row of every rule holds, but for a grain of each decision in it."""
-    grid = 10 ** body["decimals"] * FINER
-    require(len(v) == len(body["costs"]) + body["auxiliary"], "there is not one number for each auxiliary variable")
+def feasible(body: Body, v: list[int]) -> None:
+    """Every row holds, but for a unit an entry, 1e-9 of the decisions that the rule speaks of, or 1e-12 of all."""
+    n, grid = len(body["costs"]), 10 ** body["decimals"] * FINER
+    require(len(v) == n + body["auxiliary"], "there is not one number for each auxiliary variable")
     for name, kind, rows in body["blocks"]:
         slack = [0] * (kind == "equal") + [amount * grid - dot(row, v) for row, amount in rows]
-        head = slack[0] + grain * FINER * sum(abs(a) for row, _ in rows for _, a in row)
+        spoken = sum(v[j] for j in {j for row, _ in rows for j, _ in row} if j < n) // FINER
+        grain = max(FINER, spoken, int(LITTLE**2 * body["scale"] * grid))
+        head = slack[0] + grain * sum(abs(a) for row, _ in rows for _, a in row)
         require(head >= 0 and head * head >= sum(s * s for s in slack[1:]), f"{name} does not hold")
 
 
@@ -139,12 +141,11 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
 
 
 def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
-    """Bounds of decisions and auxiliary variables: sweeps over the rows, rounded outwards; None where there is none."""
+    """Bounds of decisions and auxiliary variables: sweeps over the rows, outwards; None if none. Risks are >= 0."""
     ends = [[0, None] for _ in body["costs"]] + [[None, None] for _ in range(body["auxiliary"])]
-    rows = [limit["row"] for limit in body["limits"]]  # the risks in them are >= 0
+    rows = [limit["row"] for limit in body["limits"]] + [[[*enumerate(body["costs"])], objective]][objective is None :]
     for _, kind, (head, *_) in body["blocks"]:
         rows += [head, [[[j, -a] for j, a in head[0]], -head[1]]][: 1 + (kind == "equal")]
-    rows += [] if objective is None else [[list(enumerate(body["costs"])), objective]]
     unders = [math.lcm(*(Fraction(a).denominator for _, a in [*row, (0, amount)])) for row, amount in rows]
     grid, wholes = 10 ** body["decimals"] * FINER, zip(rows, unders, strict=True)
     for row, amount in [([(j, int(a * u)) for j, a in row if a], int(h * u) * grid) for (row, h), u in wholes] * 6:
@@ -172,20 +173,18 @@ class Pool:
         require(shape and len(body["costs"]) == self.size, "scenarios or costs of another shape")
         require(all(0 <= j < self.size for row, _ in self.stages for j, _ in row), "a waterfall of another shape")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
-        require(at[0] == 0 and sum(map(len, self.rows)) == len(losses) == len(columns), "scenarios out of order")
+        require([0, *sorted(at)[1:]] == [*at] and at[-1] == len(losses) == len(columns), "scenarios out of order")
         mean = [0] * self.members
         for p, row in zip(self.p, self.rows, strict=True):
             require(all(i < j for i, j in pairwise([-1, *(j for j, _ in row), self.cells])), "columns out of order")
             for j, loss in row:
                 mean[j // self.k] += p * loss
         self.mean = [Fraction(one, self.mass * self.finest) for one in mean]
-        require(min(losses, default=1) > 0, "a loss is not positive")
-        require(min(self.p) >= 0 and abs(Fraction(self.mass, under) - 1) < LITTLE, "the probabilities do not sum to 1")
-        worth, self.par = whole(arrays.get("collateral", ()))
-        require(0 <= min(worth, default=0) <= max(worth, default=0) <= self.par, "collateral outside 0 to 1")
-        starts, par = range(0, self.n * self.members, self.members), [1] * self.members
-        self.worth = [worth[start : start + self.members] or par for start in starts]
-        self.largest = Fraction(max(sum(loss for _, loss in row) for row in self.rows), self.finest)
+        require(min(losses, default=1) > 0 <= min(self.p), "a loss is not positive, or a probability negative")
+        require(abs(Fraction(self.mass, under) - 1) < LITTLE, "the probabilities do not sum to 1")
+        worth, self.par = whole(arrays.get("collateral", [1.0] * (self.n * self.members)))
+        self.worth = list(zip(*[iter(worth)] * self.members, strict=True))
+        require(len(self.worth) == self.n and 0 <= min(worth) <= max(worth) <= self.par, "collateral outside 0 to 1")
 
     def cvar(self, level: Fraction, of: str, x: list[int], unit: Fraction) -> Fraction:
         """CVaR of what is left at a plan: the largest losses, 1 - level of the probability, on average."""
@@ -214,7 +213,7 @@ class Pool:
 
     def cut(self, term: Body, price: Fraction, flows: Body, slope: list[Any]) -> Fraction:
         """Constant of the affine function below a price times a term; what it slopes is taken off `slope`."""
-        one, most, constant = 1 << flows["shift"], price / ((1 - Fraction(term["level"])) * self.mass), 0
+        one, most, constant = 1 << min(flows["shift"], 4000), price / ((1 - Fraction(term["level"])) * self.mass), 0
         require(sum(flows["root"]) <= price * one, "the flows of a term exceed its price")
         require(all(s < t for s, t in pairwise([-1, *flows["scenarios"], self.n])), "the flows are out of order")
         pull, through = [0] * self.cells, [0] * (self.k + 1)
@@ -241,30 +240,31 @@ class Pool:
 
 def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
     """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
-    result, unit = json.loads(files["calibration.json"]), Fraction(1, 10 ** body["decimals"])
+    result, unit = json.loads(files["calibration.json"], **READ), Fraction(1, 10 ** body["decimals"])
     texts = (io.StringIO(files[f"{name}.csv"].decode(), newline="") for name in TABLES)  # ' keeps a name from being run
     tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in csv.DictReader(t)] for t in texts]
     paid, members, rules = tables[0] + tables[1], tables[2], [(row["rule"],) for row in tables[4]]
     risk = {row["term"]: row["in_sample"] for row in tables[3]}
     own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
-    told = (result["certificate"], result["currency"], *map(result["provenance"].get, ("tolerance", "unit")))
-    require(told == (digest, body["currency"], body["tolerance"], body["scale"]), "the result has another certificate")
+    told = [result["certificate"], result["currency"], *map(result["provenance"].get, ("tolerance", "unit"))]
+    require(told == [digest, body["currency"], body["tolerance"], body["scale"]], "the result has another certificate")
     named = [tuple(row.values())[:-1] for row in paid] + [(row["member"],) for row in members] + rules
     cells = [(i, g)[: 1 + (pool.k > 1)] for i in body["members"] for g in body["segments"]]
     names = cells + [(name,) for name in body["reserves"] + body["members"] + body["rules"]]
     require(named == names, "the result has other names")
     amounts = [Fraction(float([*row.values()][-1])) for row in paid]
     require(2 * abs(sum(amounts[: pool.cells]) - sum(x[: pool.cells]) * unit) <= unit, "contributions sum otherwise")
-    require(not any(amounts) or FINER * unit <= sum(amounts), "the published unit is too coarse")
+    require(FINER * unit <= (sum(amounts) or body["scale"]), "the published unit is too coarse")
     rounding = unit * (sum(map(abs, body["costs"])) + pool.size * (1 + sum(term["price"] for term in body["terms"])))
-    rounding += (pool.largest + sum(amounts)) / 10**12
+    rounding += (body["scale"] + sum(amounts)) / 10**12
     claims: list[Any] = [(amount, n * unit, unit) for amount, n in zip(amounts, x, strict=True)]
-    claims += [(result["objective"], values[0], rounding), (body["objective"], values[0], rounding)]
-    claims += [(risk.get(t["name"], v), v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
+    claims += [(one["objective"], values[0], rounding) for one in (result, body)]
+    claims += [(risk[t["name"]], v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
     for i, (row, mean) in enumerate(zip(members, pool.mean, strict=True)):
-        share = sum(amounts[i * pool.k : (i + 1) * pool.k]) / (sum(amounts[: pool.cells]) or 1)
-        claims += [(row["weight"], share, LITTLE**2), (row["sampled_loss"], mean, 0)]
+        share = sum(amounts[i * pool.k : (i + 1) * pool.k])
+        claims += [(row["contribution"], share, 0), (row["sampled_loss"], mean, 0)]
+        claims += [(row["weight"], share / (sum(amounts[: pool.cells]) or 1), LITTLE**2)]
     for stated, value, room in claims:
         require(abs(Fraction(float(stated)) - value) <= room + abs(value) / 10**12, f"{stated} for {float(value)}")
     return Fraction(result["lower_bound"])
@@ -294,6 +294,6 @@ def require(holds: bool, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    verdict = verify(sys.argv[1])
-    sys.stdout.write("\n".join((*verdict.checks, verdict.sentence, "")))
-    sys.exit(not verdict.proved)
+    verdict = verify(sys.argv[-1])
+    sys.stdout.buffer.write("\n".join((*verdict.checks, verdict.sentence, "")).encode(errors="replace"))
+    sys.exit(0 if verdict.proved else 5)

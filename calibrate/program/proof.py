@@ -35,6 +35,7 @@ __all__ = ["Certificate", "Witness", "certified"]
 Ints = npt.NDArray[np.int64]
 
 AS_GOOD = 1e-8  # of the objective: what exact arithmetic may cost the bound
+MOST_DECIMALS = 400  # of the published unit
 EDGE = 1e-6  # units: scenarios so close to the edge of a tail may be in it
 MOST_ANEW = 300_000  # losses whose flows may all be sought anew
 CLEAR = (1e-11, 1e-9, 1e-8, 1e-7)  # of the largest multiplier: how far slopes without bounds keep from zero
@@ -169,12 +170,11 @@ def _below(value: Fraction) -> float:
 
 def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
     """The plan as integers, with the auxiliary variables of the rules at them, and what is claimed of it."""
-    decimals = decimals_of(math.fsum(claim.decisions.tolist()))
+    decimals = published_decimals(program, claim.decisions)
     published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))
     fine = 10**decimals * verifier.FINER
     near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
-    grain = max(1, sum(published) // verifier.FINER)
-    witness = auxiliary(exactly({**body, "decimals": decimals}), published, near, grain)
+    witness = auxiliary(exactly({**body, "decimals": decimals, "scale": program.unit}), published, near)
     return {
         "decimals": decimals,
         "published": [str(n) for n in published],
@@ -185,8 +185,14 @@ def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[
     }
 
 
+def published_decimals(program: Program, decisions: Floats) -> int:
+    """So many that a unit is no more than 1e-9 of all contributions, and of all reserves."""
+    sums = [math.fsum(part.tolist()) for part in (decisions[: program.n_cells], decisions[program.n_cells :])]
+    return min(decimals_of(min((one for one in sums if one > 0), default=program.unit)), MOST_DECIMALS)
+
+
 def decimals_of(total: float) -> int:
-    """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of all money."""
+    """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of a total."""
     decimals = 2
     while 0 < Fraction(total) * 10**decimals < verifier.FINER:
         decimals += 1

@@ -11,6 +11,8 @@ import cvxpy as cp
 import numpy as np
 
 from calibrate.program.compiled import Compiled, rule_rows
+from calibrate.program.fairness.base import GeneratedRule
+from calibrate.program.fairness.standing_alone import EXACT_UP_TO
 from calibrate.program.form import Floats, Program
 
 __all__ = ["Layout", "auxiliary_at", "placed", "statement"]
@@ -21,7 +23,7 @@ SCHEMA = 1
 def statement(program: Program, form: Compiled) -> dict[str, Any]:
     """The program as plain data: names, waterfall, costs, risk terms, rules row by row, limits; money."""
     scenarios = program.pool.scenarios
-    layout = Layout.of(program, form)
+    layout, n = Layout.of(program, form), len(scenarios.members)
     costs = layout.columns(form.body.q[None, :])[0, : program.size]
     costs[form.scale[: program.size] == 0] = 0.0  # held at zero by a rule: its own cost was replaced
     return {
@@ -38,6 +40,7 @@ def statement(program: Program, form: Compiled) -> dict[str, Any]:
         ],
         "auxiliary": layout.auxiliary,
         "rules": [str(one) for one in (*program.rules, *program.limits)],
+        "searched": [str(rule) for rule in program.rules if isinstance(rule, GeneratedRule) and n > EXACT_UP_TO],
         "blocks": _blocks(program, form, layout),
         "limits": [
             {"name": str(limit), "row": _row(q, float(limit.amount)), "risks": row.eta.tolist()}
@@ -111,6 +114,8 @@ def _blocks(program: Program, form: Compiled, layout: Layout) -> list[list[Any]]
         rows = zip(layout.columns(matrix[at]), (amounts[at] * program.unit).tolist(), strict=True)
         blocks.append([names[rule], kind, [_row(row, h) for row, h in rows]])
     blocks += [[names[rule], "at_most", [[[[j, 1.0]], 0.0]]] for rule, j in _held(program, form)]
+    kept = [name for name in dict.fromkeys(names) if name not in {block[0] for block in blocks}]
+    blocks += [[name, "at_most", [[[], 0.0]]] for name in kept]  # by every plan: its rows follow from x >= 0
     return blocks + _absolute(blocks, program.size)
 
 

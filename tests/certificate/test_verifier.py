@@ -59,6 +59,7 @@ def by_hand(folder, paid="4.0", published="400", flow=TENTH, **changes):
         "terms": [{"name": "CVaR 50% of mutualised", "level": 0.5, "of": "mutualised", "price": 1.0}],
         "auxiliary": 0,
         "rules": [],
+        "searched": [],
         "blocks": [],
         "limits": [],
         "decimals": 9,
@@ -74,13 +75,14 @@ def by_hand(folder, paid="4.0", published="400", flow=TENTH, **changes):
         },
         "lower_bound": float(Fraction(0.1) * 4),
     } | changes
+    risks = {t["name"]: max(4 - float(paid), 0) * 0.5 / (1 - t["level"]) for t in body["terms"]}
     result = {"schema": 1, "currency": "USD", "objective": objective, "lower_bound": body["lower_bound"] or 0.0}
     result["provenance"] = {"tolerance": body["tolerance"], "unit": body["scale"]}
     tables = {
         "contributions": f"member,contribution\nA,{paid}\n",
         "reserves": "reserve,amount\n",
         "members": f"member,contribution,weight,sampled_loss\nA,{paid},1.0,2.0\n",
-        "risk": "term,in_sample\n",
+        "risk": "term,in_sample\n" + "".join(f"{name},{value!r}\n" for name, value in risks.items()),
         "fairness": "rule,gap\n" + "".join(f"{name},0.0\n" for name in body["rules"]),
     }
     for name, text in tables.items():
@@ -183,7 +185,7 @@ def test_copied_alone_to_an_empty_folder_it_says_the_same(rich, tmp_path):
     assert done.stdout.splitlines() == [*verdict.checks, verdict.sentence]
     (folder / "reserves.csv").write_text("reserve,amount\n")
     done = run()
-    assert done.returncode == 1
+    assert done.returncode == 5
     assert done.stdout == "rejected: reserves.csv was altered or truncated\n"
 
 
