@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, get_args
 
@@ -16,7 +17,7 @@ from calibrate.errors import ProblemError, SolverError
 from calibrate.precision import tail_mean
 from calibrate.program.form import LITTLE, Floats, Parts, Program, Solution
 from calibrate.program.plan import Plan
-from calibrate.program.proof import certified
+from calibrate.program.proof import Certificate, certified
 from calibrate.program.risk import CostTerm, CVaR, ExpectedLoss, Kind, RiskTerm
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
@@ -25,6 +26,7 @@ from calibrate.scenarios import Scenarios
 __all__ = ["answer", "objective_at"]
 
 CURVE_POINTS = 200
+PROVED_AT_ONCE = 20_000  # losses
 FEASIBLE = 1e-6  # of contributions and reserves
 
 
@@ -36,7 +38,9 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
     left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
     objective = _total(program, program.objective, plan, left)
     _check_gap(program, solution, objective, tolerance)
+    fairness = _fairness_table(program, plan, left, solution)
     certificate = certified(program, solution, objective, tolerance)
+    lower_bound = _check_published(program, solution, objective, tolerance, fairness, certificate)
     risk, notes = _risk_table(program, cascade, left, fresh)
     return Calibration(
         contributions=pd.Series(program.unit * solution.x[: program.n_cells], index=scenarios.columns),
@@ -45,11 +49,11 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
             index=pd.Index(program.reserve_names, name="reserve", dtype=object),
         ),
         risk=risk,
-        fairness=_fairness_table(program, plan, left, solution),
+        fairness=fairness,
         members=_members(program, plan),
         loss_curve=_loss_curve(program, left),
         objective=objective,
-        lower_bound=min(solution.lower_bound, objective),
+        lower_bound=min(lower_bound, objective),
         currency=scenarios.currency,
         provenance=_provenance(program, solution, tolerance, fresh) | {"risk_notes": notes},
         certificate=certificate,
@@ -62,6 +66,32 @@ def objective_at(program: Program, x: Floats) -> float:
     cascade, scenarios = program.cascade(x), program.pool.scenarios
     left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
     return _total(program, program.objective, program.plan(cp.Constant(x)), left)
+
+
+def _check_published(
+    program: Program,
+    solution: Solution,
+    objective: float,
+    tolerance: float,
+    fairness: pd.DataFrame,
+    certificate: Certificate | None,
+) -> float:
+    """The bound that is published, after what the verifier would reject was refused.
+
+    Integers are judged where a rule has no room to spare. A bound that only a solver vouches for is proved at once, and
+    so is that of a small pool; elsewhere the proof waits until it is asked for: exact arithmetic takes its time.
+    """
+    if certificate is None:
+        return solution.lower_bound
+    broken = certificate.broken() if (fairness["gap"] > 0).any() else ""
+    if broken:
+        raise SolverError(f"{broken} on the published integers; attempts: {'; '.join(map(str, solution.attempts))}")
+    if solution.witness is not None and program.pool.scenarios.losses.size > PROVED_AT_ONCE:
+        return solution.lower_bound
+    proved = -math.inf if certificate["multipliers"] is None else float(certificate["lower_bound"])
+    bound = min(solution.lower_bound, proved)
+    _check_gap(program, replace(solution, lower_bound=bound), objective, tolerance)
+    return bound
 
 
 def _check_gap(program: Program, solution: Solution, objective: float, tolerance: float) -> None:

@@ -65,17 +65,32 @@ class Certificate(Mapping[str, Any]):
         self.scenarios = WrittenScenarios(scenarios.losses, scenarios.probabilities, scenarios.collateral)
 
     @cached_property
-    def _body(self) -> dict[str, Any]:
-        program, form, witness, claim = self._parts
+    def _stated(self) -> dict[str, Any]:
+        """The program, and the plan as it is published."""
+        program, form, _, claim = self._parts
         body = statement(program, form) | {"scenarios": self.scenarios.sha256}
         if claim is None:
             body |= {"kind": "conflict", "decimals": decimals_of(program.unit), "objective": None}
         else:
             body |= {"kind": "plan", **_published(program, claim, body)}
-        body |= {"multipliers": None, "lower_bound": None}
-        body |= _proved(program, witness, claim, body)
+        return body | {"multipliers": None, "lower_bound": None}
+
+    @cached_property
+    def _body(self) -> dict[str, Any]:
+        program, _, witness, claim = self._parts
+        body = self._stated | _proved(program, witness, claim, self._stated)
         plain: dict[str, Any] = json.loads(json.dumps(body))
         return plain
+
+    def broken(self) -> str:
+        """What the verifier would say of the rules on the published integers; empty where they hold."""
+        plain = exactly(self._stated)
+        v = [int(n) * verifier.FINER for n in plain["published"]] + [int(n) for n in plain["witness"]]
+        try:
+            verifier.feasible(plain, v)
+        except ValueError as told:
+            return str(told)
+        return ""
 
     def save(self, path: str | Path) -> Path:
         """Write the certificate and the scenarios to a folder, for `verify`: enough for rules in conflict."""

@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 
 from calibrate import Calibration, Scenarios, certificate, fairness, verify
-from calibrate.errors import RuleConflictError
+from calibrate.errors import RuleConflictError, SolverError
 from calibrate.program import CostOfCapital, CVaR, ExpectedLoss, PoolProblem, PoolReserve, SegmentReserve, Waterfall
 from calibrate.program.answer import answer
 from calibrate.program.extensive import solve_extensive
@@ -288,14 +288,11 @@ def test_what_a_solver_claims_of_the_extensive_program_is_proved_afterwards(prob
     assert verdict.proved, verdict
 
 
-def test_what_cannot_be_proved_is_not_called_proved(tmp_path, monkeypatch):
+def test_what_cannot_be_proved_is_not_published(monkeypatch):
     monkeypatch.setattr("calibrate.program.proof.MOST_ANEW", 0)
     program = plain_problem().program
-    calibration = answer(program, solve_extensive(program, 1e-6), 1e-6, None)
-    assert calibration.certificate["multipliers"] is None
-    verdict = verify(calibration.save(tmp_path / "run"))
-    assert not verdict.proved
-    assert verdict.sentence == "feasible, not proved optimal: the certificate has no multipliers"
+    with pytest.raises(SolverError, match="the bound on the best is -inf"):
+        answer(program, solve_extensive(program, 1e-6), 1e-6, None)
 
 
 # --- conflicts ------------------------------------------------------------------------------------------------------
