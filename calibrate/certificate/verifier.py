@@ -50,7 +50,7 @@ def verify(path: str | Path) -> Verdict:
             require(hashlib.sha256(content).hexdigest() == sums[name], f"{name} was altered or truncated")
         body = json.loads(files["certificate.json"].decode(), **READ)
         listed = {"certificate.json": sums["certificate.json"], **body.pop("files")}
-        require((listed, body["scenarios"], body["schema"]) == (sums, sums["scenarios.npz"], 1), "other files, schema")
+        require((listed, body["scenarios"], repr(body["schema"])) == (sums, sums["scenarios.npz"], "1"), "other files")
         checks.append(f"{len(files)} files are those that were sealed")
         require(0 <= body["decimals"] <= 400 and 0 <= body["auxiliary"] <= len(files["certificate.json"]), "odd sizes")
         with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as archive:

@@ -1,0 +1,333 @@
+"""Lies told by somebody who can make every hash anew: none is proved, each is told in one sentence.
+
+Shares nothing with `test_corruption.py`: the files are sealed here by another hand, and each lie is about meaning.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibrate import certificate, verify
+
+VERIFIER = Path(certificate.__file__).with_name("verifier.py")
+
+
+def sha(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def sealed(folder, files):
+    """Write files (name to bytes) with certificate, result and seal tied together; raw text is left as it is."""
+    files = dict(files)
+    try:
+        if files["certificate.json"].count(b'"schema"') > 1:
+            raise ValueError
+        body = json.loads(files["certificate.json"])
+        body["scenarios"] = sha(files["scenarios.npz"])
+        body.pop("files", None)
+        result = json.loads(files["calibration.json"])
+        result["certificate"] = sha(json.dumps(body, sort_keys=True).encode())
+        files["calibration.json"] = json.dumps(result).encode()
+        rest = {name: sha(content) for name, content in files.items() if name not in ("certificate.json", "SHA256SUMS")}
+        files["certificate.json"] = json.dumps(body | {"files": rest}).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass  # the lie is in the JSON itself
+    files["SHA256SUMS"] = "".join(f"{sha(c)}  {n}\n" for n, c in sorted(files.items()) if n != "SHA256SUMS").encode()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def arrays_of(files):
+    with np.load(io.BytesIO(files["scenarios.npz"])) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def packed(arrays, **how):
+    out = io.BytesIO()
+    (np.savez_compressed if how.get("compressed") else np.savez)(out, **arrays)
+    return out.getvalue()
+
+
+def json_lie(name, change):
+    def tell(rng, files):
+        tree = json.loads(files[name])
+        change(rng, tree)
+        files[name] = json.dumps(tree).encode()
+
+    return tell
+
+
+def array_lie(change, **how):
+    def tell(rng, files):
+        arrays = arrays_of(files)
+        change(rng, arrays)
+        files["scenarios.npz"] = packed(arrays, **how)
+
+    return tell
+
+
+def text_lie(name, change):
+    def tell(rng, files):
+        files[name] = change(rng, files[name].decode()).encode()
+
+    return tell
+
+
+def largest(published):
+    return max(range(len(published)), key=lambda j: int(published[j]))
+
+
+def paid(by):
+    def change(rng, body):
+        j = largest(body["published"])
+        body["published"][j] = by(body["published"][j])
+
+    return change
+
+
+def set_to(*path, value):
+    def change(rng, body):
+        node = body
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
+
+    return change
+
+
+def swapped(rng, body):
+    i, j = sorted(range(len(body["published"])), key=lambda k: int(body["published"][k]))[-2:]
+    body["published"][i], body["published"][j] = body["published"][j], body["published"][i]
+
+
+def scaled(rng, body):
+    by = rng.choice([1.5, 2.0, 10.0, -1.0]).item()
+    for block in body["multipliers"]["blocks"]:
+        block[:] = [by * m for m in block]
+    body["lower_bound"] = body["lower_bound"] * (1 + 1e-3)
+
+
+def flows_scaled(rng, body):
+    for flow in body["multipliers"]["flows"]:
+        flow["root"] = [int(one * 2) for one in flow["root"]]
+
+
+def huge_without_probability(rng, arrays):
+    """A scenario of no probability and a loss beyond measure: what is relative to the largest loss means nothing."""
+    arrays["indptr"] = np.append(arrays["indptr"], arrays["indptr"][-1] + 1)
+    arrays["indices"] = np.append(arrays["indices"], np.int32(0))
+    arrays["data"] = np.append(arrays["data"], 1e30)
+    arrays["probabilities"] = np.append(arrays["probabilities"], 0.0)
+    arrays["shape"] = arrays["shape"] + [1, 0]
+    if "collateral" in arrays:
+        arrays["collateral"] = np.append(
+            arrays["collateral"], np.ones(len(arrays["collateral"]) // arrays["shape"][0] + 1)
+        )[: arrays["shape"][0] * (len(arrays["collateral"]) // (arrays["shape"][0] - 1))]
+
+
+def worse_plan_on_a_huge_scale(rng, files):
+    json_lie("certificate.json", set_to("scale", value=1e30))(rng, files)
+    result = json.loads(files["calibration.json"])
+    result["provenance"]["unit"] = 1e30
+    files["calibration.json"] = json.dumps(result).encode()
+    array_lie(huge_without_probability)(rng, files)
+
+
+def bound_overstated(rng, files):
+    for name, change in (("certificate.json", {"tolerance": 0.5}), ("calibration.json", {})):
+        tree = json.loads(files[name])
+        tree.update(change)
+        if name == "calibration.json":
+            tree["provenance"]["tolerance"] = 0.5
+            tree["lower_bound"] *= 1.3
+        files[name] = json.dumps(tree).encode()
+
+
+def a_conflict_of_a_plan(rng, files):
+    body = json.loads(files["certificate.json"])
+    body |= {"kind": "conflict", "objective": None, "costs": [0.0] * len(body["costs"]), "lower_bound": 1.0}
+    for term in body["terms"]:
+        term["price"] = 0.0
+    files["certificate.json"] = json.dumps(body).encode()
+
+
+def cut_off(name, part):
+    def change(rng, arrays):
+        arrays[name] = arrays[name][: int(len(arrays[name]) * part)]
+
+    return change
+
+
+def doubled(rng, arrays):
+    arrays["probabilities"] = arrays["probabilities"] * rng.choice([0.5, 2.0, 1.001])
+
+
+def one_array(name, value):
+    def change(rng, arrays):
+        if name in arrays:
+            k = rng.integers(len(arrays[name]))
+            arrays[name] = arrays[name].astype(float)
+            arrays[name][k] = value
+
+    return change
+
+
+def bomb(rng, files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.npy", b"\0" * 200_000_000)
+    files["scenarios.npz"] = out.getvalue()
+
+
+def column(name, key, change):
+    def tell(rng, text):
+        head, *rows = text.splitlines()
+        at, k = head.split(",").index(key), rng.integers(len(rows))
+        cells = rows[k].split(",")
+        cells[at] = change(cells[at])
+        rows[k] = ",".join(cells)
+        return "\n".join([head, *rows]) + "\n"
+
+    return text_lie(name, tell)
+
+
+ODD = ["NaN", "Infinity", "-Infinity", "1e400", "true", '"1"', "[]", "{}", "null", "1" + "0" * 5000]
+RAW = ("decimals", "auxiliary", "tolerance", "scale", "objective", "lower_bound", "schema")
+
+
+def odd_number(key, text):
+    def change(rng, whole):
+        before = json.dumps(json.loads(whole)[key])
+        return whole.replace(f'"{key}": {before}', f'"{key}": {text}', 1)
+
+    return text_lie("certificate.json", change)
+
+
+LIES = {
+    "two members swap contributions": json_lie("certificate.json", swapped),
+    "one pays half": json_lie("certificate.json", paid(lambda n: str(int(n) // 2))),
+    "one pays less than nothing": json_lie("certificate.json", paid(lambda n: "-" + n)),
+    "digits with underscores": json_lie("certificate.json", paid(lambda n: n[:1] + "_" + n[1:])),
+    "digits of another script": json_lie(
+        "certificate.json", paid(lambda n: n.translate({48 + k: 0x660 + k for k in range(10)}))
+    ),
+    "a plus sign": json_lie("certificate.json", paid(lambda n: "+" + n)),
+    "negative zero": json_lie("certificate.json", set_to("published", 0, value="-0")),
+    "multipliers scaled": json_lie("certificate.json", scaled),
+    "flows beyond their price": json_lie("certificate.json", flows_scaled),
+    "flow of the wrong sign": json_lie(
+        "certificate.json", lambda r, b: set_to("multipliers", "flows", 0, "root", 0, value=-1)(r, b)
+    ),
+    "a rule forgotten": json_lie("certificate.json", lambda r, b: b["rules"].pop()),
+    "an amount moved": json_lie(
+        "certificate.json", lambda r, b: [block[2][0].__setitem__(1, block[2][0][1] - 1.0) for block in b["blocks"]]
+    ),
+    "a cheaper objective": json_lie("certificate.json", lambda r, b: b.update(costs=[c * 0.9 for c in b["costs"]])),
+    "another level": json_lie("certificate.json", lambda r, b: b["terms"][0].update(level=0.5)),
+    "a level of one": json_lie("certificate.json", lambda r, b: b["terms"][0].update(level=1.0)),
+    "a negative price": json_lie("certificate.json", lambda r, b: b["terms"][0].update(price=-1.0)),
+    "other units": json_lie("certificate.json", lambda r, b: b.update(decimals=b["decimals"] + 1)),
+    "astronomic decimals": json_lie("certificate.json", lambda r, b: b.update(decimals=10**12)),
+    "astronomic shift": json_lie("certificate.json", lambda r, b: b["multipliers"]["flows"][0].update(shift=10**12)),
+    "a billion auxiliary variables": json_lie("certificate.json", lambda r, b: b.update(auxiliary=10**11)),
+    "a bound of one's own": json_lie("certificate.json", lambda r, b: b.update(lower_bound=b["objective"])),
+    "a bound overstated under a wide tolerance": bound_overstated,
+    "a scale beyond measure": worse_plan_on_a_huge_scale,
+    "a plan called a conflict": a_conflict_of_a_plan,
+    "another kind": json_lie("certificate.json", lambda r, b: b.update(kind="proof")),
+    "no multipliers": json_lie("certificate.json", lambda r, b: b.update(multipliers=None)),
+    "probabilities scaled": array_lie(doubled),
+    "fewer probabilities": array_lie(cut_off("probabilities", 0.5)),
+    "fewer losses": array_lie(cut_off("data", 0.5)),
+    "no scenarios": array_lie(cut_off("indptr", 0.0)),
+    "scenarios out of order": array_lie(lambda r, a: a.update(indptr=a["indptr"][::-1].copy())),
+    "a loss that is none": array_lie(one_array("data", np.nan)),
+    "an endless loss": array_lie(one_array("data", np.inf)),
+    "a negative loss": array_lie(one_array("data", -1.0)),
+    "a probability below zero": array_lie(one_array("probabilities", -0.1)),
+    "big-endian": array_lie(lambda r, a: a.update(data=a["data"].astype(">f8"))),
+    "half precision": array_lie(lambda r, a: a.update(data=a["data"].astype("<f4"))),
+    "objects": array_lie(lambda r, a: a.update(data=a["data"].astype(object))),
+    "compressed": array_lie(lambda r, a: a.update(more=np.zeros(1_000_000)), compressed=True),
+    "a bomb": bomb,
+    "no archive": lambda rng, files: files.update({"scenarios.npz": b"PK"}),
+    "half an archive": lambda rng, files: files.update({"scenarios.npz": files["scenarios.npz"][:-100]}),
+    "a contribution in the table": column(
+        "contributions.csv", "contribution", lambda cell: repr(float(cell) * 1.01 + 1)
+    ),
+    "a contribution of a member": column("members.csv", "contribution", lambda cell: repr(float(cell) * 1.01 + 1)),
+    "a weight": column("members.csv", "weight", lambda cell: repr(float(cell) + 0.01)),
+    "a reserve": column("reserves.csv", "amount", lambda cell: repr(float(cell) * 1.01 + 1)),
+    "a name": column("members.csv", "member", lambda cell: cell + "\u200d"),
+    "a rule's name": column("fairness.csv", "rule", lambda cell: cell + " "),
+    "not a number": column("contributions.csv", "contribution", lambda cell: "nan"),
+    "no number": column("contributions.csv", "contribution", lambda cell: ""),
+    "an empty table": text_lie("risk.csv", lambda r, text: text.splitlines()[0] + "\n"),
+    "deep": lambda rng, files: files.update({"certificate.json": b"[" * 100_000}),
+    "a key twice": text_lie("certificate.json", lambda r, text: text.replace('{"schema"', '{"schema": 2, "schema"', 1)),
+    **{f"{key} {text[:9]}": odd_number(key, text) for key in RAW for text in ODD},
+}
+
+
+@pytest.fixture(scope="module")
+def honest(rich, tmp_path_factory):
+    folder = rich.save(tmp_path_factory.mktemp("honest") / "run")
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    again = sealed(folder.parent / "again", files)  # the other hand alone changes no verdict
+    assert verify(again).proved, verify(again)
+    return files
+
+
+def told(name, honest, folder, seed):
+    files = dict(honest)
+    LIES[name](np.random.default_rng(seed), files)
+    return verify(sealed(folder / "lie", files))
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_lie_is_told(name, honest, tmp_path):
+    verdict = told(name, honest, tmp_path, 0)
+    assert not verdict.proved, verdict
+    assert verdict.sentence.startswith(("rejected: ", "feasible, "))
+    assert "\n" not in verdict.sentence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(4))
+def test_a_thousand_lies(block, honest, tmp_path):
+    for seed in range(3 * block, 3 * block + 3):
+        for name in LIES:
+            assert not told(name, honest, tmp_path, seed).proved, (name, seed)
+
+
+def test_a_key_that_stands_twice_with_every_hash_right(honest, tmp_path):
+    folder = sealed(tmp_path / "lie", honest)
+    text = (folder / "certificate.json").read_bytes().replace(b'{"schema"', b'{"currency": "EUR", "schema"', 1)
+    seal = (folder / "SHA256SUMS").read_text().replace(sha((folder / "certificate.json").read_bytes()), sha(text))
+    (folder / "certificate.json").write_bytes(text)
+    (folder / "SHA256SUMS").write_text(seal)
+    assert verify(folder).sentence.startswith("rejected: ")
+
+
+@pytest.mark.parametrize("name", ["../outside.csv", "/dev/zero", "/etc/passwd", "..", ""])
+def test_the_seal_reads_nothing_beyond_its_folder(name, honest, tmp_path):
+    (tmp_path / "outside.csv").write_text("member,contribution\n")
+    folder = sealed(tmp_path / "lie", honest)
+    with (folder / "SHA256SUMS").open("a") as seal:
+        seal.write(f"{sha(b'')}  {name}\n")
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", VERIFIER, folder], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stderr) == (5, "")
+    assert done.stdout.splitlines()[-1].startswith("rejected: ")
