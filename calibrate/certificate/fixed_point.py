@@ -41,7 +41,9 @@ class FixedPoint:
         """Round money to integers: contributions by largest remainder, so that their sum is right to half a unit."""
         if not (isinstance(decimals, int) and 0 <= decimals <= MOST_DECIMALS):
             raise ValueError(f"decimals is {decimals!r}, expected a whole number from 0 to {MOST_DECIMALS}, such as 18")
-        whole = rounded([*contributions.values(), *reserves.values()], len(contributions), decimals, rows)
+        whole = rounded(
+            [*contributions.values(), *reserves.values()], len(contributions), decimals, rows, list(contributions)
+        )
         return cls(
             MappingProxyType(dict(zip(contributions, whole, strict=False))),
             MappingProxyType(dict(zip(reserves, whole[len(contributions) :], strict=True))),
@@ -56,7 +58,7 @@ class FixedPoint:
     @property
     def weights(self) -> Mapping[tuple[str, ...], int]:
         """Shares of all contributions as integers that sum to `10 ** decimals`; all zero when nobody pays."""
-        shares = largest_remainder(list(self.contributions.values()), 10**self.decimals)
+        shares = largest_remainder(list(self.contributions.values()), 10**self.decimals, list(self.contributions))
         return MappingProxyType(dict(zip(self.contributions, shares, strict=True)))
 
     def to_json(self) -> str:

@@ -38,10 +38,11 @@ def rows_of(certificate: Mapping[str, Any]) -> list[Row]:
     return [Row(tuple(j for j, _ in row), tuple(a for _, a in row), amount) for row, amount in ours]
 
 
-def largest_remainder(values: Sequence[float | int], total: int) -> list[int]:
+def largest_remainder(values: Sequence[float | int], total: int, names: Sequence[Any] = ()) -> list[int]:
     """Integers in proportion to `values` >= 0 that sum to `total`: rounded down, the rest to the largest remainders.
 
-    Ties go to the first. All zero when the values are.
+    Ties go to the first by name, so that their order does not matter; to the first without names. All zero when the
+    values are.
 
     >>> largest_remainder([1.0, 1.0, 1.0], 100)
     [34, 33, 33]
@@ -52,19 +53,21 @@ def largest_remainder(values: Sequence[float | int], total: int) -> list[int]:
     whole = sum(weights)
     if not whole:
         return [0] * len(weights)
-    return _apportioned([Fraction(weight * total, whole) for weight in weights], total)
+    return _apportioned([Fraction(weight * total, whole) for weight in weights], total, names)
 
 
-def _apportioned(exact: Sequence[Fraction], total: int) -> list[int]:
+def _apportioned(exact: Sequence[Fraction], total: int, names: Sequence[Any]) -> list[int]:
     """Rounded down, then up where the remainder is largest, to a total that is theirs to less than a unit."""
     units = [math.floor(value) for value in exact]
-    order = sorted(range(len(units)), key=lambda i: units[i] - exact[i])
+    order = sorted(range(len(units)), key=lambda i: (units[i] - exact[i], names[i] if names else i))
     for i in order[: total - sum(units)]:
         units[i] += 1
     return units
 
 
-def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence[Row] = ()) -> list[int]:
+def rounded(
+    values: Sequence[float], n_cells: int, decimals: int, rows: Sequence[Row] = (), names: Sequence[Any] = ()
+) -> list[int]:
     """Contributions (the first `n_cells`) by largest remainder of their exact sum, reserves to the nearest unit.
 
     Units are then moved so that every row that `values` keep is kept by the integers too, where that can be done within
@@ -72,7 +75,9 @@ def rounded(values: Sequence[float], n_cells: int, decimals: int, rows: Sequence
     """
     grid = 10**decimals
     exact = [Fraction(value) * grid for value in map(float, values)]
-    whole = _apportioned(exact[:n_cells], round(sum(exact[:n_cells]))) + [round(value) for value in exact[n_cells:]]
+    whole = _apportioned(exact[:n_cells], round(sum(exact[:n_cells])), names) + [
+        round(value) for value in exact[n_cells:]
+    ]
     broken = _Rows(exact, whole, grid, rows)
     for _ in range(MOST_MOVES):
         move = broken.best_move(n_cells)

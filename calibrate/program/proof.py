@@ -186,7 +186,8 @@ def _below(value: Fraction) -> float:
 def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
     """The plan as integers, with the auxiliary variables of the rules at them, and what is claimed of it."""
     decimals = published_decimals(program, claim.decisions)
-    published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body))
+    names = list(program.pool.scenarios.columns)
+    published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body), names)
     fine = 10**decimals * verifier.FINER
     near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
     witness = auxiliary(exactly({**body, "decimals": decimals, "scale": program.unit}), published, near)

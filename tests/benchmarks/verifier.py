@@ -7,7 +7,7 @@ verifier on 100 x 20,000 with every loss positive was 2.8 seconds, its peak memo
 
 | members x scenarios | positive | certificate | save | verify |
 |---|---|---|---|---|
-| 100 x 20,000 | all | 1.7 | 0.5 | 8.0 |
+| 100 x 20,000 | all | 1.7 | 0.3 | 6.9 |
 | 100 x 20,000 | 3 in 10 | 1.4 | 0.6 | 3.4 |
 | 100 x 200,000 | 1 in 10 | 2.9 | 1.0 | 12.9 |
 | 100 x 1,000,000 (not run below) | 1 in 10 | 7.2 | 3.5 | |

@@ -25,6 +25,16 @@ def test_by_hand():
     assert rounded([0.1, 0.2], 2, 18) == [100000000000000006, 200000000000000011]  # the doubles, 0.3 of them rounded
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([1.0, 1.5, 0.1, 7.25]), min_size=2, max_size=12), st.randoms(), st.integers(0, 3))
+def test_ties_are_decided_by_name_and_not_by_position(values, random, decimals):
+    paid = {(f"m{k}",): value / 3 for k, value in enumerate(values)}
+    shuffled = random.sample(list(paid.items()), len(paid))
+    one, other = FixedPoint.of(paid, {}, decimals), FixedPoint.of(dict(shuffled), {}, decimals)
+    assert dict(one.contributions) == dict(other.contributions)
+    assert dict(one.weights) == dict(other.weights)
+
+
 def test_a_hundred_thousand_weight_vectors_sum_exactly():
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 6, 100_000)
