@@ -7,6 +7,7 @@
     waterfall                     own: what a unit of each contribution pays; stages: rows of what segments, pool pay
     costs, terms                  the objective: sum costs * decisions + sum price * CVaR_level of a kind of loss
     rules                         names of rules and limits
+    searched                      those of which only some rows are written: that no other is broken was searched
     blocks                        the rules row by row: [name, "at_most" | "equal" | "cone", rows]; a row is
                                   [[[column, number], ...], amount]; in a cone `amount - sum` of the first row is at
                                   least the Euclidean norm of those of the others; columns beyond the decisions are
