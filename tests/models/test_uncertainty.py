@@ -79,6 +79,34 @@ def test_thin_and_heavy_tails_are_labelled():
     assert tail_mean(rng.exponential(1.0, 200_000), 0.99).reliable
 
 
+@pytest.mark.parametrize(("exponent", "level", "n"), [(2.0, 0.95, 20_000), (2.5, 0.95, 20_000), (2.5, 0.99, 100_000)])
+def test_an_exponent_of_two_is_labelled_and_one_of_two_and_a_half_is_not(exponent, level, n):
+    """100 Pareto samples with 1,000 tail observations; only the upper sixth is drawn, the rest counts for nothing."""
+    rng, labels, shapes = np.random.default_rng(3), [], []
+    for _ in range(100):
+        losses = np.zeros(n)
+        top = rng.binomial(n, 0.17)
+        losses[:top] = (0.17 * rng.random(top)) ** (-1 / exponent)
+        found = tail_mean(losses, level)
+        labels.append(found.label)
+        shapes.append(found.shape)
+    named = sum(label.startswith("heavy tail (tail index 0.") for label in labels)
+    assert named >= 93 if exponent == 2.0 else named <= 10
+    assert np.mean(shapes) == pytest.approx(1 / exponent, abs=0.01)
+    if exponent == 2.0:
+        assert "90 % at 0.55, 86 % at 0.62" in next(filter(None, labels))
+
+
+def test_the_index_is_the_maximum_of_the_likelihood():
+    """Against scipy's generalized Pareto fit of the same excesses, plain and with repeated losses as weights."""
+    x = np.random.default_rng(8).pareto(3.0, 4000)
+    excesses = np.sort(x)[-600:] - np.sort(x)[-601]
+    expected = stats.genpareto.fit(excesses, floc=0)[0]
+    assert tail_mean(x, 0.85).shape == pytest.approx(expected, abs=2e-3)
+    twice, weights = np.append(x, x), np.append(np.full(4000, 0.25), np.full(4000, 0.75))
+    assert tail_mean(twice, 0.85, weights).shape == pytest.approx(tail_mean(x, 0.85).shape, abs=1e-9)
+
+
 @pytest.mark.parametrize("power", [-18, 24])
 def test_unit_does_not_matter(power):
     x = np.random.default_rng(2).pareto(3.0, 50_000)
