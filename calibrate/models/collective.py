@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
+from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
-from calibrate.models.frequency import CountModel
+from calibrate.models.frequency import CountModel, Hawkes
+from calibrate.models.frequency.self_exciting import Calendar, SelfExciting
 from calibrate.models.margins import DrawnMargins
 from calibrate.models.severity import Severity
 from calibrate.models.sizes import Places, Sizes, fit_sizes
@@ -27,7 +29,10 @@ Counts = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Events:
-    """Losses above zero and the places of their segment and member; counts, exposures (periods, members, segments)."""
+    """Losses above zero and the places of their segment and member; counts, exposures (periods, members, segments).
+
+    `calendar` holds their days, and those of the periods.
+    """
 
     losses: Floats
     segment: Places
@@ -35,6 +40,7 @@ class Events:
     counts: Floats
     exposures: Floats
     segments: tuple[str, ...]
+    calendar: Calendar
 
     @classmethod
     def of(cls, history: LossHistory, events: pd.DataFrame, exposures: Floats) -> Events:
@@ -48,7 +54,8 @@ class Events:
         counts = np.zeros(shape)
         np.add.at(counts, (row, owner, segment), 1.0)
         losses = positive["loss"].to_numpy(dtype=np.float64)
-        return cls(losses, segment, owner, counts, exposures.reshape(shape), history.segments)
+        calendar = Calendar.of(history.periods, positive["date"])
+        return cls(losses, segment, owner, counts, exposures.reshape(shape), history.segments, calendar)
 
     def sizes(self, laws: Sequence[Severity | None]) -> list[Sizes]:
         """Severity of every segment."""
@@ -59,6 +66,17 @@ class Events:
         return [
             clone(family).fit(self.counts[:, :, g], exposure=self.exposures[:, :, g]) for g in range(len(self.segments))
         ]
+
+    def excited(self, family: Hawkes) -> list[SelfExciting]:
+        """Self-exciting frequency of every segment, from the days of its events. ModelError names the segment."""
+        found = []
+        for g, name in enumerate(self.segments):
+            model = SelfExciting(clone(family), self.calendar.where(self.segment == g))
+            try:
+                found.append(model.fit(self.counts[:, :, g], exposure=self.exposures[:, :, g]))
+            except (ModelError, DataError) as error:
+                raise ModelError(f"segment {name!r}: {error}") from error
+        return found
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,19 @@ class Collective(DrawnMargins):
                 paid = paid + np.bincount(at, more, level.size)
             found[own] = paid
         return found
+
+    def add_events(
+        self, rows: Floats, g: int, counts: Counts, shares: Floats, caps: Floats, rng: np.random.Generator
+    ) -> None:
+        """Add what the cover pays of `counts[s]` events of segment `g` to rows (scenarios, members).
+
+        Each hits a member by `shares`, which sum to one.
+        """
+        place = np.repeat(np.arange(len(rows)), counts)
+        owner = np.searchsorted(np.cumsum(shares), rng.random(place.size), side="right")
+        owner = np.minimum(owner, np.flatnonzero(shares)[-1])
+        paid = self.payments(g, owner, caps, rng)
+        rows += np.bincount(place * shares.size + owner, paid, rows.size).reshape(rows.shape)
 
     def payments(self, g: int, owner: Places, caps: Floats, rng: np.random.Generator) -> Floats:
         """What the pool pays of one fresh event of each `owner` in segment `g`."""

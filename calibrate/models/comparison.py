@@ -31,6 +31,7 @@ from calibrate.models.frequency import (
     Trend,
     ZeroInflated,
 )
+from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.joint import JointLossModel
 from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Severity, Spliced, Weibull
 
@@ -58,9 +59,9 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
 
     Rows (part, segment, candidate); columns `log_likelihood, parameters, aic, log_score` (minus the mean log density of
     losses left out, smaller is better), `p_value` (of time rescaling), `chosen` (what the model uses), `note`.
-    Scores compare within a part and a segment only. Parts: `frequency` (counts by period), `clustering` (event times,
-    a self-exciting against a constant rate: seen here, not simulated), `severity` (losses at the members' scales),
-    `dependence` (composite likelihood of pairs). A candidate that cannot be fitted says why.
+    Scores compare within a part and a segment only. Parts: `frequency` (counts by period), `clustering` (event times, a
+    self-exciting against a constant rate; `JointLossModel(frequency=Hawkes())` simulates it), `severity` (losses at the
+    members' scales), `dependence` (composite likelihood of pairs). A candidate that cannot be fitted says why.
 
     >>> losses = pd.DataFrame({"A": [1.0, 3.0, 2.0], "B": [2.0, 1.0, 5.0]}, index=[2020, 2021, 2022])
     >>> history = LossHistory.from_panel(losses)
@@ -79,7 +80,7 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
         events = Events.of(history, history.events, exposures)
         for g, (name, part) in enumerate(zip(model.segments_, collective.segments, strict=True)):
             rows += _frequencies(name, part.frequency, events.counts[:, :, g], events.exposures[:, :, g])
-            rows += _clustering(name, history, g)
+            rows += _clustering(name, history, g, part.frequency)
             own = events.segment == g
             rows += _severities(name, part.sizes.law, events.losses[own] / part.sizes.relative[events.owner[own]])
         expected = np.stack([part.frequency.means_ for part in collective.segments], axis=2).reshape(losses.shape)
@@ -102,7 +103,8 @@ def _row(part: str, segment: str, candidate: object, **found: Any) -> dict[str, 
 
 def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats) -> Iterator[dict[str, Any]]:
     known = {repr(one) for one in FREQUENCIES}
-    for candidate in (*FREQUENCIES, *(() if repr(used) in known else (used,))):
+    own = () if repr(used) in known or isinstance(used, SelfExciting) else (used,)
+    for candidate in (*FREQUENCIES, *own):
         try:
             fitted = clone(candidate).fit(counts, exposure=exposures)
         except CalibrateError as error:
@@ -121,7 +123,7 @@ def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats)
         yield _row("frequency", name, repr(candidate), **scores, chosen=repr(candidate) == repr(used), note=note)
 
 
-def _clustering(name: str, history: LossHistory, g: int) -> Iterator[dict[str, Any]]:
+def _clustering(name: str, history: LossHistory, g: int, used: CountModel) -> Iterator[dict[str, Any]]:
     events = history.events
     if events is None:
         return
@@ -136,12 +138,13 @@ def _clustering(name: str, history: LossHistory, g: int) -> Iterator[dict[str, A
     brings = f"an event brings {process.branching_ratio_:.2f} more, {1 / process.decay_:.3g} days later in the mean"
     brings += "" if len(recent) == len(dates) else f" (of the latest {LATEST:,} events)"
     constant = np.diff(process.times_, prepend=0.0) * process.times_.size / process.horizon_
-    for candidate, value, parameters, residuals, note in (
-        ("Hawkes", process.log_likelihood_, 3, process.residuals_, brings),
-        ("constant rate", process.poisson_log_likelihood_, 1, constant, ""),
+    for candidate, value, parameters, residuals, chosen, note in (
+        ("Hawkes", process.log_likelihood_, 3, process.residuals_, isinstance(used, SelfExciting), brings),
+        ("constant rate", process.poisson_log_likelihood_, 1, constant, False, ""),
     ):
         scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}
-        yield _row("clustering", name, candidate, **scores, p_value=float(kstest(residuals, "expon").pvalue), note=note)
+        p_value = float(kstest(residuals, "expon").pvalue)
+        yield _row("clustering", name, candidate, **scores, p_value=p_value, chosen=chosen, note=note)
 
 
 def _severities(name: str, used: Severity, losses: Floats) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,11 +16,12 @@ from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
-from calibrate.models.dependence import Dependence, StudentT
+from calibrate.models.dependence import Dependence, Independent, StudentT
 from calibrate.models.enrichment import enriched_scenarios
-from calibrate.models.frequency import CountModel, Elastic, NegativeBinomial, SharedShock
+from calibrate.models.frequency import CountModel, Elastic, Hawkes, NegativeBinomial, SharedShock
+from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
-from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SharedShocks
+from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses
 from calibrate.models.severity import Severity
@@ -44,8 +45,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     ----------
     severity : estimator, or mapping segment -> estimator. Default: `Spliced()` from 200 losses; below, the form of all
         segments' losses at the segment's level.
-    frequency : default `SharedShock()` or `NegativeBinomial()`, whichever is likelier (the latter if a dependence is
-        given), `Elastic` in exposure where that is much likelier; `flags_` says so.
+    frequency : a model of counts, or `Hawkes(resolution=1.0)`: events that bring others, from where the history ends.
+        Default `SharedShock()` or `NegativeBinomial()`, whichever is likelier (the latter if a dependence is given),
+        `Elastic` in exposure where that is much likelier; `flags_` says so.
     ratio : for panels; default `LogNormalRatio()`.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
@@ -53,8 +55,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
-    `correlation_`, `tail_dependence_` (DataFrames), `margins_`, `process_`, `members_`, `segments_`, `exposures_` (last
-    period, by column).
+    `correlation_`, `tail_dependence_` (DataFrames), `margins_`, `frequencies_` (by segment), `process_`, `members_`,
+    `segments_`, `exposures_` (last period, by column).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -67,7 +69,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         severity: Severity | Mapping[str, Severity] | None = None,
-        frequency: CountModel | None = None,
+        frequency: CountModel | Hawkes | None = None,
         ratio: Ratio | None = None,
         dependence: Dependence | None = None,
         coverage: Coverage | None = None,
@@ -131,8 +133,10 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
         collective = Collective(parts, terms, self.exposure_cap)
         self.flags_ = (*collective.flags(), *reason)
-        self.margins_ = collective
-        if frequencies[0].shared:
+        self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
+        if isinstance(self.frequency, Hawkes):
+            self._bind_excited(frequencies, collective)
+        elif frequencies[0].shared:
             self._bind_shocks(events, collective)
         else:
             expected = np.stack([model.means_ for model in frequencies], axis=2)
@@ -149,6 +153,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     def _frequencies(self, events: Events) -> tuple[list[CountModel], tuple[str, ...]]:
         """As asked for; else by likelihood: shocks shared or not, events in proportion to exposure or not."""
+        if isinstance(self.frequency, Hawkes):
+            excited = events.excited(self.frequency)
+            return list(excited), tuple(map(SelfExciting.flag, excited, self.segments_))
         if self.frequency is not None:
             return events.frequencies(self.frequency), ()
         flags, family = [], NegativeBinomial()
@@ -186,6 +193,20 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         dependence.fit(events.counts.sum(axis=1) / expected, reliability=1 / (1 + chance))
         self.process_ = SharedShocks(collective, dependence)
         self._remember(dependence, pd.Index(self.segments_, name="segment"))
+
+    def _bind_excited(self, frequencies: Sequence[CountModel], collective: Collective) -> None:
+        """Members come together by the process; a copula has nothing to bind."""
+        if not isinstance(self.dependence, Independent | None):
+            raise ModelError(
+                f"dependence is {self.dependence!r}, and Hawkes brings members together by its own events; leave it out"
+            )
+        excited = [model for model in frequencies if isinstance(model, SelfExciting)]
+        self.process_ = SelfExcitedEvents(collective, excited)
+        labels = pd.Index(self.segments_, name="segment")
+        self._remember(Independent().fit(np.zeros((2, len(labels)))), labels)
+        if len(labels) > 1:
+            alone = "each segment's events bring others in it alone: join segments whose events bring each other"
+            self.flags_ = (*self.flags_, alone)
 
     def _remember(self, dependence: Dependence, labels: pd.Index[Any]) -> None:
         self.dependence_ = dependence

@@ -14,26 +14,28 @@ from scipy.special import gammaincinv
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.dependence import Dependence
+from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.margins import DrawnMargins, InvertibleMargins, Margins
 
-__all__ = ["ComposedMargins", "OrderedMargins", "Process", "SharedShocks"]
+__all__ = ["ComposedMargins", "OrderedMargins", "Process", "SelfExcitedEvents", "SharedShocks"]
 
 Key = np.random.SeedSequence
-Period = Callable[[Floats, Sequence[Key]], None]
+Step = Callable[[Floats, Sequence[Key]], None]
 STRETCH = 256  # rows
 
 
 class Process(ABC):
-    """How one period is drawn for many scenarios."""
+    """How the periods ahead are drawn for many scenarios."""
 
     margins: Margins
 
     @abstractmethod
-    def at(self, exposures: Floats) -> Period:
-        """What adds one period's losses to rows (scenarios, columns), at the exposures by column.
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
+        """Steps that add the losses of so many periods to rows (scenarios, columns), at the exposures by column.
 
-        It takes the rows and two keys: a seed for the dependence, one for the losses.
+        One step a period, or one for all of them where a period remembers those before it. A step takes the rows and
+        two keys: a seed for the dependence, one for the losses.
         """
 
 
@@ -47,7 +49,7 @@ class ComposedMargins(Process):
         self.margins: InvertibleMargins = margins
         self.dependence = dependence
 
-    def at(self, exposures: Floats) -> Period:
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Scores above the thresholds, and their losses by table."""
         thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
         tables = {int(j): self.table(int(j), exposures) for j in np.flatnonzero(thresholds < np.inf)}
@@ -59,7 +61,7 @@ class ComposedMargins(Process):
                 losses[part] = tables[j](losses[part])
             _add(rows, losing.rows, losing.starts, losses)
 
-        return add
+        return [add] * periods
 
     def table(self, column: int, exposures: Floats) -> QuantileTable:
         """Losses of one column by score."""
@@ -86,7 +88,7 @@ class OrderedMargins(Process):
         self.margins: DrawnMargins = margins
         self.dependence = dependence
 
-    def at(self, exposures: Floats) -> Period:
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Scores above the thresholds, their largest events by table, their sums in the order of the scores."""
         thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
         tables = {int(j): self._table(int(j), exposures, thresholds) for j in np.flatnonzero(thresholds < np.inf)}
@@ -102,7 +104,7 @@ class OrderedMargins(Process):
                 losses[part][np.argsort(losing.scores[part])] = np.sort(losses[part])
             _add(rows, losing.rows, losing.starts, losses)
 
-        return add
+        return [add] * periods
 
     def _table(self, column: int, exposures: Floats, thresholds: Floats) -> QuantileTable:
         def level(scores: Floats) -> Floats:
@@ -141,7 +143,7 @@ class SharedShocks(Process):
         self.margins: Collective = collective
         self.dependence = dependence
 
-    def at(self, exposures: Floats) -> Period:
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Shocks, number of events, who is hit, how much is paid."""
         means, caps = self.margins.means(exposures), self.margins.caps(exposures)
         active = np.flatnonzero(means.sum(axis=0))
@@ -152,15 +154,36 @@ class SharedShocks(Process):
             for g in active:
                 self._add_segment(rows[:, g :: means.shape[1]], int(g), uniform[:, g], means[:, g], caps[:, g], rng)
 
-        return add
+        return [add] * periods
 
     def _add_segment(
         self, rows: Floats, g: int, uniform: Floats, means: Floats, caps: Floats, rng: np.random.Generator
     ) -> None:
         total, k = float(means.sum()), self.margins.segments[g].frequency.size_
         shock = np.ones(len(rows)) if math.isinf(k) else gammaincinv(k, uniform) / k
-        place = np.repeat(np.arange(len(rows)), rng.poisson(total * shock))
-        owner = np.searchsorted(np.cumsum(means) / total, rng.random(place.size), side="right")
-        owner = np.minimum(owner, np.flatnonzero(means)[-1])
-        paid = self.margins.payments(g, owner, caps, rng)
-        rows += np.bincount(place * means.size + owner, paid, rows.size).reshape(rows.shape)
+        self.margins.add_events(rows, g, rng.poisson(total * shock), means / total, caps, rng)
+
+
+class SelfExcitedEvents(Process):
+    """Events that bring further events (Hawkes), from where the history ends; who is hit by the members' rates.
+
+    All periods ahead are one step: an event of the first may bring others in the last. Segments excite themselves only.
+    """
+
+    def __init__(self, collective: Collective, frequencies: Sequence[SelfExciting]) -> None:
+        self.margins: Collective = collective
+        self.frequencies = list(frequencies)
+
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
+        """Number of events, who is hit, how much is paid."""
+        table, caps = self.margins.by_segment(exposures), self.margins.caps(exposures)
+
+        def add(rows: Floats, keys: Sequence[Key]) -> None:
+            first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
+            for g, frequency in enumerate(self.frequencies):
+                counts = frequency.totals(len(rows), table[:, g], periods, first)
+                if counts.any():
+                    owned = frequency.shares(table[:, g])
+                    self.margins.add_events(rows[:, g :: table.shape[1]], g, counts, owned, caps[:, g], second)
+
+        return [add]

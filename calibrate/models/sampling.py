@@ -83,17 +83,17 @@ class BlockSource:
     """Draws any block of the scenarios of a seed, as often as it is asked."""
 
     def __init__(self, process: Process, exposures: Floats, random_state: RandomState, periods: int = 1) -> None:
-        self.columns, self.periods = exposures.size, periods
+        self.columns = exposures.size
         self._entropy, self._prefix = key_of(random_state)
-        self._add = process.at(exposures)
-        cost = max(process.margins.events_per_period(exposures), 1)
+        self._steps = process.at(exposures, periods)
+        cost = max(process.margins.events_per_period(exposures) * periods / len(self._steps), 1)
         self.rows = int(np.clip(DRAWS / cost, CHUNK, BLOCK)) // CHUNK * CHUNK
 
     def fill(self, block: int, rows: Floats) -> None:
         """Add the losses of a block to its rows, which are zero."""
-        for period in range(self.periods):
+        for period, add in enumerate(self._steps):
             places = [(*self._prefix, stage, block, period) for stage in (SCORES, LOSSES)]
-            self._add(rows, [np.random.SeedSequence(self._entropy, spawn_key=place) for place in places])
+            add(rows, [np.random.SeedSequence(self._entropy, spawn_key=place) for place in places])
 
     def blocks(self, n: int) -> Blocks:
         """The first `n` scenarios, drawn again whenever they are needed."""
