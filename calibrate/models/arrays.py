@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.utils.validation import validate_data
 
 from calibrate.errors import DataError
 
-__all__ = ["Floats", "RandomState", "broadcast", "exposure_table", "generator", "nonnegative", "row_weights", "table"]
+__all__ = [
+    "Floats",
+    "RandomState",
+    "broadcast",
+    "exposure_table",
+    "exposures_by_column",
+    "generator",
+    "nonnegative",
+    "row_weights",
+    "table",
+]
 
 Floats = npt.NDArray[np.float64]
 RandomState = int | np.random.SeedSequence | np.random.Generator | None
@@ -84,3 +96,18 @@ def broadcast(exposure: Any, columns: int) -> Floats:
 def generator(random_state: RandomState) -> np.random.Generator:
     """The generator of a seed, a seed sequence or a generator."""
     return np.random.default_rng(random_state)
+
+
+def exposures_by_column(exposures: Any, members: Sequence[str], segments: Sequence[str]) -> Floats:
+    """Exposures given by member, or by (member, segment), one for each column. DataError names what is missing."""
+    given = pd.Series(exposures, dtype=np.float64)
+    cells = [(member, segment) for member in members for segment in segments]
+    wanted: list[Any] = cells if given.index.nlevels == 2 else [member for member, _ in cells]
+    absent = [label for label in dict.fromkeys(wanted) if label not in given.index]
+    wrong = [f"{label!r} ({value})" for label, value in given.items() if not 0 <= value < np.inf]
+    if absent or wrong:
+        raise DataError(
+            f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member, "
+            "or for each (member, segment)"
+        )
+    return np.array([given[label] for label in wanted], dtype=np.float64)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
-from calibrate.models.arrays import Floats, RandomState
+from calibrate.models.arrays import Floats, RandomState, exposures_by_column
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, Independent, StudentT
@@ -21,6 +21,7 @@ from calibrate.models.enrichment import enriched_scenarios
 from calibrate.models.frequency import CountModel, Elastic, Hawkes, NegativeBinomial, SharedShock
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
+from calibrate.models.persistence import persistence_flags
 from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses
@@ -102,7 +103,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         losses = history.losses.to_numpy()
         given, events = history.exposures, history.events
         exposures = np.ones_like(losses) if given is None else given.to_numpy()
-        self.columns_ = history.losses.columns
+        self.columns_, self._periods = history.losses.columns, history.periods
         self.exposures_ = pd.Series(exposures[-1], index=self.columns_, name="exposure")
         if events is None:
             self._panel(losses, exposures)
@@ -122,7 +123,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         margins = RatioMargins(ratio.fit(losses, exposure=exposures), observed)
         self.margins_: Margins = margins
         self.process_: Process = ComposedMargins(margins, self._bound(losses, exposures))
-        self.flags_: tuple[str, ...] = ()
+        remedy = "fit the latest periods only, or bring losses to today's level first"
+        self.flags_ = persistence_flags("loss ratios", losses, exposures, self._periods, remedy)
 
     def _collective(self, losses: Floats, events: Events) -> None:
         if self.ratio is not None:
@@ -133,6 +135,11 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
         collective = Collective(parts, terms, self.exposure_cap)
         self.flags_ = (*collective.flags(), *reason)
+        if not isinstance(self.frequency, Hawkes):
+            expected = np.stack([model.means_ for model in frequencies], axis=2)
+            remedy = "consider frequency=Drifting(), Trend(...) or Hawkes(resolution=1.0)"
+            what = "numbers of events over expected ones"
+            self.flags_ += persistence_flags(what, events.counts, expected, self._periods, remedy)
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
         if isinstance(self.frequency, Hawkes):
             self._bind_excited(frequencies, collective)
@@ -278,18 +285,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""
         if exposures is None:
             return self.exposures_.to_numpy()
-        given = pd.Series(exposures, dtype=np.float64)
-        by_cell = given.index.nlevels == 2
-        cells = [(member, segment) for member in self.members_ for segment in self.segments_]
-        wanted: list[Any] = cells if by_cell else [member for member, _ in cells]
-        absent = [label for label in dict.fromkeys(wanted) if label not in given.index]
-        wrong = [f"{label!r} ({value})" for label, value in given.items() if not 0 <= value < np.inf]
-        if absent or wrong:
-            raise DataError(
-                f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member, "
-                "or for each (member, segment)"
-            )
-        return np.array([given[label] for label in wanted], dtype=np.float64)
+        return exposures_by_column(exposures, self.members_, self.segments_)
 
 
 @dataclass(frozen=True)

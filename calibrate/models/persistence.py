@@ -1,0 +1,56 @@
+"""Whether a pool's periods remember each other, which models that draw every period anew cannot know."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+from calibrate.models.arrays import Floats
+
+__all__ = ["alike_neighbours", "persistence_flags"]
+
+FEWEST, LATEST = 8, 3
+SURE = 0.01  # p-value from which it is said: one pool in a hundred that forgets is called one that remembers
+
+
+def alike_neighbours(values: Floats) -> float:
+    """One-sided p-value of neighbours more alike than chance has it; 1 below 8 periods, or if half of them are equal.
+
+    `sum (R_t - R_(t+1))^2 / sum (R_t - mean R)^2` of the ranks `R` is about normal, with mean 2, if the order means
+    nothing; a trend, a cycle or a level that wanders makes it small. Source: Bartels 1982, JASA 77 (rank von Neumann).
+
+    >>> alike_neighbours(np.arange(10.0)) < 0.001, alike_neighbours(np.array([1.0, 8, 2, 7, 3, 6, 4, 5])) > 0.5
+    (True, True)
+    """
+    n = len(values)
+    if n < FEWEST or np.unique(values, return_counts=True)[1].max() > n / 2:
+        return 1.0
+    ranks = rankdata(values)
+    ratio = float((np.diff(ranks) ** 2).sum() / ((ranks - ranks.mean()) ** 2).sum())
+    variance = 4 * (n - 2) * (5 * n**2 - 2 * n - 9) / (5 * n * (n + 1) * (n - 1) ** 2)
+    return float(norm.cdf((ratio - 2) / math.sqrt(variance)))
+
+
+def persistence_flags(
+    what: str, seen: Floats, expected: Floats, periods: pd.PeriodIndex, remedy: str
+) -> tuple[str, ...]:
+    """A sentence if what was `seen` of the pool (periods first) over what was `expected` remembers; else nothing."""
+    seen, expected = (table.reshape(len(table), -1).sum(axis=1) for table in (seen, expected))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(expected > 0, seen / expected, np.nan)
+    known = np.isfinite(ratios)
+    p_value = alike_neighbours(ratios[known])
+    if p_value > SURE:
+        return ()
+    names = [str(period) for period, kept in zip(periods, known, strict=True) if kept]
+    latest = float(seen[known][-LATEST:].sum() / expected[known][-LATEST:].sum())
+    whole = float(seen[known].sum() / expected[known].sum())
+    return (
+        f"{what} of the pool remember where they were (neighbouring periods are alike, p-value {p_value:.2g}): "
+        f"{ratios[known][0]:.3g} in {names[0]}, {ratios[known][-1]:.3g} in {names[-1]}; {latest:.3g} in the last "
+        f"{LATEST} periods, {whole:.3g} in all. Scenarios draw every period anew around the whole history: the next "
+        f"one may lie outside their intervals more often than they say; {remedy}",
+    )

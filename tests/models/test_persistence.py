@@ -1,0 +1,78 @@
+"""Periods that remember each other are named: against exact permutations, on pools that forget and that remember."""
+
+import itertools
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from calibrate import JointLossModel, LossHistory
+from calibrate.models import severity
+from calibrate.models.persistence import alike_neighbours
+
+
+def test_p_value_is_close_to_that_of_all_permutations():
+    """All 40,320 orders of eight periods: the normal approximation is within a hundredth in the lower tail."""
+    orders = np.array(list(itertools.permutations(range(8))), dtype=float)
+    ratio = (np.diff(orders, axis=1) ** 2).sum(axis=1) / 42.0
+    for order in orders[[0, 1, 500, 5000, 20_000]]:
+        exact = (ratio <= (np.diff(order) ** 2).sum() / 42.0 + 1e-12).mean()
+        assert alike_neighbours(order) == pytest.approx(exact, abs=0.01 if exact < 0.2 else 0.05)
+
+
+def panel(log_level, seed):
+    rng = np.random.default_rng(seed)
+    table = np.exp(log_level[:, None] + 0.2 * rng.standard_normal((len(log_level), 5)))
+    return LossHistory.from_panel(pd.DataFrame(table, index=range(2000, 2000 + len(log_level)), columns=list("ABCDE")))
+
+
+def flagged(history):
+    return any("remember where they were" in flag for flag in JointLossModel().fit(history).flags_)
+
+
+def test_pools_that_forget_are_hardly_ever_flagged_and_a_wandering_level_is():
+    rng = np.random.default_rng(1)
+    forget = sum(flagged(panel(0.3 * rng.standard_normal(12), seed)) for seed in range(60))
+    remember = sum(flagged(panel(np.cumsum(0.3 * rng.standard_normal(24)), seed)) for seed in range(30))
+    assert forget <= 3  # one in a hundred, and luck
+    assert remember >= 20  # of 24 periods; of 12 only two in five are seen
+
+
+def test_counts_in_waves_are_flagged_with_the_models_that_remember():
+    rng = np.random.default_rng(2)
+    months = pd.period_range("2020-01", periods=36, freq="M")
+    waves = rng.poisson(np.where(np.arange(36) % 24 < 12, 2.0, 12.0))
+    calm = rng.poisson(6.0, 36)
+    for counts, expected in ((waves, True), (calm, False)):
+        dates = months.repeat(counts).to_timestamp()
+        frame = pd.DataFrame(
+            {"date": dates, "member": rng.choice(["A", "B"], len(dates)), "loss": rng.lognormal(size=len(dates))}
+        )
+        named = {"date": "date", "member": "member", "loss": "loss", "start": "2020-01", "end": "2022-12"}
+        found = " ".join(
+            JointLossModel(severity=severity.LogNormal()).fit(LossHistory.from_events(frame, **named)).flags_
+        )
+        assert ("consider frequency=Drifting(), Trend(...) or Hawkes(resolution=1.0)" in found) is expected
+
+
+@pytest.mark.skipif(
+    find_spec("chainladder") is None, reason="chainladder is not installed: pip install 'calibrate[cas]'"
+)
+def test_medical_malpractice_moves_together_and_rises():
+    """14 CAS insurers with premium in ten years: the fitted correlation is that of the ranks, and the rise is said."""
+    import chainladder
+
+    lines = chainladder.load_sample("clrd")
+    pool = lines[lines["LOB"] == "medmal"]
+    tables = [pool[column].latest_diagonal.values[:, 0, :, 0].T for column in ("IncurLoss", "EarnedPremNet")]
+    losses, premiums = (pd.DataFrame(table, index=range(1988, 1998), columns=pool.index["GRNAME"]) for table in tables)
+    kept = (premiums.fillna(0) > 0).all() & (losses.fillna(0) >= 0).all()
+    losses, premiums = losses.loc[:, kept], premiums.loc[:, kept]
+    model = JointLossModel().fit(LossHistory.from_panel(losses, exposures=premiums))
+    above = np.triu_indices(kept.sum(), 1)
+    ranks = stats.spearmanr((losses / premiums).to_numpy()).statistic[above].mean()
+    assert kept.sum() == 14
+    assert model.correlation_.to_numpy()[above].mean() == pytest.approx(ranks, abs=0.08)
+    assert "0.591 in 1988, 1.12 in 1997; 1.15 in the last 3 periods, 0.951 in all" in model.flags_[0]
