@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from calibrate.models.arrays import RandomState
 from calibrate.models.sampling import key_of
 from calibrate.scenarios import Scenarios
 
-__all__ = ["Sampler", "enriched_scenarios"]
+__all__ = ["Ahead", "Sampler", "enriched_scenarios"]
 
 Floats = npt.NDArray[np.float64]
 PILOT, BLOCK, THINNING = 0, 1, 2  # stages of the random keys
@@ -71,3 +72,17 @@ def enriched_scenarios(
 def _key(root: tuple[Any, tuple[int, ...]], stage: int, block: int) -> np.random.SeedSequence:
     entropy, prefix = root
     return np.random.SeedSequence(entropy, spawn_key=(*prefix, stage, block))
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A model with what it is asked to look at."""
+
+    model: Any
+    periods: int
+    exposures: Any
+
+    def sample(self, n: int, random_state: np.random.SeedSequence) -> Scenarios:
+        """Scenarios of that."""
+        found: Scenarios = self.model.sample(n, random_state, self.periods, self.exposures)
+        return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -17,11 +16,11 @@ from calibrate.models.arrays import Floats, RandomState, exposures_by_column
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, Independent, StudentT
-from calibrate.models.enrichment import enriched_scenarios
+from calibrate.models.doubts import level_flags, persistence_flags, thin_flags
+from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.frequency import CountModel, Elastic, Hawkes, NegativeBinomial, SharedShock
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
-from calibrate.models.persistence import persistence_flags
 from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses
@@ -110,6 +109,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         else:
             self._collective(losses, Events.of(history, events, exposures))
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
+        if self.coverage is None and cap is None and not isinstance(self.frequency, Hawkes):
+            self.flags_ += level_flags(self.summary_["expected_loss"].to_numpy(), losses, exposures)
         return self
 
     def _panel(self, losses: Floats, exposures: Floats) -> None:
@@ -124,7 +125,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self.margins_: Margins = margins
         self.process_: Process = ComposedMargins(margins, self._bound(losses, exposures))
         remedy = "fit the latest periods only, or bring losses to today's level first"
-        self.flags_ = persistence_flags("loss ratios", losses, exposures, self._periods, remedy)
+        self.flags_ = thin_flags(len(losses)) + persistence_flags(
+            "loss ratios", losses, exposures, self._periods, remedy
+        )
 
     def _collective(self, losses: Floats, events: Events) -> None:
         if self.ratio is not None:
@@ -265,7 +268,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         if not 0 < kept <= 0.8 + 1e-9:
             lowest = 1 - 0.8 / (2 * ENRICHMENT)
             raise ModelError(f"level is {level}: the tail of a level from {lowest:g} to below 1 can be enriched")
-        ahead = _Ahead(self, periods, exposures)
+        ahead = Ahead(self, periods, exposures)
         share = max(kept, 0.5)
         return enriched_scenarios(ahead, n, enrichment=ENRICHMENT, tail_share=share, random_state=random_state)
 
@@ -286,15 +289,3 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         if exposures is None:
             return self.exposures_.to_numpy()
         return exposures_by_column(exposures, self.members_, self.segments_)
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """A model with what it is asked to look at."""
-
-    model: JointLossModel
-    periods: int
-    exposures: Any
-
-    def sample(self, n: int, random_state: np.random.SeedSequence) -> Scenarios:
-        return self.model.sample(n, random_state, self.periods, self.exposures)

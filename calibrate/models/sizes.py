@@ -15,7 +15,7 @@ from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.pooling import pooled_means, pooled_variances
-from calibrate.models.severity import LogNormal, Severity, Spliced
+from calibrate.models.severity import GeneralizedPareto, LogNormal, Severity, Spliced
 
 __all__ = ["THICK", "Sizes", "fit_sizes"]
 
@@ -48,6 +48,15 @@ class Sizes:
         with_tail = hasattr(self.law, "tail_") or hasattr(self.law, "threshold_")
         return float(getattr(self.law, "shape_", math.nan)) if with_tail else math.nan
 
+    @property
+    def _doubt(self) -> str:
+        """How little the shape of a tail is known."""
+        tail = getattr(self.law, "tail_", self.law)
+        if not isinstance(tail, GeneralizedPareto):
+            return ""
+        shape = tail.shape_interval()
+        return f" (of {tail.n_exceedances_} losses; 95 % interval of the shape {shape.lower:.2f} to {shape.upper:.2f})"
+
     @cached_property
     def _table(self) -> QuantileTable:
         """The law by exponential scores: `P(X > x) = exp(-score)`."""
@@ -64,11 +73,13 @@ class Sizes:
         found = [f"segment {self.name!r}: {self.origin}"] if self.origin else []
         if not self.law.has_mean_ and not capped:
             raise ModelError(
-                f"{what} is so heavy (shape >= 1) that its mean is infinite, and so is any CVaR. Cap the losses: by "
-                "exposure_cap (with exposures), or by the limit of the coverage"
+                f"{what} is so heavy (shape >= 1) that its mean is infinite, and so is any CVaR{self._doubt}. Cap the "
+                "losses: by exposure_cap (with exposures), or by the limit of the coverage"
             )
         if not self.law.has_mean_:
             found.append(f"{what} (>= 1) has a finite mean only because losses are capped, and it rests on the cap")
+        elif self.shape >= NEAR_ONE and capped:
+            found.append(f"{what} is near 1{self._doubt}: the mean rests on the cap of the losses as much as on them")
         elif self.shape >= NEAR_ONE:
             found.append(f"{what} is near 1: sample means are too low, use the expected losses of the summary")
         return found

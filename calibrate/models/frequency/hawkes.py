@@ -24,7 +24,7 @@ __all__ = ["Hawkes"]
 Floats = npt.NDArray[np.float64]
 RandomState = int | np.random.SeedSequence | np.random.Generator | None
 FEWEST = 20
-LARGEST = 0.99  # branching ratio at which it is held where the likelihood rises up to one: a trend, or an explosion
+LARGEST = 0.99  # branching ratio where the likelihood rises up to one: a trend, or an explosion
 
 
 class Hawkes(BaseEstimator):  # type: ignore[misc]
@@ -44,9 +44,8 @@ class Hawkes(BaseEstimator):  # type: ignore[misc]
 
     Fitted: `base_rate_` (`mu`), `branching_ratio_` (`a`), `decay_` (`b`), `standard_errors_`, `log_likelihood_`,
     `poisson_log_likelihood_` (of a constant rate), `residuals_`, `goodness_of_fit_` (p-value of Kolmogorov-Smirnov; a
-    little high, because parameters are fitted), `intensity_` (the rate at the end of the observation, from which
-    forecasts start). Where clustering does not raise the likelihood, `a` is 0; where it rises up to `a = 1`, as of
-    events that become ever more, `a` is held at 0.99.
+    little high, because parameters are fitted), `intensity_` (the rate at the end, where forecasts start). `a` is 0
+    where clustering does not raise the likelihood; 0.99 where it rises up to 1 (events become ever more).
 
     >>> times = Hawkes.simulate(0.5, 0.6, 2.0, horizon=2000.0, random_state=1)
     >>> model = Hawkes().fit(times, end=2000.0)
@@ -153,10 +152,9 @@ class Hawkes(BaseEstimator):  # type: ignore[misc]
     ) -> Floats:
         """Event times from 0 to `horizon`, nothing before 0, by generations of offspring (Hawkes and Oakes 1974)."""
         if not (base_rate > 0 and 0 <= branching_ratio < 1 and decay > 0 and horizon > 0):
-            raise ModelError(
-                f"Hawkes needs base_rate > 0, 0 <= branching_ratio < 1, decay > 0 and horizon > 0, got {base_rate}, "
-                f"{branching_ratio}, {decay}, {horizon}"
-            )
+            given = f"{base_rate}, {branching_ratio}, {decay}, {horizon}"
+            needs = "base_rate > 0, 0 <= branching_ratio < 1, decay > 0 and horizon > 0"
+            raise ModelError(f"Hawkes needs {needs}, got {given}")
         generator = np.random.default_rng(random_state)
         first = horizon * generator.random(generator.poisson(base_rate * horizon))
         times, _ = _offspring(first, np.zeros(first.size, np.int64), branching_ratio, decay, horizon, generator)
@@ -259,6 +257,8 @@ def _best(times: Floats, horizon: float, levels: Floats) -> tuple[Floats | None,
         start = np.array([math.log(0.5), 0.0, math.log(decay)])
         try:
             theta = maximise(one_by_one(height), start, "Hawkes")
+            if theta[1] > edge:
+                raise ModelError("the likelihood rises up to a branching ratio of one")
         except (ModelError, np.linalg.LinAlgError):  # to no clustering, to an instant echo, or to a ratio of one
             try:
                 mu, b = maximise(one_by_one(at_edge), start[[0, 2]], "Hawkes")

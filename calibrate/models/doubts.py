@@ -1,4 +1,4 @@
-"""Whether a pool's periods remember each other, which models that draw every period anew cannot know."""
+"""What a history cannot tell, in sentences: periods that remember, too few of them, a mean that rests on one loss."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from scipy.stats import norm, rankdata
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["alike_neighbours", "persistence_flags"]
+__all__ = ["alike_neighbours", "level_flags", "persistence_flags", "thin_flags"]
 
 FEWEST, LATEST = 8, 3
+FEW_PERIODS = 5  # of a panel, below which scatter is nearly all that members share and the family
+APART = 2.0  # factor between expected and observed losses from which it is said
 SURE = 0.01  # p-value from which it is said: one pool in a hundred that forgets is called one that remembers
 
 
@@ -53,4 +55,28 @@ def persistence_flags(
         f"{ratios[known][0]:.3g} in {names[0]}, {ratios[known][-1]:.3g} in {names[-1]}; {latest:.3g} in the last "
         f"{LATEST} periods, {whole:.3g} in all. Scenarios draw every period anew around the whole history: the next "
         f"one may lie outside their intervals more often than they say; {remedy}",
+    )
+
+
+def thin_flags(periods: int) -> tuple[str, ...]:
+    """A sentence if a panel has very few periods."""
+    if periods >= FEW_PERIODS:
+        return ()
+    return (
+        f"{periods} periods a member: how much losses scatter, and together, rests on what members share and on the "
+        "family; the tail is an assumption, and no interval of the simulation knows it",
+    )
+
+
+def level_flags(expected: Floats, losses: Floats, exposures: Floats) -> tuple[str, ...]:
+    """A sentence if the pool's expected loss is far from what the history (periods, columns) cost at them."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = np.where(exposures.sum(axis=0) > 0, losses.sum(axis=0) / exposures.sum(axis=0), 0.0)
+    seen, found = float(rates @ exposures[-1]), float(expected.sum())
+    if not seen > 0 or 1 / APART <= found / seen <= APART:
+        return ()
+    share = float(losses.max() / losses.sum())
+    return (
+        f"expected losses of the pool are {found / seen:.2g} times what the history cost at these exposures; the "
+        f"largest loss of one member in one period is {share:.0%} of all: the mean rests on how its tail is thought of",
     )

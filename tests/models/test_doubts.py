@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from calibrate import JointLossModel, LossHistory
+from calibrate.errors import ModelError
 from calibrate.models import severity
-from calibrate.models.persistence import alike_neighbours
+from calibrate.models.doubts import alike_neighbours
 
 
 def test_p_value_is_close_to_that_of_all_permutations():
@@ -76,3 +77,34 @@ def test_medical_malpractice_moves_together_and_rises():
     assert kept.sum() == 14
     assert model.correlation_.to_numpy()[above].mean() == pytest.approx(ranks, abs=0.08)
     assert "0.591 in 1988, 1.12 in 1997; 1.15 in the last 3 periods, 0.951 in all" in model.flags_[0]
+
+
+def test_a_mean_that_rests_on_one_loss_is_said():
+    """One member, one year a million times the others: the fitted mean is a tenth of what was seen."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.uniform(0.9, 1.1, (10, 3)), index=range(2000, 2010), columns=list("ABC"))
+    calm = JointLossModel().fit(LossHistory.from_panel(table))
+    table.iloc[-1, 0] = 1e6
+    hit = JointLossModel().fit(LossHistory.from_panel(table))
+    assert calm.flags_ == ()
+    assert "times what the history cost at these exposures; the largest loss of one member" in hit.flags_[-1]
+    assert "is 100% of all" in hit.flags_[-1]
+    ratio = hit.summary_["expected_loss"].sum() / table.sum(axis=1).mean()
+    assert f"are {ratio:.2g} times" in hit.flags_[-1]
+
+
+def test_two_periods_are_answered_and_flagged():
+    table = pd.DataFrame([[1.0, 2.0], [1.5, 1.2]], index=[2022, 2023], columns=["A", "B"])
+    assert "2 periods a member" in JointLossModel().fit(LossHistory.from_panel(table)).flags_[0]
+
+
+def test_a_tail_without_a_mean_says_how_little_is_known_of_it():
+    """240 losses of a law without a mean: the refusal shows on how many losses it rests."""
+    rng = np.random.default_rng(3)
+    losses = severity.GeneralizedPareto().fit(rng.pareto(0.8, 500)).sample(240, 4)
+    dates = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(240) * 4, "D")
+    frame = pd.DataFrame({"date": dates, "member": np.tile(["A", "B"], 120), "loss": losses})
+    history = LossHistory.from_events(frame, date="date", member="member", loss="loss")
+    rests_on = r"mean is infinite.*of \d+ losses; 95 % interval of the shape \d\.\d\d to \d\.\d\d"
+    with pytest.raises(ModelError, match=rests_on):
+        JointLossModel().fit(history)
