@@ -20,7 +20,8 @@ Floats = npt.NDArray[np.float64]
 class ScoreComparison:
     """Mean score of the first less that of the second (negative: the first is better) and its error.
 
-    `p_value` is that of a difference to either side; `p_worse` that of one so large where the first is no worse.
+    `p_worse` answers the question of a backtest: the chance of a difference so large where the first is no worse. Judge
+    by it. `p_value` is that of a difference to either side, for two forecasters of whom none is the incumbent.
     """
 
     difference: float
@@ -43,8 +44,9 @@ def joint_score(forecasts: Forecasts) -> Floats:
 def compare_scores(first: Forecasts, second: Forecasts) -> ScoreComparison:
     """Is one forecaster better than the other by more than chance? Errors robust to autocorrelation.
 
-    In 1,000 periods of |t4| or exponential losses it finds a forecaster a third too low worse than a right one in 87 to
-    99 % of the histories (one-sided, 99 and 97.5 %); with heavier tails hardly ever: there, count exceedances.
+    In 1,000 periods `p_worse` at 5 % has size 4.6 to 6.2 % and finds a forecaster a third too low worse than a right
+    one in 99 and 88 % of the histories of |t4| losses (at 97.5 and 99 %), in 100 and 99 % of exponential ones, in 84
+    and 56 % of lognormal ones (deviation 1): with heavier tails count exceedances. To either side 98, 80, 72, 40 %.
     Source: Diebold and Mariano 1995; Newey and West 1987 with `floor(4 (T/100)^(2/9))` lags.
     """
     if first.losses.size != second.losses.size or (first.losses != second.losses).any() or first.level != second.level:
