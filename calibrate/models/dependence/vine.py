@@ -95,10 +95,11 @@ class Vine(Dependence):
         if self.n_features_in_ < 3 or not (scores.std(axis=0) > 0).all():
             return
         above = np.triu_indices(self.n_features_in_, 1)
-        seen, kept = float(np.corrcoef(scores.T)[above].mean()), float(self.correlation_[above].mean())
+        seen = float(np.asarray(np.corrcoef(scores.T))[above].mean())
+        kept = float(self.correlation_[above].mean())
         if seen - kept > LOST:
             logger.warning(
-                "Vine: of a mean correlation of %.2f between %d members %d trees keep %.2f; use StudentT, or more trees",
+                "Vine: of a mean correlation of %.2f between %d members %d trees keep %.2f; use StudentT or more trees",
                 *(seen, self.n_features_in_, self.trees, kept),
             )
 
