@@ -95,7 +95,7 @@ def test_a_mean_that_rests_on_one_loss_is_said():
 
 def test_two_periods_are_answered_and_flagged():
     table = pd.DataFrame([[1.0, 2.0], [1.5, 1.2]], index=[2022, 2023], columns=["A", "B"])
-    assert "2 periods a member" in JointLossModel().fit(LossHistory.from_panel(table)).flags_[0]
+    assert "2 periods are few" in JointLossModel().fit(LossHistory.from_panel(table)).flags_[0]
 
 
 def test_a_tail_without_a_mean_says_how_little_is_known_of_it():
