@@ -20,7 +20,8 @@ ES, deductible and limit, 100: 97.6, 97.1. The last is no noise: where a shape o
 limit and cannot be missed there (46 % of these samples); intervals with two limits hold it in 95.7 %. The bias is
 within 2.5 Monte Carlo errors of theory in all but one of 198: shape -0.2 of 100 weighted losses, 3.7, again with 2,000
 (a tenth of a deviation beyond theory to order 1/n). The reference fit is 2.5e-6 standard deviations away at most.
-BURRLINE
+Burr, 5,000 losses, complete, deductible, limit: 94.8 to 97.6 %, the last with 1,400 simulations 95.8. Its other 15
+cells were not run for this table: 0.1 to 2.5 s a fit with its intervals, most under deductible and limit.
 """
 
 from __future__ import annotations
