@@ -67,10 +67,10 @@ class InteriorPoint:
         return point
 
     def fits(self, point: Point) -> bool:
-        """Whether a point has the trees of this program."""
-        return [len(step.state.leaf) for step in point.steps] == [len(tail.forest.cell) for tail in self.tails] and [
-            len(step.state.root) for step in point.steps
-        ] == [len(tail.forest.weight) for tail in self.tails]
+        """Whether a point has the trees and the bounds of this program."""
+        leaves = [len(step.state.leaf) for step in point.steps] == [len(tail.forest.cell) for tail in self.tails]
+        roots = [len(step.state.root) for step in point.steps] == [len(tail.forest.weight) for tail in self.tails]
+        return leaves and roots and len(point.slack) == len(self.body.bounds[0]) + len(self.rows)
 
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         body, v = self.body, v.copy()

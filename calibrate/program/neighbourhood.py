@@ -10,7 +10,7 @@ __all__ = ["Neighbourhood"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-REACH = 0.75  # decisions lie between this part of a nearly optimal plan's, and one over it
+REACH = 0.6  # decisions lie between this part of a nearly optimal plan's, and one over it
 LEAST = 0.01  # entries of `v`: up to one over `REACH` of it a decision may rise in any case
 FULL = 0.95  # of what a decision may be in the neighbourhood: there it would be more outside
 

@@ -189,7 +189,10 @@ class _Level:
                 v = start[0]
             method = InteriorPoint(self._body(), self.tails, list(self.form.rows))
             exact = (ROUND if goal > self.tolerance else LAST_ROUND) * goal
-            point = method.solve(v, exact, mu / method.pairs, like if grown < MUCH else None)
+            if grown == 0 and like is not None and method.fits(like):  # the same program, to be solved more exactly
+                point = method.follow(like.copy(), exact)
+            else:
+                point = method.solve(v, exact, mu / method.pairs, like if grown < MUCH else None)
             self.attempts.append(
                 Attempt(f"round {round_ + 1}{self._size()}", f"{point.status} after {point.iterations} steps")
             )

@@ -86,13 +86,13 @@ def test_a_guess_that_a_plan_contradicts_is_given_up():
     assert around.open
     assert np.isinf(around.exceeded).all()
     around.settle(np.array([4.0, 0.0, 3.0]))
-    assert around.covered.tolist() == [3.0, 0.0]
-    assert around.exceeded == pytest.approx([16 / 3, 0.04 / 3])
+    assert around.covered == pytest.approx([0.6 * 4.0, 0.0])
+    assert around.exceeded == pytest.approx([4.0 / 0.6, 0.01 / 0.6])
     assert around.sure("term", np.array([1, 2, 3])).tolist() == [1, 2, 3]
     around.see(np.array([2.0, 0.001, 3.5]))  # the first pays less than was covered
     assert around.covered.tolist() == [0.0, 0.0]
     assert np.isfinite(around.exceeded).all()
     assert around.sure("term", np.array([2, 3, 4])).tolist() == [2, 3]
-    around.see(np.array([4.0, 0.0133, 4.0]))  # the second all that it may, and so does the reserve
+    around.see(np.array([4.0, 0.0166, 4.9]))  # the second all that it may, and so does the reserve
     assert np.isfinite(around.exceeded).tolist() == [True, False]
     assert around.sure("term", np.array([2, 3, 4])).tolist() == []
