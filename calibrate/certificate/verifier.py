@@ -66,7 +66,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     """A published plan: its rules, its value, the bound on all others, and whether the result says the same."""
     unit, x = Fraction(1, 10 ** body["decimals"]), [int(text) for text in body["published"]]
     require([*map(str, x)] == body["published"] and len(x) == pool.size and min(x) >= 0, "odd published integers")
-    size = pool.cvar(max([0, *(term["level"] for term in body["terms"])]), "mutualised", [0] * len(x), unit)
+    size = pool.cvar(max([t["level"] for t in body["terms"]] or [Fraction(0.99)]), "mutualised", [0] * len(x), unit)
     require(not size or size <= 2 * body["scale"] <= 4 * size, "the scale is not the size of the losses")
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
     risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]

@@ -68,7 +68,7 @@ class Certificate(Mapping[str, Any]):
     def _stated(self) -> dict[str, Any]:
         """The program, and the plan as it is published."""
         program, form, _, claim = self._parts
-        body = statement(program, form) | {"scenarios": self.scenarios.sha256}
+        body = statement(program, form)
         if claim is None:
             body |= {"kind": "conflict", "decimals": decimals_of(program.unit), "objective": None}
         else:
@@ -78,7 +78,7 @@ class Certificate(Mapping[str, Any]):
     @cached_property
     def _body(self) -> dict[str, Any]:
         program, _, witness, claim = self._parts
-        body = self._stated | _proved(program, witness, claim, self._stated)
+        body = self._stated | _proved(program, witness, claim, self._stated) | {"scenarios": self.scenarios.sha256}
         plain: dict[str, Any] = json.loads(json.dumps(body))
         return plain
 

@@ -279,6 +279,15 @@ def test_every_waterfall(name, posted, tmp_path):
     assert calibration.certificate["lower_bound"] == pytest.approx(calibration.lower_bound, rel=1e-6)
 
 
+def test_costs_alone(tmp_path):
+    """A program without a risk term: a fund that has to be raised."""
+    rules = [fairness.FundFloor(10.0), fairness.ActuarialFairness(0.2)]
+    calibration = PoolProblem(Scenarios(pareto(300, 5)), Waterfall(), CostOfCapital(0.1, 0.2), rules).solve()
+    assert calibration.objective == pytest.approx(1.0, rel=1e-6)
+    verdict = verify(calibration.save(tmp_path / "run"))
+    assert verdict.proved, verdict
+
+
 @pytest.mark.parametrize("problem", [plain_problem, rich_problem])
 def test_what_a_solver_claims_of_the_extensive_program_is_proved_afterwards(problem, tmp_path):
     program = problem().program
