@@ -130,7 +130,7 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
     plain["mass"] = Fraction(sum(numerators), under)
     enough = 0.0
     if claim is not None:
-        enough = claim.lower_bound - AS_GOOD * abs(claim.objective)
+        enough = claim.lower_bound - min(AS_GOOD, 0.1 * claim.tolerance) * abs(claim.objective)
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
         with suppress(ValueError):  # nothing bounds a decision

@@ -21,6 +21,8 @@ __all__ = ["Body", "Point", "Row", "Tail"]
 
 Floats = npt.NDArray[np.float64]
 
+HELD_DOWN = 0.9  # of its cap
+
 
 @dataclass(frozen=True, eq=False)
 class Body:
@@ -55,8 +57,8 @@ class Body:
         if self.q.min() >= 0:
             costly = self.q > 0
             reach[costly] = value / self.q[costly]
-        if len(self.cap):
-            reach = np.minimum(reach, self.cap)
+        if len(self.cap):  # a cap that holds a decision down counts; the others must not make a bound look better
+            reach = np.where(v >= HELD_DOWN * self.cap, np.minimum(reach, self.cap), reach)
         least = np.abs(slope)
         least[self.bounded] = np.maximum(-slope[self.bounded], 0.0)
         return float(least @ reach)

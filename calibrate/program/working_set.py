@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from calibrate.blocks import HELD, Blocks
+from calibrate.blocks import HELD
 from calibrate.errors import SolverError
 from calibrate.program.bound import lower_bound, smallest
 from calibrate.program.compiled import Compiled, compiled
@@ -24,12 +24,11 @@ from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
 from calibrate.program.interior_point import FEASIBLE, InteriorPoint
 from calibrate.program.neighbourhood import Neighbourhood
-from calibrate.program.passes import left, tail_of
 from calibrate.program.proof import Witness
-from calibrate.program.risk import Kind, RiskTerm
+from calibrate.program.risk import RiskTerm
 from calibrate.program.sample import Guess, Sample, plant
+from calibrate.program.sight import SAFE, Sight, View
 from calibrate.program.standard_form import Body, Point, Tail
-from calibrate.program.tail import cvar, value_at_risk
 
 __all__ = ["solve_by_tail"]
 
@@ -39,10 +38,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 PROOF = "multipliers of rules and tail, by weak duality"
-FEW = 100  # scenarios more than the margin: a tail may be small
-MARGIN = 1.3  # working set over tail: room for the tail to move
-EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail or not
-DEEP = 0.7  # of the tail: the worst scenarios, which are in it at all plans near
 MOST_ROUNDS = 12
 MOST_DOUBLINGS = 12  # of the reference, for a start
 COARSER = 4  # a level has a fourth of the scenarios of the one above
@@ -52,6 +47,7 @@ COLD, WARM = 30.0, 0.05  # complementarity at the start, relative to the objecti
 FAR = 100.0  # complementarity over the gap from which the next round starts: nearer, its steps are short
 ROUND, LAST_ROUND = 0.3, 0.05  # how much more exactly a round is solved than its goal
 MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
+STALLED = 0.9  # of the gap before: less has not become of it
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
 TIE_EXACT, WARM_TIE = 1e-8, 1e-3
@@ -59,17 +55,6 @@ SMOOTH_PRICE, ATOMS_PRICE, MOST_TIES = 100.0, 1e4, 10  # of the distance: times 
 SAMPLED = 1000  # scenarios of a tail that are asked whether their losses lie on atoms
 FEW_VALUES = 0.5  # of the losses in the tail that are different: below it they lie on atoms
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
-SAFE = 1e-9  # largest relative violation of a limit that is rounding
-
-
-@dataclass(frozen=True, eq=False)
-class Sight:
-    """What a pass over all scenarios tells of a plan, by risk term: its tail with a margin, value at risk and risk."""
-
-    tails: dict[RiskTerm, Ints]
-    deep: dict[RiskTerm, Ints]  # the worst of each tail
-    at_risk: Floats
-    risks: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +153,7 @@ class _Level:
         n = program.size
         self.weights[:n] = reference_weights(program) * form.scale[:n]
         self.target[:n] = form.entries(reference_point(program))
-        self.passes = 0
+        self.view = View(program, form, sample)
         self.attempts: list[Attempt] = []
         self.near = near  # nothing is guessed from a plan that may be far from the optimum
         self.around = Neighbourhood(form.amounts.own_rate, form.scale[:n])
@@ -177,22 +162,18 @@ class _Level:
         """Rounds until the bounds meet, from a plan `v` and a complementarity `mu`. Returns them and the last point."""
         if self.near:
             self.around.settle(self.form.plan(v))
-        sight = self._pass(v)
+        sight = self._look(v)
         if mu is None:
-            mu = WARM * max(abs(self._cost(v, sight)), LITTLE)
-        best, like, start = Bounds(v, np.inf, -np.inf), None, (v, self._cost(v, sight))
+            mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE)
+        best, like, start = Bounds(v, np.inf, -np.inf), None, (v, self.view.cost(v, sight))
         goal = max(ROUGH, self.tolerance)
-        v = self._lift(v, sight)
+        v = self.view.lift(v, sight)
         for round_ in range(MOST_ROUNDS):
             grown = self._extend(v, sight)
-            if grown >= MUCH and self._cost(v, sight) > start[1]:  # the working set knew too little: not from there
+            if grown >= MUCH and self.view.cost(v, sight) > start[1]:  # the working set knew too little: not from there
                 v = start[0]
-            method = InteriorPoint(self._body(), self.tails, list(self.form.rows))
             exact = (ROUND if goal > self.tolerance else LAST_ROUND) * goal
-            if grown == 0 and like is not None and method.fits(like):  # the same program, to be solved more exactly
-                point = method.follow(like.copy(), exact)
-            else:
-                point = method.solve(v, exact, mu / method.pairs, like if grown < MUCH else None)
+            point = self._round(v, mu, like if grown < MUCH else None, exact, same=grown == 0)
             self.attempts.append(
                 Attempt(f"round {round_ + 1}{self._size()}", f"{point.status} after {point.iterations} steps")
             )
@@ -200,14 +181,17 @@ class _Level:
                 if self.around.open:
                     break
                 self.around.leave()  # without them the program may have no optimum
-                v, like, sight = start[0], None, self._pass(start[0])
+                v, like, sight = start[0], None, self._look(start[0])
                 continue
-            v, like = point.v, point
-            sight = self._pass(v)
+            v, like, before = point.v, point, best.gap
+            sight = self._look(v)
             best = self._tighter(best, sight, point)
             logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], best.gap)
             if best.gap <= 0.5 * self.tolerance or (goal > self.tolerance and best.gap <= self.tolerance):
                 return best, point
+            if grown == 0 and not best.gap < STALLED * before and not self.around.open:
+                self.around.leave()  # nothing new was seen, and still the bounds do not meet: without guesses, then
+                like, sight = None, self._look(v)
             if best.gap <= 3 * goal or goal == self.tolerance:
                 nearer = abs(best.upper) * min(WARM, FAR * best.gap)
                 goal, mu = self.tolerance, min(mu, max(nearer, LITTLE * mu))
@@ -215,12 +199,19 @@ class _Level:
             return best, best.point
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
 
+    def _round(self, v: Floats, mu: float, like: Point | None, exact: float, same: bool) -> Point:
+        """Solve on the working set; where it is the `same` as that of a point, go on from there."""
+        method = InteriorPoint(self._body(), self.tails, list(self.form.rows))
+        if same and like is not None and method.fits(like):
+            return method.follow(like.copy(), exact)
+        return method.solve(v, exact, mu / method.pairs, like)
+
     def first(self, v: Floats) -> Floats:
         """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference."""
-        best = self._cost(v, self._pass(v))
+        best = self.view.cost(v, self._look(v))
         for factor in (2.0, 0.5):
             for _ in range(MOST_DOUBLINGS):
-                cost = self._cost(factor * v, self._pass(factor * v))
+                cost = self.view.cost(factor * v, self._look(factor * v))
                 if cost >= best:
                     break
                 v, best = factor * v, cost
@@ -246,8 +237,8 @@ class _Level:
             point = self._pulled(best.v, price, start)
             if point.status == "diverged" or point.residual > FEASIBLE:
                 break
-            sight = self._pass(point.v)
-            closer = replace(best, v=point.v, upper=self._value(point.v, sight))
+            sight = self._look(point.v)
+            closer = replace(best, v=point.v, upper=self.view.value(point.v, sight))
             gives = closer.upper - best.upper
             if gives <= allowed:
                 return closer
@@ -286,7 +277,7 @@ class _Level:
             self._without_dust(best),
             best.lower * self.program.unit,
             tuple(shadows),
-            (*self.attempts, Attempt("passes over all scenarios", str(self.passes))),
+            (*self.attempts, Attempt("passes over all scenarios", str(self.view.passes))),
             PROOF,
             best.witness,
             best.v,
@@ -303,7 +294,7 @@ class _Level:
             return x
         v = best.v.copy()
         v[:n] = self.form.entries(clean)
-        upper = self._value(v, self._pass(v))
+        upper = self.view.value(v, self._look(v))
         as_fair = np.all(self._gaps(clean) <= np.maximum(self._gaps(x), 0.0) + SAFE * self.program.unit)
         return clean if as_fair and replace(best, upper=upper).gap <= self.tolerance else x
 
@@ -312,48 +303,8 @@ class _Level:
         plan = self.program.plan(cp.Constant(x))
         return np.array([float(np.max(rule.gap(plan).value)) for rule in self.program.rules])
 
-    def _pass(self, v: Floats) -> Sight:
-        """One pass over all scenarios."""
-        self.passes += 1
-        lefts = self._left(v, self.sample.losses, self.sample.collateral)
-        if self.sample.collateral is None:
-            floors = self._left(v, np.zeros((1, self.program.n_cells)), None)
-        else:
-            floors = dict.fromkeys(lefts, np.array([-np.inf]))
-        p = self.sample.probabilities
-        tails, deep, at_risk, risks = {}, {}, [], []
-        for term in self.form.terms:
-            values, cap = lefts[term.of], 1 - term.level
-            tail = tail_of(values, p, MARGIN * cap, float(floors[term.of][0]))
-            # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.
-            worst = np.append(np.maximum(values[tail], 0.0), 0.0)
-            mass = np.append(p[tail], max(1.0 - float(p[tail].sum()), 0.0))
-            tails[term] = tail
-            edge = value_at_risk(worst, mass, term.level)
-            deep[term] = tail[:0]
-            if not self.around.open:  # a reserve may leave but a part of the tail: the rest is far from mattering
-                active = float(p[tail] @ (values[tail] > edge - EDGE))
-                tails[term] = tail[tail_of(values[tail], p[tail], min(MARGIN * active + FEW / len(p), 1.0))]
-                beyond = float(p[tail] @ (values[tail] > edge + EDGE))
-                deep[term] = tail[tail_of(values[tail], p[tail], DEEP * beyond)]
-            at_risk.append(edge)
-            risks.append(cvar(worst, mass, term.level))
-        return Sight(tails, deep, np.array(at_risk), np.array(risks))
-
-    def _left(self, v: Floats, losses: Floats | Blocks, collateral: Floats | None) -> dict[Kind, Floats]:
-        """What the waterfall leaves in every scenario, by kind, in units."""
-        own, segment, pool = self.form.amounts.at(self.form.plan(v))
-        unit = self.program.unit
-        return {
-            kind: left(kind, losses, collateral, own * unit, segment * unit, pool * unit) / unit
-            for kind in {term.of for term in self.form.terms}
-        }
-
-    def _lift(self, v: Floats, sight: Sight) -> Floats:
-        """The plan with each term's `t` at its value at risk."""
-        v = v.copy()
-        v[list(self.form.t)] = sight.at_risk
-        return v
+    def _look(self, v: Floats) -> Sight:
+        return self.view.look(v, near=not self.around.open)
 
     def _extend(self, v: Floats, sight: Sight) -> float:
         """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew."""
@@ -379,20 +330,9 @@ class _Level:
         sizes = " + ".join(f"{len(one):,}" for one in self.working.values())
         return f" on {sizes} scenarios" if sizes else ""
 
-    def _value(self, v: Floats, sight: Sight) -> float:
-        """Objective over all scenarios, units; infinite where the plan misses a limit."""
-        for row in self.form.rows:
-            if row.q @ np.maximum(v, 0.0) + row.eta @ sight.risks > row.amount + SAFE * (1 + row.amount):
-                return np.inf
-        return self._cost(v, sight)
-
-    def _cost(self, v: Floats, sight: Sight) -> float:
-        """Objective over all scenarios, limits apart, units."""
-        return float(self.form.body.constant + self.form.body.q @ np.maximum(v, 0.0) + self.form.prices @ sight.risks)
-
     def _tighter(self, best: Bounds, sight: Sight, point: Point) -> Bounds:
         """Both bounds after a solve on the working set."""
-        upper = self._value(point.v, sight)
+        upper = self.view.value(point.v, sight)
         if upper < best.upper and point.residual <= FEASIBLE:
             best = replace(best, v=point.v, upper=upper, point=point)
         lower = lower_bound(self.form, self.tails, point, best.upper)

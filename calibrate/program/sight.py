@@ -1,0 +1,101 @@
+"""What a pass over all scenarios tells of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.blocks import Blocks
+from calibrate.program.compiled import Compiled
+from calibrate.program.form import Program
+from calibrate.program.passes import left, tail_of
+from calibrate.program.risk import Kind, RiskTerm
+from calibrate.program.sample import Sample
+from calibrate.program.tail import cvar, value_at_risk
+
+__all__ = ["SAFE", "Sight", "View"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+FEW = 100  # scenarios more than the margin: a tail may be small
+MARGIN = 1.3  # working set over tail: room for the tail to move
+EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail or not
+DEEP = 0.7  # of the tail: the worst scenarios, which are in it at all plans near
+SAFE = 1e-9  # largest relative violation of a limit that is rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What a pass over all scenarios tells of a plan, by risk term: its tail with a margin, value at risk and risk."""
+
+    tails: dict[RiskTerm, Ints]
+    deep: dict[RiskTerm, Ints]  # the worst of each tail
+    at_risk: Floats
+    risks: Floats
+
+
+class View:
+    """A program seen on a sample of scenarios; amounts in units."""
+
+    def __init__(self, program: Program, form: Compiled, sample: Sample) -> None:
+        self.program, self.form, self.sample = program, form, sample
+        self.passes = 0
+
+    def look(self, v: Floats, near: bool) -> Sight:
+        """One pass over all scenarios; `near` the optimum, what is far from the edge of a tail is known to be so."""
+        self.passes += 1
+        lefts = self._left(v, self.sample.losses, self.sample.collateral)
+        if self.sample.collateral is None:
+            floors = self._left(v, np.zeros((1, self.program.n_cells)), None)
+        else:
+            floors = dict.fromkeys(lefts, np.array([-np.inf]))
+        p = self.sample.probabilities
+        tails, deep, at_risk, risks = {}, {}, [], []
+        for term in self.form.terms:
+            values, cap = lefts[term.of], 1 - term.level
+            tail = tail_of(values, p, MARGIN * cap, float(floors[term.of][0]))
+            # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.
+            worst = np.append(np.maximum(values[tail], 0.0), 0.0)
+            mass = np.append(p[tail], max(1.0 - float(p[tail].sum()), 0.0))
+            tails[term] = tail
+            edge = value_at_risk(worst, mass, term.level)
+            deep[term] = tail[:0]
+            if near:  # a reserve may leave but a part of the tail: the rest is far from mattering
+                active = float(p[tail] @ (values[tail] > edge - EDGE))
+                tails[term] = tail[tail_of(values[tail], p[tail], min(MARGIN * active + FEW / len(p), 1.0))]
+                beyond = float(p[tail] @ (values[tail] > edge + EDGE))
+                worst_of = tail[tail_of(values[tail], p[tail], DEEP * beyond)]
+                # A scenario that alone is more than the tail is never all in it.
+                deep[term] = worst_of if float(p[worst_of].sum()) < cap else tail[:0]
+            at_risk.append(edge)
+            risks.append(cvar(worst, mass, term.level))
+        return Sight(tails, deep, np.array(at_risk), np.array(risks))
+
+    def _left(self, v: Floats, losses: Floats | Blocks, collateral: Floats | None) -> dict[Kind, Floats]:
+        """What the waterfall leaves in every scenario, by kind, in units."""
+        own, segment, pool = self.form.amounts.at(self.form.plan(v))
+        unit = self.program.unit
+        return {
+            kind: left(kind, losses, collateral, own * unit, segment * unit, pool * unit) / unit
+            for kind in {term.of for term in self.form.terms}
+        }
+
+    def lift(self, v: Floats, sight: Sight) -> Floats:
+        """The plan with each term's `t` at its value at risk."""
+        v = v.copy()
+        v[list(self.form.t)] = sight.at_risk
+        return v
+
+    def value(self, v: Floats, sight: Sight) -> float:
+        """Objective over all scenarios, units; infinite where the plan misses a limit."""
+        for row in self.form.rows:
+            if row.q @ np.maximum(v, 0.0) + row.eta @ sight.risks > row.amount + SAFE * (1 + row.amount):
+                return np.inf
+        return self.cost(v, sight)
+
+    def cost(self, v: Floats, sight: Sight) -> float:
+        """Objective over all scenarios, limits apart, units."""
+        return float(self.form.body.constant + self.form.body.q @ np.maximum(v, 0.0) + self.form.prices @ sight.risks)
