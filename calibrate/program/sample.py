@@ -19,6 +19,7 @@ __all__ = ["Guess", "Sample", "plant"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +63,8 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess:
     losses = sample.losses[chosen] / program.unit
     worth = np.ones((1, cells)) if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
     mutualised = term.of == "mutualised"
-    if mutualised:
-        lines = (losses >= worth * guess.exceeded) & (losses > 0)
-        open_ = (losses > worth * guess.covered) & ~lines
-        fixed = np.where(lines, losses, 0.0)
-    else:  # the sum of the losses, less what the members' collateral is worth
-        lines = np.full(losses.shape, sample.collateral is not None)
-        open_, fixed = np.zeros_like(lines), losses
+    open_, lines = _sorted_out(losses, worth, guess) if mutualised else _added_up(losses, sample.collateral is not None)
+    fixed = np.where(lines, losses, 0.0) if mutualised else losses
     worth = np.broadcast_to(worth, losses.shape)
     kinked = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
     sure = np.zeros(len(chosen), dtype=bool) if kinked else np.isin(chosen, guess.sure, assume_unique=True)
@@ -105,6 +101,18 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess:
     return Grove(forest, line, constant, weight, sure, scenario, alone, (s, cell) if mutualised else None)
 
 
+def _sorted_out(losses: Floats, worth: Floats, guess: Guess) -> tuple[Bools, Bools]:
+    """Which losses are kinks, and which are lines."""
+    with np.errstate(invalid="ignore"):  # collateral worth nothing, times no limit: not known to be a line
+        lines = (losses >= worth * guess.exceeded) & (losses > 0)
+    return (losses > worth * guess.covered) & ~lines, lines
+
+
+def _added_up(losses: Floats, posted: bool) -> tuple[Bools, Bools]:
+    """Of a shortfall nothing is a kink: it is the sum of losses less what is paid, lines where that is collateral."""
+    return np.zeros(losses.shape, dtype=bool), np.full(losses.shape, posted)
+
+
 class _Entries(NamedTuple):
     """Entries of a table in the order of rows and groups; `ends` of the groups."""
 
@@ -113,7 +121,7 @@ class _Entries(NamedTuple):
     ends: Ints
 
 
-def _by_group(present: npt.NDArray[np.bool_], n_groups: int) -> _Entries:
+def _by_group(present: Bools, n_groups: int) -> _Entries:
     row, cell = np.nonzero(present)
     group = row * n_groups + cell % n_groups
     order = np.argsort(group, kind="stable") if n_groups > 1 else slice(None)

@@ -1,8 +1,8 @@
 """A program on a working set of scenarios as vectors and matrices, and where a solver is in it.
 
-minimise    1/2 v'Pv + q'v + sum_k price_k * (t_k + sum_s w_ks z_ks)
-subject to  q_j'v + sum_k eta_jk * (t_k + sum_s w_ks z_ks) <= b_j     (limits; their multipliers move the prices)
-            G v + slack = h,  slack in a cone;   E v = f;   v_i >= 0 for some i
+minimise    1/2 v'Pv + q'v + sum_k price_k * risk_k,   risk_k = t_k + (scenarios surely in the tail) + sum_s w_ks z_ks
+subject to  q_j'v + sum_k eta_jk * risk_k <= b_j     (limits; their multipliers move the prices)
+            G v + slack = h,  slack in a cone;   E v = f;   v_i >= 0 for some i, v_i <= cap_i for some
             z_ks the root of the forest of term k at y = M_k v + m_k
 """
 

@@ -1,5 +1,7 @@
 """What is planted on guesses lies below the risk at every plan, and meets it where the guesses are right."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,16 @@ def test_a_guess_that_a_plan_contradicts_is_given_up():
     around.see(np.array([4.0, 0.0166, 4.9]))  # the second all that it may, and so does the reserve
     assert np.isfinite(around.exceeded).tolist() == [True, False]
     assert around.sure("term", np.array([2, 3, 4])).tolist() == []
+
+
+def test_collateral_worth_nothing_where_nothing_is_known():
+    """Zero times no limit: neither a warning nor a line."""
+    scenarios = Scenarios([[1.0, 2.0], [3.0, 0.0]], collateral=[[0.0, 1.0], [0.5, 1.0]])
+    term = CVaR(0.5, of="mutualised")
+    program = PoolProblem(scenarios, Waterfall(), term).program
+    guess = Guess(np.zeros(2), np.full(2, np.inf), np.zeros(0, dtype=np.int64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        grove = plant(program, Sample.every(program, 1), term, np.arange(2), guess)
+    assert len(grove.forest.cell) == 3
+    assert len(grove.forest.line_cell) == 0
