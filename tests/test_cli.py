@@ -271,8 +271,13 @@ def test_integers_for_a_contract(fitted, tmp_path):
 
 
 def start(config):
+    """A job that hears an interrupt, even where the tests run in the background and would hand on their deafness."""
     command = [sys.executable, "-m", "calibrate", "fit", str(config)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is not ignored here is not ignored there
+    try:
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def until(job, words):
