@@ -19,10 +19,8 @@ FEWEST_TAIL = 100  # effective tail observations from which there is an interval
 HEAVY = 0.4  # tail index up to which the interval holds
 HEAVIEST = 0.5  # tail index from which the standard error itself does not exist
 SURE = 1.645  # standard errors by which the fitted index must exceed HEAVY: one law in twenty is wrongly called heavier
-INDEX_LOSSES, INDEX_SHARE = (
-    3000,
-    0.15,
-)  # the index rests on the tail, or on so many of the largest losses if it has less
+INDEX_LOSSES = 3000  # the index rests on the tail, or on so many of the largest losses where the tail has less
+INDEX_SHARE = 0.15  # of all losses: more are no tail
 GRID_POINTS = 1000
 
 

@@ -73,10 +73,12 @@ class InteriorPoint:
         return leaves and roots and len(point.slack) == len(self.body.bounds[0]) + len(self.rows)
 
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
+        """A point inside all bounds, near the central path where a plan and the multipliers of `like` allow it."""
         body, v = self.body, v.copy()
         size = max(float(np.abs(v).max()), 1e-3)
         margin = (1e-4 if like is None else 1e-7) * size
         v[body.bounded] = np.maximum(v[body.bounded], margin)
+        v = np.minimum(v, TO_THE_EDGE * body.cap) if len(body.cap) else v
         slack = body.cone.inside(body.h - body.G @ v, max(10 * margin, 1e-9))
         rule = mu * body.cone.divide(slack, body.cone.identity)
         limit = np.full(len(self.rows), 1.0)
