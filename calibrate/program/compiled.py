@@ -10,6 +10,7 @@ import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.program.affine import NotSeparable, Rows, affine, rows_of
 from calibrate.program.cones import Cone
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Parts, Program
@@ -25,10 +26,6 @@ Ints = npt.NDArray[np.intp]
 _Rules = tuple[Floats, Floats, Floats, Floats, Cone, Floats]  # G, h, E, f, cone, room
 MOST_COLUMNS = 3000  # decisions and auxiliary variables of the rules: beyond it a dense system is the wrong tool
 FAINT = 1e-6  # of a row near one
-
-
-class NotSeparable(Exception):  # noqa: N818 (a reason to go the extensive way, not an error)
-    """The program has a form that the tail solver does not know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +47,7 @@ class Amounts:
             amount = program.waterfall.amount(stage, plan)
             if amount is None:
                 return np.zeros((length, n)), np.zeros(length)
-            return _affine(cp.reshape(amount, (length,), order="C") / program.unit, x)
+            return affine(cp.reshape(amount, (length,), order="C") / program.unit, x)
 
         own = np.eye(cells, n)
         if program.waterfall.defaulter_pays:
@@ -181,34 +178,12 @@ def _sizes(program: Program) -> Floats:
     return 1 / _power(np.where(mu > 0, mu / max(float(mu.sum()), 1e-300), 1.0))
 
 
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """One rule: `A (x, slack, auxiliary) + s = b`, rows ordered zero, orthant, second-order cones."""
-
-    A: Floats
-    b: Floats
-    zero: int
-    orthant: int
-    sizes: tuple[int, ...]
-
-
-def rule_rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> _Block:
+def rule_rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> Rows:
     """One rule as balanced rows of a cone, in units."""
     slack = cp.Variable()
-    gap = rule.gap(plan) / program.unit
-    data, _, _ = cp.Problem(cp.Minimize(0), [gap <= slack]).get_problem_data(cp.CLARABEL)
-    dims, columns = data["dims"], data["param_prob"].var_id_to_col
-    if dims.exp or dims.psd or dims.p3d or getattr(dims, "pnd", []):
-        raise NotSeparable(f"{rule} needs a cone that is neither linear nor of second order")
-    A = data["A"].toarray()
-    own = np.arange(program.size) + columns[x.id] if x.id in columns else np.array([], dtype=int)
-    at = columns.get(slack.id)
-    other = np.setdiff1d(np.arange(A.shape[1]), [*own, at])
-    left = A[:, own] if own.size else np.zeros((len(A), program.size))
-    ordered = np.column_stack([left, A[:, [at]], A[:, other]])
-    sizes = tuple(map(int, dims.soc))
-    balanced, b = _balanced(ordered, np.asarray(data["b"], dtype=float), program.size + 1, sizes)
-    return _Block(balanced, b, int(dims.zero), int(dims.nonneg), sizes)
+    rows = rows_of(rule.gap(plan) / program.unit <= slack, [x, slack])
+    A, b = _balanced(rows.A, rows.b, program.size + 1, rows.sizes)
+    return replace(rows, A=A, b=b)
 
 
 def _balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:
@@ -251,7 +226,7 @@ def _power(size: Floats) -> Floats:
     return np.asarray(np.where(size > 0, 2.0 ** -np.round(np.log2(np.where(size > 0, size, 1.0))), 1.0))
 
 
-def _stack(blocks: list[_Block], size: int, n: int, slack: dict[int, int]) -> _Rules:
+def _stack(blocks: list[Rows], size: int, n: int, slack: dict[int, int]) -> _Rules:
     """All rules under each other: orthant rows first, then the second-order cones; equalities apart."""
     zero, orthant, second = [], [], []
     room_parts: dict[str, list[Floats]] = {"orthant": [], "second": []}
@@ -329,23 +304,10 @@ def _linear(
     cost, prices = np.zeros(n), np.zeros(len(terms))
     for price, part in parts:
         if isinstance(part, CostTerm):
-            row, constant = _affine(cp.reshape(part.amount(plan) / program.unit, (1,), order="C"), x)
+            row, constant = affine(cp.reshape(part.amount(plan) / program.unit, (1,), order="C"), x)
             if constant.any():
                 raise NotSeparable(f"{part} has a fixed part")
             cost[: program.size] += price * row[0]
         else:
             prices[terms.index(part)] += price
     return cost, prices
-
-
-def _affine(expression: cp.Expression, x: cp.Variable) -> tuple[Floats, Floats]:
-    """`(A, b)` with `expression = A x + b`."""
-    if not expression.is_affine():
-        raise NotSeparable("a layer or a cost is not affine in the plan")
-    x.value = np.zeros(x.size)
-    slope = expression.grad.get(x)
-    constant = np.asarray(expression.value, dtype=float).ravel()
-    if slope is None:
-        return np.zeros((len(constant), x.size)), constant
-    dense = np.asarray(slope.todense() if hasattr(slope, "todense") else slope, dtype=float)  # 1 by 1 is a number
-    return dense.reshape(x.size, len(constant)).T, constant
