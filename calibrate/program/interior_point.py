@@ -1,7 +1,9 @@
 """A primal-dual interior-point method for the program on a working set of scenarios, in its standard form.
 
-Predictor and corrector after Mehrotra (1992), Nesterov-Todd scaling for the rules. The forests are eliminated (see
-`forest`), so every step solves one dense system as large as the plan.
+Predictor and corrector after Mehrotra (1992), Nesterov-Todd scaling for the rules. The second-order term is what the
+predictor would do in a full step; where that is blocked it misleads, and is weighted by how far the predictor gets
+(Colombo and Gondzio 2008). The forests are eliminated (see `forest`), so every step solves one dense system as large as
+the plan.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from calibrate.program.forest import Y1, Step
 from calibrate.program.standard_form import Body, Point, Row, Tail
 from calibrate.program.trees import Trees
 
-__all__ = ["FEASIBLE", "InteriorPoint"]
+__all__ = ["AT_A_CAP", "FEASIBLE", "InteriorPoint"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +28,14 @@ Floats = npt.NDArray[np.float64]
 
 MOST_STEPS = 400
 FEASIBLE = 1e-9  # residual, relative to the size of the plan
+NEARLY = 1e-6  # residual at which it shows whether the neighbourhood holds the plan
 INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
 LEAST_SHORT = 1e-8  # relative: as little as dual residuals need cost a bound
+TRUST = 2.0  # second-order term: times the length of the predictor's step
+BINDING, FULL = 2.0, 0.97  # times the gap: above it caps bind, and are not just near; of a cap: as good as reached
+AT_A_CAP = "held by its neighbourhood"
 ON_THE_WAY = 1e-3  # complementarity, relative to the objective, at which a copy is kept
 
 
@@ -153,10 +159,13 @@ class _Newton:
     def step(self, tolerance: float) -> str:
         """One step, unless the point is good enough or no step is possible; says which."""
         point = self.point
-        if point.residual <= FEASIBLE and abs(point.value - point.dual) <= tolerance * abs(point.value) + 1e-13:
+        if point.residual <= NEARLY and abs(point.value - point.dual) <= tolerance * abs(point.value) + 1e-13:
+            enough = max(tolerance, LEAST_SHORT) * abs(point.value) + 1e-13
             slope = self.r_dual + self._bound_pull(point.multiplier[: self.n_bounds])
-            if self.body.short(slope, point.v, point.value) <= max(tolerance, LEAST_SHORT) * abs(point.value) + 1e-13:
+            if point.residual <= FEASIBLE and self.body.short(slope, point.v, point.value) <= enough:
                 return "optimal"
+            if self._held_by_caps() > BINDING * enough:  # the optimum lies elsewhere: no more digits of this one
+                return AT_A_CAP
         if not (np.isfinite(point.value) and self.mu >= 0) or float(np.abs(point.v).max()) > INFINITE:
             return "diverged"
         if self.mu < 1e-16 * (1.0 + abs(point.value)) / self.method.pairs:
@@ -197,6 +206,12 @@ class _Newton:
         parts = (slope / (1 + np.abs(body.q)), self.r_rule, self.r_equal, self.r_limit)
         worst = max(float(np.abs(part).max()) for part in parts if part.size)
         point.residual = worst / (1.0 + float(np.abs(point.v).max()))
+
+    def _held_by_caps(self) -> float:
+        """What the caps that bind cost the objective, to first order."""
+        caps, point = slice(len(self.body.bounded), self.n_bounds), self.point
+        ends = self.ends[caps]
+        return float(point.multiplier[caps] @ np.where(point.slack[caps] <= (1 - FULL) * ends, ends, 0.0))
 
     def _bound_pull(self, multipliers: Floats) -> Floats:
         """What multipliers of the bounds pull on the entries of `v`."""
@@ -244,7 +259,7 @@ class _Newton:
         primal, dual = min(1.0, affine.primal), min(1.0, affine.dual)
         kept = max(self._mu_after(affine, primal, dual), 0.0) / self.mu
         target = float(min(kept, 1.0) ** 3) * self.mu
-        move = self._direction(target, affine)
+        move = self._direction(target, affine, float(min(1.0, TRUST * min(primal, dual))))
         primal, dual = (min(1.0, TO_THE_EDGE * limit) for limit in (move.primal, move.dual))
         point.v += primal * move.v
         point.slack += primal * move.slack
@@ -254,15 +269,15 @@ class _Newton:
         point.equal += dual * move.equal
         self._measure(primal, dual)
 
-    def _direction(self, target: float, affine: _Move | None) -> _Move:
+    def _direction(self, target: float, affine: _Move | None, second: float = 0.0) -> _Move:
         """Newton's direction towards products of slack and multiplier of `target`, second order by the `affine` one."""
         method, body, point, n, m = self.method, self.body, self.point, self.n, self.m
         scaling, cone, n_bounds = self.scaling, body.cone, self.n_bounds
         aim = target - point.slack * point.multiplier
         rule_aim = target * cone.identity - cone.product(scaling.lam, scaling.lam)
         if affine is not None:
-            aim -= affine.slack * affine.multiplier
-            rule_aim -= cone.product(scaling.over(affine.rule_slack), scaling.times(affine.rule))
+            aim -= second * affine.slack * affine.multiplier
+            rule_aim -= second * cone.product(scaling.over(affine.rule_slack), scaling.times(affine.rule))
         push = aim / point.slack
         to_cone = cone.divide(scaling.lam, rule_aim)
         rhs = np.empty(n + m + self.e)
@@ -270,7 +285,7 @@ class _Newton:
         rhs[:n] += self._bound_pull(push[:n_bounds])
         leaks = np.zeros(len(self.trees))
         for k, (tail, trees) in enumerate(zip(method.tails, self.trees, strict=True)):
-            pushed, leaks[k] = trees.forward(self.prices[k], target, 0.0 if affine is None else 1.0)
+            pushed, leaks[k] = trees.forward(self.prices[k], target, second)
             rhs[:n] += pushed @ tail.M
         rhs[n : n + m] = -self.r_limit - method.eta @ leaks - aim[n_bounds:] / point.limit
         rhs[n + m :] = -self.r_equal

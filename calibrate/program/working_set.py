@@ -22,7 +22,7 @@ from calibrate.program.bound import lower_bound, smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
-from calibrate.program.interior_point import FEASIBLE, InteriorPoint
+from calibrate.program.interior_point import AT_A_CAP, FEASIBLE, InteriorPoint
 from calibrate.program.neighbourhood import Neighbourhood
 from calibrate.program.proof import Witness
 from calibrate.program.risk import RiskTerm
@@ -51,7 +51,11 @@ STALLED = 0.9  # of the gap before: less has not become of it
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
 TIE_EXACT, WARM_TIE = 1e-8, 1e-3
-SMOOTH_PRICE, ATOMS_PRICE, MOST_TIES = 100.0, 1e4, 10  # of the distance: times the one that is small enough for certain
+SMOOTH_PRICE, ATOMS_PRICE, MOST_TIES = (
+    100.0,
+    300.0,
+    10,
+)  # of the distance: times the one that is small enough for certain
 SAMPLED = 1000  # scenarios of a tail that are asked whether their losses lie on atoms
 FEW_VALUES = 0.5  # of the losses in the tail that are different: below it they lie on atoms
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
@@ -235,9 +239,12 @@ class _Level:
             if start is None or price <= 0:
                 break
             point = self._pulled(best.v, price, start)
+            sight = self._look(point.v)
+            if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
+                self._extend(point.v, sight)
+                continue
             if point.status == "diverged" or point.residual > FEASIBLE:
                 break
-            sight = self._look(point.v)
             closer = replace(best, v=point.v, upper=self.view.value(point.v, sight))
             gives = closer.upper - best.upper
             if gives <= allowed:
