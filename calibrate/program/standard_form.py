@@ -17,7 +17,7 @@ import numpy.typing as npt
 from calibrate.program.cones import Cone
 from calibrate.program.forest import Forest, Grove, Step
 
-__all__ = ["Body", "Point", "Row", "Tail"]
+__all__ = ["Body", "Point", "Row", "StandardForm", "Tail"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -120,6 +120,41 @@ class Row:
     q: Floats
     eta: Floats
     amount: float
+
+
+@dataclass(frozen=True, eq=False)
+class StandardForm:
+    """One program on one working set."""
+
+    body: Body
+    tails: list[Tail]
+    rows: list[Row]
+
+    @cached_property
+    def row_q(self) -> Floats:
+        """`q` of all limits."""
+        return np.array([row.q for row in self.rows]).reshape(len(self.rows), len(self.body.q))
+
+    @cached_property
+    def eta(self) -> Floats:
+        """`eta` of all limits."""
+        return np.array([row.eta for row in self.rows]).reshape(len(self.rows), len(self.tails))
+
+    @cached_property
+    def amount(self) -> Floats:
+        """Amounts of all limits."""
+        return np.array([row.amount for row in self.rows])
+
+    @cached_property
+    def base_price(self) -> Floats:
+        """Prices of the risk terms in the objective."""
+        return np.array([tail.price for tail in self.tails])
+
+    @cached_property
+    def pairs(self) -> int:
+        """Number of products of a slack and a multiplier."""
+        kinks = sum(tail.forest.kinks for tail in self.tails)
+        return len(self.body.bounds[0]) + self.body.cone.degree + len(self.rows) + 2 * kinks
 
 
 @dataclass(eq=False)

@@ -22,13 +22,14 @@ from calibrate.program.bound import lower_bound, smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
-from calibrate.program.interior_point import AT_A_CAP, FEASIBLE, InteriorPoint
+from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.neighbourhood import Neighbourhood
+from calibrate.program.newton import AT_A_CAP, FEASIBLE
 from calibrate.program.proof import Witness
 from calibrate.program.risk import RiskTerm
 from calibrate.program.sample import Guess, Sample, plant
 from calibrate.program.sight import SAFE, Sight, View
-from calibrate.program.standard_form import Body, Point, Tail
+from calibrate.program.standard_form import Body, Point, StandardForm, Tail
 
 __all__ = ["solve_by_tail"]
 
@@ -205,10 +206,10 @@ class _Level:
 
     def _round(self, v: Floats, mu: float, like: Point | None, exact: float, same: bool) -> Point:
         """Solve on the working set; where it is the `same` as that of a point, go on from there."""
-        method = InteriorPoint(self._body(), self.tails, list(self.form.rows))
+        method = InteriorPoint(StandardForm(self._body(), self.tails, list(self.form.rows)))
         if same and like is not None and method.fits(like):
             return method.follow(like.copy(), exact)
-        return method.solve(v, exact, mu / method.pairs, like)
+        return method.solve(v, exact, mu / method.form.pairs, like)
 
     def first(self, v: Floats) -> Floats:
         """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference."""
@@ -263,12 +264,12 @@ class _Level:
         """The program on the working set, with the distance from the reference at a price."""
         body, w = self._body(), self.weights**2
         body = replace(body, P=2 * price * w, q=body.q - 2 * price * w * self.target)
-        method = InteriorPoint(body, self.tails, list(self.form.rows))
+        method = InteriorPoint(StandardForm(body, self.tails, list(self.form.rows)))
         exact = TIE_EXACT * self.tolerance
         if like.on_the_way is not None and method.fits(like.on_the_way):
             point = method.follow(like.on_the_way.copy(), exact)
         else:
-            point = method.solve(v, exact, WARM_TIE * max(abs(like.value), LITTLE) / method.pairs, like)
+            point = method.solve(v, exact, WARM_TIE * max(abs(like.value), LITTLE) / method.form.pairs, like)
         self.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
         return point
 
