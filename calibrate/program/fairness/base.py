@@ -12,7 +12,10 @@ import numpy.typing as npt
 from calibrate.errors import ProblemError
 from calibrate.program.plan import Plan
 
-__all__ = ["GeneratedRule", "Rule", "between", "check_number"]
+__all__ = ["GeneratedRule", "Rule", "between", "check_number", "proportional"]
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 class Rule(ABC):
@@ -40,6 +43,18 @@ class GeneratedRule(Rule):
         """The rule with the rows that a plan of constants breaks, or None if it breaks none."""
 
 
+def proportional(plan: Plan, groups: Floats, shares: Floats, band: float) -> cp.Expression:
+    """`abs(c_G - share_G C) <= band share_G C` for groups of members, a 0/1 row each: two affine rows a group.
+
+    Shares sum to 1, so that `c_G - share_G C = (1 - share_G) c_G - share_G (C - c_G)`, and `1 - share_G` is what the
+    others have: as a difference it would have no digits left beside a giant.
+    """
+    others = (1 - np.eye(len(shares))) @ shares
+    apart = (others[:, None] * groups - shares[:, None] * (1 - groups)) @ plan.contributions
+    room = band * shares * plan.total
+    return cp.hstack([apart - room, -apart - room])
+
+
 def between(amount: cp.Expression, target: cp.Expression, band: cp.Expression) -> cp.Expression:
     """`abs(amount - target) <= band` as two affine rows each: no auxiliary variables, exact duals."""
     return cp.hstack([amount - target - band, target - amount - band])
@@ -56,6 +71,3 @@ def check_number(rule: str, name: str, value: object, low: float = 0.0, high: fl
 def stacked(parts: list[cp.Expression]) -> cp.Expression:
     """Rows of several vectors as one."""
     return parts[0] if len(parts) == 1 else cp.hstack(parts)
-
-
-Mask = npt.NDArray[np.bool_]

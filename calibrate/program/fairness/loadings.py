@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.base import Rule, between, check_number, stacked
+from calibrate.program.fairness.base import Rule, between, check_number, proportional, stacked
 from calibrate.program.plan import Plan
 
 __all__ = ["CrossSubsidyCap", "GiniLimit", "GroupParity", "LoadingRatio", "SimilarMembers"]
@@ -98,8 +98,7 @@ class GroupParity(Rule):
         names, codes = np.unique(labels.astype(str), return_inverse=True)
         code = plan.pool.vector(pd.Series(codes, index=labels.index), "GroupParity: groups").astype(int)
         membership = np.eye(len(names))[code].T
-        target = (membership @ plan.shares_of_loss) * plan.total
-        return between(membership @ plan.contributions, target, self.tolerance * target)
+        return proportional(plan, membership, membership @ plan.shares_of_loss, self.tolerance)
 
     def __repr__(self) -> str:
         return f"GroupParity(groups={len(set(pd.Series(self.groups)))}, tolerance={self.tolerance})"

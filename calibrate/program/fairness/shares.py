@@ -8,7 +8,7 @@ import cvxpy as cp
 import numpy as np
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.base import Rule, between, check_number
+from calibrate.program.fairness.base import Rule, check_number, proportional
 from calibrate.program.plan import Plan
 
 __all__ = ["ActuarialFairness", "ExposureProportional", "ShareCap", "Solidarity"]
@@ -29,8 +29,7 @@ class ActuarialFairness(Rule):
 
     def gap(self, plan: Plan) -> cp.Expression:
         """Two rows a member."""
-        target = plan.shares_of_loss * plan.total
-        return between(plan.contributions, target, self.band * target)
+        return proportional(plan, np.eye(len(plan.pool.members)), plan.shares_of_loss, self.band)
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class ExposureProportional(Rule):
             raise ProblemError(f"{self} needs exposures, but the pool has none; pass exposures= to PoolProblem")
         if not exposures.sum() > 0:
             raise ProblemError(f"{self}: the exposures sum to {exposures.sum()}, expected a positive sum")
-        target = exposures / exposures.sum() * plan.total
-        return between(plan.contributions, target, self.band * target)
+        return proportional(plan, np.eye(len(exposures)), exposures / exposures.sum(), self.band)
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,8 @@ class Solidarity(Rule):
 
     def gap(self, plan: Plan) -> cp.Expression:
         """Two rows a member."""
-        blend = (1 - self.share) * plan.shares_of_loss + self.share / len(plan.pool.members)
-        target = blend * plan.total
-        return between(plan.contributions, target, self.band * target)
+        n = len(plan.pool.members)
+        return proportional(plan, np.eye(n), (1 - self.share) * plan.shares_of_loss + self.share / n, self.band)
 
 
 @dataclass(frozen=True)
