@@ -151,7 +151,8 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     bounded = np.array([*range(program.size), *slack.values(), *t], dtype=np.intp)
     constant = 0.0 if elastic is None else 1.0
     scale = np.ones(n)
-    scale[: program.n_cells] = _sizes(program)
+    if elastic is None:  # what has to give is money, and so are the plans that are asked about it
+        scale[: program.n_cells] = _sizes(program)
     G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
     scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
     G, h, E, f, cone, room, equal_room = _equalities(G, h, E, f, cone, room)
@@ -262,15 +263,20 @@ def _without_zeros(
 ) -> tuple[Floats, Floats, Cone, Floats, Ints]:
     """Decisions that a rule holds at zero, `sum g x <= 0` with `g >= 0`, and the rules without the rows that say so.
 
-    Such rows leave no interior. Rows that `x >= 0` implies go as well.
+    Such rows leave no interior; without these decisions other rows may be such. Rows that `x >= 0` implies go as well.
     """
     n = cone.orthant
-    ours = ~np.any(G[:n, size:] != 0, axis=1)
-    zeros = ours & np.all(G[:n] >= 0, axis=1) & (h[:n] == 0)
-    idle = ours & np.all(G[:n] <= 0, axis=1) & (h[:n] >= 0)
+    ours, rows, held = ~np.any(G[:n, size:] != 0, axis=1), G[:n, :size].copy(), np.zeros(size, dtype=bool)
+    while True:
+        zeros = ours & np.all(rows >= 0, axis=1) & (h[:n] == 0)
+        new = np.any(rows[zeros] > 0, axis=0)
+        if not new.any():
+            break
+        held |= new
+        rows[:, new] = 0.0
+    idle = ours & np.all(rows <= 0, axis=1) & (h[:n] >= 0)
     kept = np.append(~(zeros | idle), np.ones(len(G) - n, dtype=bool))
-    fixed = np.flatnonzero(np.any(G[:n][zeros] > 0, axis=0))
-    return G[kept], h[kept], Cone(int(kept[:n].sum()), cone.sizes), room[kept], fixed
+    return G[kept], h[kept], Cone(int(kept[:n].sum()), cone.sizes), room[kept], np.flatnonzero(held)
 
 
 def _equalities(

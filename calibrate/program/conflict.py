@@ -23,7 +23,7 @@ FEASIBLE = 1e-6  # units: slack below it is rounding of the solver
 
 
 def explain(program: Program) -> RuleConflictError | None:
-    """The error that names the conflict, or None if the rules can be satisfied after all."""
+    """The error that names the conflict, or None if the rules can be satisfied after all, or it cannot be proved."""
     conditions: list[Condition] = [*program.rules, *program.limits]
     if _slack(program, conditions, conditions) <= FEASIBLE:
         return None
@@ -31,6 +31,8 @@ def explain(program: Program) -> RuleConflictError | None:
     needed = {_named(one, conditions): _slack(program, core, [one]) * program.unit for one in core}
     currency = program.pool.scenarios.currency
     certificate = _certificate(program, core)
+    if certificate is not None and certificate["multipliers"] is None:  # a plan far beyond the losses may exist
+        return None
     lines = "".join(f"\n  - {name}: by {amount:,.6g} {currency}" for name, amount in needed.items())
     if len(core) == 1:
         return RuleConflictError(

@@ -164,16 +164,25 @@ def placed(program: Program, form: Compiled, layout: Layout) -> list[tuple[int, 
 
 def _held(program: Program, form: Compiled) -> Iterator[tuple[int, int]]:
     """Decisions that a rule holds at zero, which the solver leaves out: `(rule, decision)`."""
-    held = set(np.flatnonzero(form.scale[: program.size] == 0).tolist())
-    if not held:
-        return
+    held = form.scale[: program.size] == 0
+    rows = list(_homogeneous(program)) if held.any() else []
+    found = True
+    while found:
+        found = False
+        for rule, row in rows:
+            new = (row > 0) & held
+            if new.any() and np.all(row >= 0):
+                found, held = True, held & ~new
+                yield from ((rule, int(j)) for j in np.flatnonzero(new))
+                for _, other in rows:
+                    other[new] = 0.0
+
+
+def _homogeneous(program: Program) -> Iterator[tuple[int, Floats]]:
+    """Rows `row @ x <= 0` of the rules, each with its rule."""
     x = cp.Variable(program.size)
     for k, rule in enumerate(program.rules):
         block = rule_rows(rule, program, x, program.plan(x))
-        rows = block.A[block.zero : block.zero + block.orthant]
-        ours = ~np.any(rows[:, program.size + 1 :] != 0, axis=1) & (block.b[block.zero :][: len(rows)] == 0)
-        zeros = rows[ours & np.all(rows[:, : program.size] >= 0, axis=1), : program.size]
-        for j in np.flatnonzero(np.any(zeros > 0, axis=0)):
-            if int(j) in held:
-                held.discard(int(j))
-                yield k, int(j)
+        rows, b = block.A[block.zero :][: block.orthant], block.b[block.zero :][: block.orthant]
+        ours = ~np.any(rows[:, program.size + 1 :] != 0, axis=1) & (b == 0)
+        yield from ((k, row) for row in rows[ours, : program.size])
