@@ -26,7 +26,7 @@ __all__ = ["Witness", "given_of", "in_cones", "multipliers"]
 
 Ints = npt.NDArray[np.int64]
 
-FLOW_BITS = 60  # of a price
+FLOW_BITS, ROOT_BITS = 60, 44  # of a price, and at least of the largest flow: a scenario may be ever so unlikely
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +119,10 @@ def _flows_of(program: Program, grove: Grove, chosen: Ints, state: Kinks, price:
 def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, least: float) -> dict[str, Any]:
     """Flows as integers over `2 ** shift`: rounded down, then clipped to the flow above, from roots to leaves."""
     scenarios = program.pool.scenarios
-    shift = max(0, FLOW_BITS - math.frexp(float(price))[1])
-    most = int(price * (1 << shift))
     p = scenarios.probabilities[flows.chosen].tolist()
+    largest = min(price, share * max(map(Fraction, p), default=Fraction(0)))
+    shift = max(0, *(bits - math.frexp(float(one))[1] for bits, one in ((FLOW_BITS, price), (ROOT_BITS, largest))))
+    most = int(price * (1 << shift))
     caps = [min(most, int(share * Fraction(one) * (1 << shift))) for one in p]
     root = np.minimum(_on_grid(flows.root, shift), np.array(caps, dtype=np.int64))
     root[root < min(least, 2.0) * most] = 0

@@ -201,7 +201,7 @@ def _solved(program: Program, tolerance: float, start: Floats | None) -> Solutio
     _check_bounded(program)
     try:
         return solve_by_tail(program, tolerance, start)
-    except (NotSeparable, SolverError) as reason:
+    except (NotSeparable, SolverError, ArithmeticError) as reason:  # the last: numbers ran out of range
         logger.info("no plan found; asking the rules for a conflict")
         logger.debug("not solved by the tail: %s", reason)
         conflict = explain(program)

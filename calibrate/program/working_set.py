@@ -116,7 +116,7 @@ def _near(program: Program, form: Compiled, tolerance: float, start: Floats | No
     level = _Level(program, form, Sample.every(program, 1), tolerance, near=True)
     try:
         return level, level.run(v, None)[0]
-    except SolverError:
+    except (SolverError, ArithmeticError):
         return None
 
 
@@ -126,7 +126,7 @@ def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[_Level,
     v[: program.size] = 0.5 * form.entries(reference_point(program))
     mu, near = COLD * float(max(form.prices.sum() + form.body.constant, 1e-3)), False
     for stride in _strides(program):
-        with suppress(SolverError):  # a sample may have no plan, or no probability, where the whole has
+        with suppress(SolverError, ArithmeticError):  # a sample may have no plan where the whole has one
             level = _Level(program, form, Sample.every(program, stride), ROUGH, near)
             best, point = level.run(v if near else level.first(v), mu)
             v, mu, near = point.v, max(WARM * abs(best.upper), LITTLE * mu), True
