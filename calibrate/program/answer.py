@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, get_args
@@ -16,6 +17,7 @@ from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
 from calibrate.precision import tail_mean
 from calibrate.program.form import LITTLE, Floats, Parts, Program, Solution
+from calibrate.program.nearest import plans_instead
 from calibrate.program.plan import Plan
 from calibrate.program.proof import Certificate, certified
 from calibrate.program.risk import CostTerm, CVaR, ExpectedLoss, Kind, RiskTerm
@@ -34,6 +36,17 @@ FEASIBLE = 1e-6  # of contributions and reserves
 
 
 def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:
+    """The plan of a solution as it is published; where it may not be, a plan beside it that may."""
+    try:
+        return _written(program, solution, tolerance, fresh)
+    except SolverError as refused:
+        for other in plans_instead(program, solution):
+            with suppress(SolverError):
+                return _written(program, other, tolerance, fresh)
+        raise refused from None
+
+
+def _written(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:
     """Measure the plan and write it down."""
     plan = program.plan(cp.Constant(solution.x))
     cascade = program.cascade(solution.x)

@@ -65,7 +65,7 @@ class Certificate(Mapping[str, Any]):
         self.scenarios = WrittenScenarios(scenarios.losses, scenarios.probabilities, scenarios.collateral)
 
     @cached_property
-    def _stated(self) -> dict[str, Any]:
+    def stated(self) -> dict[str, Any]:
         """The program, and the plan as it is published."""
         program, form, _, claim = self._parts
         body = statement(program, form)
@@ -78,13 +78,13 @@ class Certificate(Mapping[str, Any]):
     @cached_property
     def _body(self) -> dict[str, Any]:
         program, _, witness, claim = self._parts
-        body = self._stated | _proved(program, witness, claim, self._stated) | {"scenarios": self.scenarios.sha256}
+        body = self.stated | _proved(program, witness, claim, self.stated) | {"scenarios": self.scenarios.sha256}
         plain: dict[str, Any] = json.loads(json.dumps(body))
         return plain
 
     def broken(self) -> str:
         """What the verifier would say of the rules on the published integers; empty where they hold."""
-        plain = exactly(self._stated)
+        plain = exactly(self.stated)
         v = [int(n) * verifier.FINER for n in plain["published"]] + [int(n) for n in plain["witness"]]
         try:
             verifier.feasible(plain, v)

@@ -186,7 +186,11 @@ def sits(seed, folder):
     return "proved" if verdict.proved else f"NOT PROVED: {verdict.sentence}"
 
 
-@pytest.mark.parametrize("seed", range(10))
+# Beyond the first ten: traces in place of contributions, numbers out of range, a giant, shares that only nothing keeps
+BROKEN_ONCE = (20, 26, 28, 53, 68, 79, 90, 120, 134, 135, 287, 304, 376, 404, 448, 462, 953, 2032)
+
+
+@pytest.mark.parametrize("seed", [*range(10), *BROKEN_ONCE])
 def test_a_pool_is_proved_or_refused(seed, tmp_path):
     assert sits(seed, tmp_path).startswith(("proved", "conflict, proved", "refused"))
 

@@ -1,0 +1,107 @@
+"""Plans to publish in place of one that misses a rule: the nearest that keep the rules at the rules' own size.
+
+A solver keeps rules to a part of the whole plan. Where contributions are tiny beside the reserves that is as much as
+they are, and a rule that speaks of them alone is missed by far. Often they are no more than a solver's traces, and a
+plan without them is as good. What is left is a least distance program, solved by non-negative least squares (Lawson and
+Hanson 1974, chapter 23) in rounds that each count in the miss that the one before left: so nothing is relative to
+anything but the rows themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from calibrate.certificate import verifier
+from calibrate.program.form import LITTLE, Attempt, Floats, Program, Solution
+from calibrate.program.proof import certified
+
+__all__ = ["least_distance", "nearest", "plans_instead"]
+
+MOST_ROUNDS = 20
+KEPT = 1e-13  # of a row's own size: missed by no more is rounding
+FAR = 1e4  # times the miss: a row with so much room is not met by a step that mends it
+SMALLEST = 1e-4  # of the mean contribution: less moves like this much
+TRACE = 1e-9  # of a decision: a step to so little is a step to nothing
+
+
+def plans_instead(program: Program, solution: Solution) -> Iterator[Solution]:
+    """What may be published where the plan of a solution may not: the nearest to it, without its traces and with."""
+    cells, x = program.n_cells, solution.x.copy()
+    for part in (slice(cells), *(slice(j, j + 1) for j in range(cells, program.size))):
+        if x[part].sum() <= LITTLE:
+            x[part] = 0.0
+    for start in (solution,) if np.array_equal(x, solution.x) else (replace(solution, x=x), solution):
+        certificate = certified(program, start, 0.0, 1.0)
+        found = None if certificate is None else nearest(certificate.stated)
+        if found is not None:
+            v, moved = found / program.unit, Attempt("least distance", "moved to where the rules hold")
+            yield replace(solution, x=v[: program.size], v=v, attempts=(*solution.attempts, moved))
+
+
+def nearest(stated: Mapping[str, Any]) -> Floats | None:
+    """Decisions and auxiliary variables, money, near the published ones; the rules of a certificate hold at them.
+
+    Moves count as in the tie between optimal plans: each contribution by a like share of itself. None where nothing is
+    found in a few rounds: the rules may have no plan.
+    """
+    grid = 10 ** stated["decimals"]
+    numbers = [Fraction(int(n), grid) for n in stated["published"]]
+    numbers += [Fraction(int(n), grid * verifier.FINER) for n in stated["witness"]]
+    v, n = np.array([float(one) for one in numbers]), len(stated["costs"])
+    for _ in range(MOST_ROUNDS):
+        A, slack = _rows(stated, v)
+        mean = float(v[: len(stated["waterfall"]["own"])].mean()) or stated["scale"]
+        size = np.sqrt(np.maximum(np.abs(v), SMALLEST * mean)) * np.sqrt(mean)
+        own = np.linalg.norm(A * size, axis=1)
+        A, slack = (A * size)[own > 0] / own[own > 0, None], slack[own > 0] / own[own > 0]
+        miss = -float(slack.min(initial=0.0))
+        if miss <= KEPT:
+            return v
+        near = slack <= FAR * miss
+        step = least_distance(A[near], slack[near] / miss)
+        if step is None:
+            return None
+        old, v = v, v + size * miss * step
+        v[:n] = np.where(v[:n] <= TRACE * old[:n], 0.0, v[:n])
+    return None
+
+
+def least_distance(A: Floats, b: Floats) -> Floats | None:
+    """The shortest `d` with `A d <= b`; None where there is none.
+
+    >>> least_distance(np.array([[-1.0, -1.0]]), np.array([-2.0])).round(12).tolist()
+    [1.0, 1.0]
+    """
+    E = -np.vstack([A.T, b])
+    aim = np.append(np.zeros(A.shape[1]), 1.0)
+    try:
+        rest = E @ nnls(E, aim)[0] - aim
+    except RuntimeError:  # it did not end
+        return None
+    return None if rest[-1] > -KEPT else np.asarray(-rest[:-1] / rest[-1])
+
+
+def _rows(stated: Mapping[str, Any], v: Floats) -> tuple[Floats, Floats]:
+    """Rows `A d <= slack` of a move `d` from `v`: decisions stay >= 0, and a cone is its tangent plane at `v`."""
+    n = len(stated["costs"])
+    rows, slacks = [*-np.eye(n, len(v))], v[:n].tolist()
+    for _, kind, block in stated["blocks"]:
+        A, left = np.zeros((len(block), len(v))), np.array([float(amount) for _, amount in block])
+        for i, (row, _) in enumerate(block):
+            for j, a in row:
+                A[i, j] += a
+        left -= A @ v
+        length = float(np.linalg.norm(left[1:]))
+        toward = np.append(1.0, -left[1:] / length if length else left[1:])
+        rows.append(toward @ A)
+        slacks.append(float(toward @ left))
+        if kind == "equal":
+            rows.append(-rows[-1])
+            slacks.append(-slacks[-1])
+    return np.array(rows), np.array(slacks)

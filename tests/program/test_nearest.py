@@ -1,0 +1,150 @@
+"""Plans that are moved to where their rules hold, at the size of what the rules speak of."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calibrate import Scenarios, fairness, verify
+from calibrate.errors import RuleConflictError, SolverError
+from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall
+from calibrate.program.nearest import least_distance, nearest
+
+TERMS = [CostOfCapital(0.5, 0.02), CVaR(0.9)]
+
+
+def stated(rows, published, witness=(), auxiliary=0, own=None):
+    """A certificate of a few rules, amounts with two decimals."""
+    return {
+        "decimals": 2,
+        "scale": 1.0,
+        "costs": [0.0] * len(published),
+        "waterfall": {"own": [1.0] * (len(published) if own is None else own)},
+        "auxiliary": auxiliary,
+        "published": [str(n) for n in published],
+        "witness": [str(n) for n in witness],
+        "blocks": rows,
+    }
+
+
+# --- by hand --------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_to_two_planes_and_between_planes_that_exclude_each_other():
+    np.testing.assert_allclose(least_distance(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([-3.0, 2.0])), [-3.0, 0.0])
+    np.testing.assert_allclose(least_distance(np.array([[-3.0, -4.0]]), np.array([-5.0])), [0.6, 0.8])
+    assert least_distance(np.array([[1.0], [-1.0]]), np.array([-1.0, -1.0])) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 8), st.integers(0, 10**6))
+def test_the_shortest_step_is_a_projection(n, m, seed):
+    """A projection `d` of 0 has `d.(y - d) >= 0` for every `y` of the set; here the set holds a known ball."""
+    rng = np.random.default_rng(seed)
+    A, inside = rng.normal(size=(m, n)), rng.normal(size=n) * 3
+    b = A @ inside + np.linalg.norm(A, axis=1)
+    d = least_distance(A, b)
+    assert np.all(A @ d <= b + 1e-9)
+    for y in inside + (rng.normal(size=(50, n)) / 10):
+        assert d @ (y - d) >= -1e-9 or np.any(A @ y > b)
+
+
+def test_equal_contributions_move_alike_and_large_ones_by_more():
+    """`c >= 10.10` in all, of 2 + 2 + 6: each moves by a like share of itself, to 2.02 + 2.02 + 6.06."""
+    floor = ["floor", "at_most", [[[[0, -1.0], [1, -1.0], [2, -1.0]], -10.10]]]
+    np.testing.assert_allclose(nearest(stated([floor], [200, 200, 600])), [2.02, 2.02, 6.06])
+
+
+def test_an_equality_without_interior_is_met_and_a_cone_as_well():
+    equal = ["same", "equal", [[[[0, 1.0], [1, -1.0]], 0.0]]]
+    found = nearest(stated([equal], [100, 200]))
+    assert abs(found[0] - found[1]) <= 1e-13
+    ball = ["ball", "cone", [[[], 5.0], [[[0, 1.0]], 0.0], [[[1, 1.0]], 0.0]]]  # norm(c) <= 5
+    assert np.linalg.norm(nearest(stated([ball], [600, 800]))) == pytest.approx(5.0, rel=1e-12)
+
+
+def test_where_only_nothing_is_fair_nothing_is_paid():
+    """Shares of a tenth each of what two pay in all."""
+    caps = [["cap", "at_most", [[[[j, 0.9], [1 - j, -0.1]], 0.0]]] for j in range(2)]
+    np.testing.assert_array_equal(nearest(stated(caps, [3, 4])), [0.0, 0.0])
+
+
+def test_rules_that_exclude_each_other_are_told():
+    rows = [["floor", "at_most", [[[[0, -1.0]], -2.0]]], ["cap", "at_most", [[[[0, 1.0]], 1.0]]]]
+    assert nearest(stated(rows, [150])) is None
+
+
+# --- pools ----------------------------------------------------------------------------------------------------------
+
+
+def pool(seed, members=6):
+    rng = np.random.default_rng(seed)
+    losses = rng.pareto(2.2, (200, members)) * rng.lognormal(0, 0.5, members)
+    return Scenarios(losses * (rng.random((200, members)) < 0.4))
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-6, 1e-7, 1e-8])
+@pytest.mark.parametrize("seed", range(3))
+def test_contributions_tiny_beside_reserves_keep_their_rules(size, seed, tmp_path):
+    """The turnover of contributions of 1e-8 of the reserves is limited at their own size, not at the reserves'."""
+    scenarios = pool(seed)
+    shares = np.random.default_rng(seed).dirichlet(np.ones(6))
+    before = (size * scenarios.expected_losses.sum() * shares).tolist()
+    rule = fairness.Turnover(dict(zip(scenarios.members, before, strict=True)), total=0.3)
+    calibration = PoolProblem(scenarios, Waterfall(), TERMS, [rule, fairness.ShareCap(0.9)]).solve()
+    verdict = verify(calibration.save(tmp_path / "run"))
+    assert verdict.proved, verdict
+    unit = Fraction(1, 10 ** calibration.certificate["decimals"])
+    paid = [int(n) * unit for n in calibration.certificate["published"][:6]]
+    change = sum(abs(c - Fraction(old)) for c, old in zip(paid, before, strict=True))
+    assert change <= Fraction(0.3) * sum(map(Fraction, before)) * (1 + Fraction(1, 10**6))
+
+
+def test_rules_that_only_nothing_keeps(tmp_path):
+    """Who never loses pays nothing, and nobody pays more than 30 % of all: nobody pays, and the reserve does it all."""
+    losses = np.zeros((20, 6))
+    losses[3, 3] = losses[7, 5] = 1.0  # the second member, two of three segments
+    scenarios = Scenarios(losses, ["A", "B"], ["x", "y", "z"])
+    rules = [fairness.ActuarialFairness(2.0), fairness.ShareCap(0.3)]
+    calibration = PoolProblem(scenarios, Waterfall((OwnContribution(), PoolReserve())), TERMS, rules).solve()
+    assert (calibration.contributions == 0).all()
+    assert calibration.reserves["pool"] == pytest.approx(1.0, rel=1e-6)
+    assert verify(calibration.save(tmp_path / "run")).proved
+
+
+def test_shares_beside_a_giant_keep_their_digits(tmp_path):
+    """One member loses 1e12 times the rest. `1 - share` as a difference has five digits, and then only zero is fair."""
+    losses = np.array(pool(4).losses)
+    losses[:, 2] *= 1e12
+    scenarios = Scenarios(losses)
+    terms = [CostOfCapital(0.02, 0.5), CVaR(0.5, of="mutualised")]
+    calibration = PoolProblem(
+        scenarios, Waterfall((OwnContribution(),)), terms, [fairness.ActuarialFairness(0.0)]
+    ).solve()
+    assert verify(calibration.save(tmp_path / "run")).proved
+    mu = losses.mean(axis=0)
+    np.testing.assert_allclose(calibration.weights, mu / mu.sum(), rtol=1e-3)
+    assert calibration.contributions.sum() > scenarios.expected_losses.sum()  # which costs less than to pay nothing
+
+
+def test_a_scenario_of_hardly_any_probability_is_proved(tmp_path):
+    """A loss of 1e16 with probability 1e-17: the flow it carries has digits of its own."""
+    losses = np.zeros((3, 2))
+    losses[1:] = [[1e16, 0.0], [1e16, 3e16]]
+    scenarios = Scenarios(losses, probabilities=[1 - 2e-17, 1e-17, 1e-17])
+    terms = [CostOfCapital(0.02, 0.05), 30 * CVaR(0.9, of="mutualised")]
+    calibration = PoolProblem(scenarios, Waterfall(), terms).solve()
+    assert calibration.objective == pytest.approx(30 * (1e-17 * 1e16 + 1e-17 * 4e16) / 0.1, rel=1e-6)
+    assert verify(calibration.save(tmp_path / "run")).proved
+
+
+def test_no_conflict_is_told_without_a_proof():
+    """Floor and band beside a giant: only contributions of 1e9 times all losses keep them, but those do."""
+    losses = np.array(pool(5).losses)
+    losses[:, 2] *= 1e12
+    rules = [fairness.ActuarialFairness(0.1), fairness.ContributionFloor(1e9)]
+    with pytest.raises(SolverError) as told:
+        PoolProblem(Scenarios(losses), Waterfall(), TERMS, rules).solve()
+    assert not isinstance(told.value, RuleConflictError)
