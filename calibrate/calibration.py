@@ -127,7 +127,8 @@ class Calibration:
     def to_fixed_point(self, decimals: int) -> FixedPoint:
         """Contributions and reserves as integers of `10 ** -decimals`, exactly summed; rules that held still hold.
 
-        Where a rule is tight it gives at most one unit for each of its members.
+        Linear rules are kept where any rounding up or down keeps them; elsewhere a rule gives at most one unit for each
+        of its members. The sum of contributions is right to half a unit, to less than one where a rule wants it.
         """
         rows = [] if self.certificate is None else rows_of(self.certificate)
         labels = [label if isinstance(label, tuple) else (label,) for label in self.contributions.index]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from calibrate.certificate.rounding import Row, largest_remainder, rounded
+from calibrate.certificate.integer_search import kept
+from calibrate.certificate.rounding import Row, largest_remainder
 
 __all__ = ["FixedPoint"]
 
@@ -38,10 +39,13 @@ class FixedPoint:
         decimals: int,
         rows: Sequence[Row] = (),
     ) -> FixedPoint:
-        """Round money to integers: contributions by largest remainder, so that their sum is right to half a unit."""
+        """Round money to integers so that the `rows` that it keeps are kept, where a rounding keeps them.
+
+        Contributions by largest remainder, their sum right to half a unit, to less than one where a row wants it.
+        """
         if not (isinstance(decimals, int) and 0 <= decimals <= MOST_DECIMALS):
             raise ValueError(f"decimals is {decimals!r}, expected a whole number from 0 to {MOST_DECIMALS}, such as 18")
-        whole = rounded(
+        whole = kept(
             [*contributions.values(), *reserves.values()], len(contributions), decimals, rows, list(contributions)
         )
         return cls(

@@ -13,7 +13,7 @@ import numpy as np
 
 from calibrate.certificate import verifier
 
-__all__ = ["Row", "auxiliary", "largest_remainder", "rounded", "rows_of"]
+__all__ = ["Row", "auxiliary", "largest_remainder", "rounded", "rows_of", "within_reach"]
 
 MOST_MOVES = 10_000  # units moved to mend rows that rounding broke
 CANDIDATES = 12  # members to take a unit from, and to give it to, that are tried for one move
@@ -130,6 +130,21 @@ def _norm(rows: list[Any], v: list[int]) -> int:
     return math.isqrt(math.ceil(size)) + (size > 0)
 
 
+def within_reach(exact: Sequence[Fraction], grid: int, rows: Sequence[Row]) -> list[Row]:
+    """Rows that rounding may break, by floating point: exact sums take their time."""
+    money = np.array([float(value / grid) for value in exact])
+    unit = float(Fraction(1, grid))
+    found = []
+    for row in rows:
+        values, columns = np.array(row.values), list(row.columns)
+        reach = 2 * unit * float(np.abs(values).sum()) + 1e-9 * (
+            float(np.abs(values) @ money[columns]) + abs(row.amount)
+        )
+        if abs(row.amount - float(values @ money[columns])) <= reach:
+            found.append(row)
+    return found
+
+
 class _Rows:
     """The rows that rounding may break, with their slack in units; `whole` is moved unit by unit."""
 
@@ -137,7 +152,7 @@ class _Rows:
         self.whole = whole
         self.offset = np.array([float(n - value) for n, value in zip(whole, exact, strict=True)])
         kept, slacks = [], []
-        for row in self._near(exact, grid, rows):
+        for row in within_reach(exact, grid, rows):
             values = [Fraction(a) for a in row.values]
             before = Fraction(row.amount) * grid - sum(a * exact[j] for a, j in zip(values, row.columns, strict=True))
             if 0 <= before <= sum(map(abs, values)):
@@ -148,21 +163,6 @@ class _Rows:
         self.matrix = np.zeros((len(kept), len(whole)))
         for i, row in enumerate(kept):
             self.matrix[i, list(row.columns)] = row.values
-
-    @staticmethod
-    def _near(exact: list[Fraction], grid: int, rows: Sequence[Row]) -> list[Row]:
-        """Rows that may be within reach of rounding, by floating point: exact sums take their time."""
-        money = np.array([float(value / grid) for value in exact])
-        unit = float(Fraction(1, grid))
-        found = []
-        for row in rows:
-            values, columns = np.array(row.values), list(row.columns)
-            reach = 2 * unit * float(np.abs(values).sum()) + 1e-9 * (
-                float(np.abs(values) @ money[columns]) + abs(row.amount)
-            )
-            if abs(row.amount - float(values @ money[columns])) <= reach:
-                found.append(row)
-        return found
 
     def move(self, j: int, by: int) -> None:
         """Add units to an amount."""
