@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -37,7 +38,18 @@ def affine(expression: cp.Expression, x: cp.Variable) -> tuple[Floats, Floats]:
     """
     if not expression.is_affine():
         raise NotSeparable("a layer or a cost is not affine in the plan")
-    return _read(expression, {x.id: 0}, x.size)
+    try:
+        return _read(expression, {x.id: 0}, x.size)
+    except NotImplementedError:  # an atom that cvxpy writes as constraints
+        return _by_gradient(expression, x)
+
+
+def _by_gradient(expression: cp.Expression, x: cp.Variable) -> tuple[Floats, Floats]:
+    """The same by way of the gradient: slow, and it knows every atom."""
+    x.value = np.zeros(x.shape)
+    slope, constant = expression.grad[x], np.ravel(np.asarray(expression.value, dtype=float), order="F")
+    dense = np.asarray(slope.todense() if hasattr(slope, "todense") else slope, dtype=float)  # 1 by 1 is a number
+    return dense.reshape(x.size, len(constant)).T, constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,22 +63,29 @@ class Rows:
     sizes: tuple[int, ...]
 
 
-def rows_of(constraint: cp.Constraint, first: Sequence[cp.Variable]) -> Rows:
-    """A convex constraint as rows of a cone; the `first` variables own the first columns, cvxpy's own ones follow.
+def rows_of(constraint: Inequality, first: Sequence[cp.Variable]) -> Rows:
+    """A convex inequality as rows of a cone; the `first` variables own the first columns, cvxpy's own ones follow.
 
     Raises `NotSeparable` where it needs another cone.
     """
-    chain = Chain(reductions=[Dcp2Cone(), CvxAttr2Constr()])
-    reduced, _ = chain.apply(cp.Problem(cp.Minimize(0), [constraint]))
+    problem = cp.Problem(cp.Minimize(0), [constraint])
+    if constraint.expr.is_affine() and {one.id for one in first}.issuperset(one.id for one in problem.variables()):
+        with suppress(NotImplementedError):
+            return _stacked(problem, first)
+    reduced, _ = Chain(reductions=[Dcp2Cone(), CvxAttr2Constr(reduce_bounds=True)]).apply(problem)
+    return _stacked(reduced, first)
+
+
+def _stacked(problem: cp.Problem, first: Sequence[cp.Variable]) -> Rows:
+    """The rows of all constraints, which are affine or of second order."""
     start, columns = 0, {}
-    given = {variable.id for variable in first}
-    for variable in [*first, *(one for one in reduced.variables() if one.id not in given)]:
+    for variable in [*first, *(one for one in problem.variables() if all(one.id != other.id for other in first))]:
         columns[variable.id] = start
         start += variable.size
     zero: list[_Part] = []
     orthant: list[_Part] = []
     second: list[_Part] = []
-    for one in reduced.constraints:
+    for one in problem.constraints:
         if isinstance(one, Zero | Equality | Inequality | NonPos):
             A, b = _read(one.args[0] if len(one.args) == 1 else one.args[0] - one.args[1], columns, start)
             (zero if isinstance(one, Zero | Equality) else orthant).append((A, -b))
@@ -76,7 +95,7 @@ def rows_of(constraint: cp.Constraint, first: Sequence[cp.Variable]) -> Rows:
         elif isinstance(one, SOC):
             second += _second_order(one, columns, start)
         else:
-            raise NotSeparable(f"{constraint} needs a cone that is neither linear nor of second order")
+            raise NotSeparable(f"{one} needs a cone that is neither linear nor of second order")
     parts = [*zero, *orthant, *second]
     A = np.vstack([np.zeros((0, start)), *(A for A, _ in parts)])
     b = np.concatenate([np.zeros(0), *(b for _, b in parts)])
@@ -95,9 +114,7 @@ def _second_order(cone: SOC, columns: Mapping[int, int], width: int) -> list[_Pa
 
 def _read(expression: cp.Expression, columns: Mapping[int, int], width: int) -> _Part:
     """`(A, b)` of an affine expression in variables that start at `columns`."""
-    operator, constraints = expression.canonical_form
-    if constraints:
-        raise NotSeparable("an affine expression with variables of its own")
+    operator, _ = expression.canonical_form
     known = {variable.id: columns[variable.id] for variable in expression.variables()}
     none = {CONSTANT_ID: 0}
     flat = get_problem_matrix([operator], width, known, {CONSTANT_ID: 1}, none, expression.size)
