@@ -88,7 +88,7 @@ def _stacked(problem: cp.Problem, first: Sequence[cp.Variable]) -> Rows:
     for one in problem.constraints:
         if isinstance(one, Zero | Equality | Inequality | NonPos):
             A, b = _read(one.args[0] if len(one.args) == 1 else one.args[0] - one.args[1], columns, start)
-            (zero if isinstance(one, Zero | Equality) else orthant).append((A, -b))
+            (zero if isinstance(one, Zero | Equality) else orthant).append((A, 0.0 - b))
         elif isinstance(one, NonNeg):
             A, b = _read(one.args[0], columns, start)
             orthant.append((-A, b))

@@ -47,21 +47,34 @@ class Body:
         return np.append(self.bounded, capped), signs, np.append(np.zeros(len(self.bounded)), self.cap[capped])
 
     def short(self, slope: Floats, v: Floats, value: float) -> float:
-        """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better.
+        """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better."""
+        least = np.abs(slope)
+        least[self.bounded] = np.maximum(-slope[self.bounded], 0.0)
+        return float(least @ self.reach(v, value))
+
+    def reach(self, v: Floats, value: float) -> Floats:
+        """How large the decisions of a plan may be that is better than `v`, with its `value`.
 
         No better plan spends more on one decision than the best known costs in all. What costs nothing (and
         everything, if some decision earns) is sought within ten times the size of the plan, as are the variables of
-        the rules themselves.
+        the rules themselves. A rule that ties a decision to others limits it by what they reach: beside a giant the
+        costs of a dwarf limit nothing.
         """
-        reach = np.full(len(slope), 10.0 * (1.0 + float(np.abs(v).max())))
+        reach = np.full(len(v), 10.0 * (1.0 + float(np.abs(v).max())))
         if self.q.min() >= 0:
             costly = self.q > 0
             reach[costly] = value / self.q[costly]
         if len(self.cap):  # a cap that holds a decision down counts; the others must not make a bound look better
             reach = np.where(v >= HELD_DOWN * self.cap, np.minimum(reach, self.cap), reach)
-        least = np.abs(slope)
-        least[self.bounded] = np.maximum(-slope[self.bounded], 0.0)
-        return float(least @ reach)
+        rows, h = self.G[: self.cone.orthant], self.h[: self.cone.orthant]
+        if not len(rows):
+            return reach
+        free = np.ones(len(v), dtype=bool)
+        free[self.bounded] = False
+        most = h + np.maximum(-rows, 0.0) @ reach + np.maximum(rows[:, free], 0.0) @ reach[free]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tied = np.where(rows > 0, most[:, None] / rows, np.inf).min(axis=0)
+        return np.where(free, reach, np.clip(tied, 0.0, reach))
 
 
 @dataclass(frozen=True, eq=False)

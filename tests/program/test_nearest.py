@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate import Scenarios, fairness, verify
-from calibrate.errors import RuleConflictError, SolverError
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall
 from calibrate.program.nearest import least_distance, nearest
 
@@ -140,11 +139,13 @@ def test_a_scenario_of_hardly_any_probability_is_proved(tmp_path):
     assert verify(calibration.save(tmp_path / "run")).proved
 
 
-def test_no_conflict_is_told_without_a_proof():
-    """Floor and band beside a giant: only contributions of 1e9 times all losses keep them, but those do."""
+def test_rules_that_only_a_giant_plan_keeps_are_no_conflict(tmp_path):
+    """Floor and band beside a giant: only contributions of 1e9 times all losses keep them, and those do."""
     losses = np.array(pool(5).losses)
     losses[:, 2] *= 1e12
     rules = [fairness.ActuarialFairness(0.1), fairness.ContributionFloor(1e9)]
-    with pytest.raises(SolverError) as told:
-        PoolProblem(Scenarios(losses), Waterfall(), TERMS, rules).solve()
-    assert not isinstance(told.value, RuleConflictError)
+    calibration = PoolProblem(Scenarios(losses), Waterfall(), TERMS, rules).solve()
+    assert calibration.contributions.min() == pytest.approx(1e9)
+    mu = losses.mean(axis=0) / losses.mean(axis=0).sum()
+    assert np.all(np.abs(calibration.weights / mu - 1) <= 0.1 + 1e-9)
+    assert verify(calibration.save(tmp_path / "run")).proved
