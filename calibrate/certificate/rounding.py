@@ -78,14 +78,23 @@ def rounded(
     whole = _apportioned(exact[:n_cells], round(sum(exact[:n_cells])), names) + [
         round(value) for value in exact[n_cells:]
     ]
-    broken = _Rows(exact, whole, grid, rows)
+    order = [*(sorted(range(n_cells), key=names.__getitem__) if names else range(n_cells)), *range(n_cells, len(exact))]
+    broken = _Rows([exact[j] for j in order], [whole[j] for j in order], grid, _by_place(rows, order))
     for _ in range(MOST_MOVES):
         move = broken.best_move(n_cells)
         if move is None:
             break
         for j, by in move:
             broken.move(j, by)
-    return broken.whole
+    return [n for _, n in sorted(zip(order, broken.whole, strict=True))]
+
+
+def _by_place(rows: Sequence[Row], order: Sequence[int]) -> list[Row]:
+    """Rows with their columns as they are ordered, and in an order of their own, so that theirs does not matter."""
+    place = {j: k for k, j in enumerate(order)}
+    entries = [(sorted((place[j], a) for j, a in zip(row.columns, row.values, strict=True)), row) for row in rows]
+    moved = [Row(tuple(j for j, _ in one), tuple(a for _, a in one), row.amount) for one, row in entries]
+    return sorted(moved, key=lambda row: (row.columns, row.values, row.amount))
 
 
 def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
