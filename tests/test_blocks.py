@@ -29,8 +29,10 @@ def plan(table, **more):
     return PoolProblem(pool, Waterfall(layers), terms, [fairness.ActuarialFairness(0.5)]).solve()
 
 
+@pytest.mark.parametrize("ordered", [0, 120_000])  # losses that are put in the order of the program: none, and all
 @pytest.mark.parametrize("more", [{}, {"segments": ["x", "y"]}])
-def test_the_plan_is_that_of_the_array_to_the_byte_for_any_size_of_block(more, monkeypatch):
+def test_the_plan_is_that_of_the_array_to_the_byte_for_any_size_of_block(more, ordered, monkeypatch):
+    monkeypatch.setattr("calibrate.program.plan.MOST_ORDERED", ordered)
     monkeypatch.setattr("calibrate.blocks.HELD", 30_000)  # a fourth of the losses
     table = losses()
     whole = plan(table, **more)

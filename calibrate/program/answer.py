@@ -25,7 +25,7 @@ from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
 from calibrate.scenarios import Scenarios
 
-__all__ = ["answer", "objective_at"]
+__all__ = ["answer", "objective_at", "value_at"]
 
 CURVE_POINTS = 200
 PROVED_AT_ONCE = 20_000  # losses
@@ -49,15 +49,14 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
 def _written(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:
     """Measure the plan and write it down."""
     plan = program.plan(cp.Constant(solution.x))
-    cascade = program.cascade(solution.x)
-    scenarios = program.pool.scenarios
-    left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
-    objective = _total(program, program.objective, plan, left)
+    scenarios, ordered = program.pool.scenarios, program.ordered
+    left = _lefts(ordered, ordered.arranged(solution.x))
+    objective = _total(ordered, program.objective, plan, left)
     _check_gap(program, solution, objective, tolerance)
-    fairness = _fairness_table(program, plan, left, solution)
+    fairness = _fairness_table(ordered, plan, left, solution)
     certificate = certified(program, solution, objective, tolerance)
     lower_bound = _check_published(program, solution, objective, tolerance, fairness, certificate)
-    risk, notes = _risk_table(program, cascade, left, fresh)
+    risk, notes = _risk_table(program, program.cascade(solution.x), left, fresh)
     return Calibration(
         contributions=pd.Series(program.unit * solution.x[: program.n_cells], index=scenarios.columns),
         reserves=pd.Series(
@@ -79,9 +78,12 @@ def _written(program: Program, solution: Solution, tolerance: float, fresh: Scen
 
 def objective_at(program: Program, x: Floats) -> float:
     """The objective at decisions `x` (units) on the program's scenarios, money; the rules are not asked."""
-    cascade, scenarios = program.cascade(x), program.pool.scenarios
-    left = {kind: _left(cascade, kind, scenarios) for kind in _kinds(program)}
-    return _total(program, program.objective, program.plan(cp.Constant(x)), left)
+    return value_at(program.ordered, program.objective, program.ordered.arranged(x))
+
+
+def value_at(program: Program, parts: Parts, x: Floats) -> float:
+    """Prices times terms at decisions `x` (units), money."""
+    return _total(program, parts, program.plan(cp.Constant(x)), _lefts(program, x))
 
 
 def _check_published(
@@ -125,6 +127,12 @@ def _kinds(program: Program) -> tuple[Kind, ...]:
     return ("shortfall", "mutualised") if program.waterfall.defaulter_pays else ("shortfall",)
 
 
+def _lefts(program: Program, x: Floats) -> dict[Kind, Floats]:
+    """What each kind of waterfall leaves in every scenario at decisions `x` (units), money."""
+    cascade = program.cascade(x)
+    return {kind: _left(cascade, kind, program.pool.scenarios) for kind in _kinds(program)}
+
+
 def _left(cascade: Cascade, kind: Kind, scenarios: Scenarios) -> Floats:
     return cascade.leaves(kind, scenarios.losses, scenarios.collateral)
 
@@ -153,7 +161,7 @@ def _risk_table(
     new = {} if fresh is None else {kind: _left(cascade, kind, fresh) for kind in left}
     rows, notes = [], []
     for term in terms:
-        p = scenarios.probabilities
+        p = program.ordered.pool.scenarios.probabilities
         inside = cvar(left[term.of], p, term.level)
         outside = math.nan
         values = left[term.of]
@@ -210,12 +218,11 @@ def _members(program: Program, plan: Plan) -> pd.DataFrame:
 def _loss_curve(program: Program, left: dict[Kind, Floats]) -> pd.DataFrame:
     """Quantiles of gross loss and of what is left, at exceedance probabilities that crowd in the tail."""
     scenarios = program.pool.scenarios
-    p = scenarios.probabilities
+    p = program.ordered.pool.scenarios.probabilities
     finest = max(1 / len(scenarios), 1e-9)
     exceedance = np.geomspace(1.0, finest, CURVE_POINTS)
-    columns: dict[str, Floats] = {"loss": scenarios.losses.sum(axis=1)}
-    columns |= {kind: left[kind] for kind in get_args(Kind) if kind in left}
-    curves = {name: _quantiles(values, p, exceedance) for name, values in columns.items()}
+    curves = {"loss": _quantiles(scenarios.losses.sum(axis=1), scenarios.probabilities, exceedance)}
+    curves |= {kind: _quantiles(left[kind], p, exceedance) for kind in get_args(Kind) if kind in left}
     return pd.DataFrame(curves, index=pd.Index(exceedance, name="probability"))
 
 

@@ -16,6 +16,7 @@ from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Parts, Program
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, Kind, RiskTerm
+from calibrate.program.row_order import placed_by_content
 from calibrate.program.standard_form import Body, Row
 from calibrate.program.waterfall import Stage
 
@@ -40,23 +41,24 @@ class Amounts:
 
     @classmethod
     def of(cls, program: Program, plan: Plan, x: cp.Variable) -> Amounts:
-        """Read off the layers' expressions."""
-        n, cells, k = program.size, program.n_cells, len(program.pool.scenarios.segments)
+        """Read off the layers' expressions; `x` and `plan` in the caller's order."""
+        n, cells = program.size, program.n_cells
 
-        def read(stage: Stage, length: int) -> tuple[Floats, Floats]:
-            amount = program.waterfall.amount(stage, plan)
+        def read(stage: Stage) -> tuple[Floats, Floats]:
+            amount, at = program.waterfall.amount(stage, plan), program.places(stage)
             if amount is None:
-                return np.zeros((length, n)), np.zeros(length)
-            return affine(cp.reshape(amount, (length,), order="C") / program.unit, x)
+                return np.zeros((len(at), n)), np.zeros(len(at))
+            slopes, constant = affine(cp.reshape(amount, (len(at),), order="C") / program.unit, x)
+            return slopes[np.ix_(at, program.positions)], constant[at]
 
         own = np.eye(cells, n)
         if program.waterfall.defaulter_pays:
-            own, constant = read(Stage.MEMBER, cells)
+            own, constant = read(Stage.MEMBER)
             rate = own[np.arange(cells), np.arange(cells)].copy()
             if constant.any() or np.count_nonzero(own) > np.count_nonzero(rate):
                 raise NotSeparable("a layer of the members pays more than a multiple of the member's own contribution")
-        segment, segment_constant = read(Stage.SEGMENT, k)
-        pool, pool_constant = read(Stage.POOL, 1)
+        segment, segment_constant = read(Stage.SEGMENT)
+        pool, pool_constant = read(Stage.POOL)
         return cls(
             own[np.arange(cells), np.arange(cells)].copy(), segment, segment_constant, pool[0], float(pool_constant[0])
         )
@@ -124,7 +126,7 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     The 1 keeps a relative gap meaningful where nothing has to give.
     """
     x = cp.Variable(program.size)
-    plan = program.plan(x)
+    plan = program.asked.plan(x)
     amounts = Amounts.of(program, plan, x)
     blocks = [rule_rows(rule, program, x, plan) for rule in program.rules]
     extra = sum(block.A.shape[1] - program.size - 1 for block in blocks)
@@ -180,11 +182,14 @@ def _sizes(program: Program) -> Floats:
 
 
 def rule_rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> Rows:
-    """One rule as balanced rows of a cone, in units."""
+    """One rule as balanced rows of a cone, units; `x` and `plan` in the caller's order, the rows in the program's."""
     slack = cp.Variable()
     rows = rows_of(rule.gap(plan) / program.unit <= slack, [x, slack])
-    A, b = _balanced(rows.A, rows.b, program.size + 1, rows.sizes)
-    return replace(rows, A=A, b=b)
+    fixed = program.size + 1
+    rows.A[:, : program.size] = rows.A[:, program.positions]
+    A, b = _balanced(rows.A, rows.b, fixed, rows.sizes)
+    placed = placed_by_content(A, b, fixed, (rows.zero, rows.zero + rows.orthant), rows.sizes)
+    return replace(rows, A=A[np.ix_(placed.rows, placed.columns)], b=b[placed.rows], sizes=placed.sizes)
 
 
 def _balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:
@@ -313,7 +318,7 @@ def _linear(
             row, constant = affine(cp.reshape(part.amount(plan) / program.unit, (1,), order="C"), x)
             if constant.any():
                 raise NotSeparable(f"{part} has a fixed part")
-            cost[: program.size] += price * row[0]
+            cost[: program.size] += price * row[0, program.positions]
         else:
             prices[terms.index(part)] += price
     return cost, prices

@@ -65,7 +65,7 @@ def _irreducible(program: Program, conditions: Sequence[Condition]) -> list[Cond
 
 def _certificate(program: Program, core: Sequence[Condition]) -> Certificate | None:
     """The multipliers of the contradiction; None where the rules are too unusual for the tail solver."""
-    alone = _alone(program, core)
+    alone = _alone(program, core).ordered
     for tolerance in (1e-3, 1e-5, 1e-7):
         with suppress(*UNSOLVED):
             bounds = slack_bounds(alone, core, tolerance)

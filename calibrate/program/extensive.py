@@ -85,7 +85,7 @@ def _ruled(rule: Rule, program: Program, x: cp.Variable, plan: Plan, constraints
     """
     free = cp.Variable(program.size)
     try:
-        block = rule_rows(rule, program, free, program.plan(free))
+        block = rule_rows(rule, program, free, program.asked.plan(free))
     except NotSeparable:
         return rule.gap(plan) / program.unit
     gap, n = cp.Variable(), program.size
@@ -128,7 +128,7 @@ class _Writer:
         n, k = len(scenarios), len(scenarios.segments)
         segment, pool = (self._amount(stage) for stage in (Stage.SEGMENT, Stage.POOL))
         own = self._amount(Stage.MEMBER)
-        own = self.plan.cells / program.unit if own is None else own
+        own = program.in_order(self.plan.cells) / program.unit if own is None else own
         beyond = self._excess(own) if kind == "mutualised" else self._balance(own)
         if segment is not None:
             beyond = beyond - np.ones((n, 1)) @ cp.reshape(segment, (1, k), order="C")
@@ -141,7 +141,7 @@ class _Writer:
         return beyond if pool is None else beyond - pool
 
     def _amount(self, stage: Stage) -> cp.Expression | None:
-        amount = self.program.waterfall.amount(stage, self.plan)
+        amount = self.program.amount(stage, self.plan)
         return None if amount is None else amount / self.program.unit
 
     def _excess(self, own: cp.Expression) -> cp.Expression:
@@ -176,6 +176,7 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
 
     Raises `Infeasible` for the caller to explain, ProblemError when unbounded, SolverError when nothing was proven.
     """
+    told, program = program, program.ordered
     parts = Extensive.of(program)
     rows = [gap <= 0 for gap in parts.gaps]
     optimum = cp.Problem(cp.Minimize(parts.objective), parts.constraints + rows)
@@ -191,12 +192,12 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
         x = np.array(parts.x.value)
     except (SolverError, Infeasible) as error:  # the tie stays with the solver, and the provenance says so
         attempts += (Attempt("tie", f"left to the solver ({error})"),)
-    return Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts, "a solver's claim")
+    return told.answered(Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts, "a solver's claim"))
 
 
 def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
     """Least sum of what the `elastic` rules and limits have to give for a plan to exist, in units."""
-    parts = Extensive.of(program)
+    parts = Extensive.of(program.ordered)
     slack = cp.Variable(len(parts.gaps), nonneg=True)
     gives = [any(one is other for other in elastic) for one in (*program.rules, *program.limits)]
     rows = [gap <= (slack[k] if gives[k] else 0.0) for k, gap in enumerate(parts.gaps)]

@@ -14,7 +14,7 @@ from calibrate.errors import ProblemError
 from calibrate.program.fairness.base import Rule
 from calibrate.program.plan import Plan, Pool
 from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm
-from calibrate.program.waterfall import Cascade, PoolReserve, SegmentReserve, Waterfall
+from calibrate.program.waterfall import Cascade, PoolReserve, SegmentReserve, Stage, Waterfall
 
 if TYPE_CHECKING:
     from calibrate.program.proof import Witness
@@ -31,7 +31,9 @@ LITTLE = 1e-6  # units: a value below which a gap is not asked to be relative
 class Program:
     """`minimise objective subject to limits and rules` over `x = (c[0, 0], c[0, 1], ..., r[0], ..., r0) >= 0`.
 
-    `x` counts in `unit`s of money. Segment and pool reserves are there only if the waterfall has them.
+    `x` counts in `unit`s of money. Segment and pool reserves are there only if the waterfall has them. What is solved
+    is the program in an order of its own (`ordered`, see `order`); rules and layers, which may hold arrays, are `asked`
+    in the caller's.
     """
 
     pool: Pool
@@ -41,6 +43,7 @@ class Program:
     rules: tuple[Rule, ...]
     reference: Floats
     unit: float
+    told: Program | None = None  # the program in the caller's order, where this is in another
 
     @property
     def n_cells(self) -> int:
@@ -67,6 +70,9 @@ class Program:
     def plan(self, x: cp.Expression) -> Plan:
         """Decisions in units as a plan in money."""
         shape = (len(self.pool.members), len(self.pool.scenarios.segments))
+        if self.told is not None:
+            at = np.argsort(self.positions)
+            return self.told.plan(cp.Constant(x.value[at]) if x.is_constant() else x[at])
         money = self.unit * x
         has_segments, has_pool = self.waterfall.has(SegmentReserve), self.waterfall.has(PoolReserve)
         start = self.n_cells
@@ -85,7 +91,64 @@ class Program:
 
     def cascade(self, x: Floats) -> Cascade:
         """What the stages of the waterfall pay at decisions `x` (units), money."""
-        return Cascade.of(self.waterfall, self.plan(cp.Constant(x)))
+        cascade, order = Cascade.of(self.waterfall, self.plan(cp.Constant(x))), self.pool.order
+        if order is None:
+            return cascade
+        return replace(cascade, own=order.arranged(cascade.own), segment=cascade.segment[order.segments])
+
+    def places(self, stage: Stage) -> npt.NDArray[np.int64]:
+        """Where what the layers of a stage pay stands in the caller's order, cell by cell or segment by segment."""
+        order, segments = self.pool.order, len(self.pool.scenarios.segments)
+        length = {Stage.MEMBER: self.n_cells, Stage.SEGMENT: segments, Stage.POOL: 1}[stage]
+        if order is None or stage == Stage.POOL:
+            return np.arange(length)
+        return order.cells if stage == Stage.MEMBER else order.segments
+
+    def amount(self, stage: Stage, plan: Plan) -> cp.Expression | None:
+        """All that the layers of a stage pay at most, in the order of the program; None if there are none."""
+        amount = self.waterfall.amount(stage, plan)
+        if amount is None or self.pool.order is None or stage == Stage.POOL:
+            return amount
+        return self.in_order(amount) if stage == Stage.MEMBER else amount[self.pool.order.segments]
+
+    def in_order(self, cells: cp.Expression) -> cp.Expression:
+        """A table (members, segments) of a plan, in the order of the program."""
+        return cells if self.pool.order is None else self.pool.order.arranged(cells)
+
+    @cached_property
+    def ordered(self) -> Program:
+        """The same program in the order in which it is solved; itself where that is its own."""
+        pool = self.pool.ordered
+        if pool.order is None or pool is self.pool:
+            return self
+        return replace(self, pool=pool, told=self, reference=self.reference[pool.order.cells])
+
+    @property
+    def asked(self) -> Program:
+        """The program in the caller's order: that of rules and layers, which may hold arrays."""
+        return self if self.told is None else self.told
+
+    @cached_property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """Where the decisions of the program stand in the caller's."""
+        order = self.pool.order
+        if order is None:
+            return np.arange(self.size)
+        segments = self.n_cells + order.segments if self.waterfall.has(SegmentReserve) else np.zeros(0, dtype=np.int64)
+        pool = [self.size - 1] if self.waterfall.has(PoolReserve) else []
+        return np.concatenate([order.cells, segments, np.array(pool, dtype=np.int64)])
+
+    def arranged(self, x: Floats) -> Floats:
+        """The caller's decisions in the order of the program."""
+        return x if self.told is None else x[self.positions]
+
+    def answered(self, solution: Solution) -> Solution:
+        """A solution of the `ordered` program as one of this: its decisions in this order."""
+        if self.ordered is self:
+            return solution
+        x = np.empty_like(solution.x)
+        x[self.ordered.positions] = solution.x
+        return replace(solution, x=x)
 
     def check(self) -> None:
         """Refuse terms that the waterfall does not define."""

@@ -38,10 +38,11 @@ def plans_instead(program: Program, solution: Solution) -> Iterator[Solution]:
             x[part] = 0.0
     for start in (solution,) if np.array_equal(x, solution.x) else (replace(solution, x=x), solution):
         certificate = certified(program, start, 0.0, 1.0)
-        found = None if certificate is None else nearest(certificate.stated)
-        if found is not None:
-            v, moved = found / program.unit, Attempt("least distance", "moved to where the rules hold")
-            yield replace(solution, x=v[: program.size], v=v, attempts=(*solution.attempts, moved))
+        plan = None if certificate is None else nearest(certificate.stated)
+        if plan is not None:
+            v, moved = plan / program.unit, Attempt("least distance", "moved to where the rules hold")
+            found = replace(solution, x=v[: program.size], v=v, attempts=(*solution.attempts, moved))
+            yield program.answered(found)
 
 
 def nearest(stated: Mapping[str, Any]) -> Floats | None:

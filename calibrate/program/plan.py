@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,6 +15,7 @@ import pandas as pd
 
 from calibrate.blocks import column_means
 from calibrate.errors import ProblemError
+from calibrate.program.order import MOST_ORDERED, Order
 from calibrate.program.tail import cvar, tail_weights
 from calibrate.scenarios import Scenarios
 
@@ -24,11 +26,37 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What the rules may know of the pool: its scenarios and exposures. Vectors run over `members`."""
+    """What the rules may know of the pool: its scenarios and exposures. Vectors run over `members`.
+
+    What is computed from the scenarios is computed in the order of `ordered`, so that theirs does not matter.
+    """
 
     scenarios: Scenarios
     exposures: Floats | None = None
     stated_losses: Floats | None = None
+    order: Order | None = None  # in which it was put, from that of the caller
+
+    @cached_property
+    def ordered(self) -> Pool:
+        """The pool in the order in which it is solved; itself if it is, or too large for a copy (`MOST_ORDERED`).
+
+        There the order shows: in the last digits, and among optimal plans within the tolerance of the tie.
+        """
+        if self.order is not None or self.scenarios.losses.size > MOST_ORDERED:
+            return self
+        scenarios, known = self.scenarios, (self.exposures, self.stated_losses)
+        if not scenarios.in_memory:  # so few are held at once: to the bit those of an array
+            shape = len(scenarios), len(self.members), len(scenarios.segments)
+            scenarios = scenarios.rearranged(*map(np.arange, shape))
+        order = Order.of(scenarios, known)
+        exposures, stated = (None if one is None else one[order.members] for one in known)
+        return Pool(scenarios.rearranged(order.rows, order.members, order.segments), exposures, stated, order)
+
+    @property
+    def rank(self) -> npt.NDArray[np.int64]:
+        """The place of each member in `ordered`: ties that are broken by it do not depend on the caller's order."""
+        order = self.ordered.order
+        return np.arange(len(self.members)) if order is None or self.ordered is self else np.argsort(order.members)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -43,11 +71,15 @@ class Pool:
     @cached_property
     def column_means(self) -> Floats:
         """Mean loss of each column of the scenarios, money."""
+        if self.ordered is not self:
+            return self.told_cells(self.ordered.column_means)
         return column_means(self.scenarios.losses, self.scenarios.probabilities)
 
     @cached_property
     def sampled_losses(self) -> Floats:
         """Mean loss of each member in the scenarios, money."""
+        if self.ordered is not self:
+            return self.ordered.sampled_losses[self.rank]
         return np.asarray(self.column_means.reshape(len(self.members), -1).sum(axis=1))
 
     @cached_property
@@ -56,6 +88,8 @@ class Pool:
         return lru_cache(maxsize=None)(self._standalone_risk)
 
     def _standalone_risk(self, level: float) -> Floats:
+        if self.ordered is not self:
+            return np.asarray(self.ordered.standalone_risk(level)[self.rank])
         losses, p = self.scenarios.member_losses, self.scenarios.probabilities
         few = 4  # columns side by side share a line of memory
         blocks = (losses[:, i : i + few].T.copy() for i in range(0, losses.shape[1], few))
@@ -63,17 +97,26 @@ class Pool:
 
     def coalition_risk(self, coalition: npt.NDArray[np.bool_], level: float) -> float:
         """`rho(S)`, the CVaR of the pooled gross loss of a coalition (a mask over members), money."""
-        return cvar(self.scenarios.member_losses @ coalition.astype(float), self.scenarios.probabilities, level)
+        scenarios, order = self.ordered.scenarios, self.ordered.order
+        mask = coalition if order is None or self.ordered is self else coalition[order.members]
+        return cvar(scenarios.member_losses @ mask.astype(float), scenarios.probabilities, level)
 
     def euler_allocation(self, level: float) -> Floats:
         """`E[L[i, g] | tail of the pooled loss]`, money, one entry a column of the scenarios (Tasche 1999).
 
         Sums to the CVaR of the pooled gross loss and lies in the core (Denault 2001).
         """
+        if self.ordered is not self:
+            return self.told_cells(self.ordered.euler_allocation(level))
         losses = self.scenarios.losses
         weights = tail_weights(losses.sum(axis=1), self.scenarios.probabilities, level)
         tail = np.flatnonzero(weights)
         return column_means(losses[tail], weights[tail])
+
+    def told_cells(self, ordered: Floats) -> Floats:
+        """A vector over the columns of `ordered`, over those of this pool."""
+        order = None if self.ordered is self else self.ordered.order
+        return ordered if order is None else ordered[np.argsort(order.cells)]
 
     def vector(self, values: Mapping[Any, float] | pd.Series[Any], what: str) -> Floats:
         """Values by member as a vector; refuses unknown, missing and non-finite ones by name."""
@@ -112,18 +155,18 @@ class Plan:
     @cached_property
     def total(self) -> cp.Expression:
         """`C = sum c`."""
-        return cp.sum(self.cells)
+        return total_of(self.cells)
 
     @cached_property
     def reserves(self) -> cp.Expression:
         """All reserves together."""
-        return cp.sum(self.segment_reserves) + self.pool_reserve
+        return total_of(self.segment_reserves) + self.pool_reserve
 
     @cached_property
     def shares_of_loss(self) -> Floats:
         """`mu[i] / M`; equal shares if nobody is expected to lose."""
         mu = self.pool.expected_losses
-        return mu / mu.sum() if mu.sum() > 0 else np.full(len(mu), 1 / len(mu))
+        return mu / math.fsum(mu) if mu.any() else np.full(len(mu), 1 / len(mu))
 
     @cached_property
     def losing(self) -> npt.NDArray[np.intp]:
@@ -140,6 +183,11 @@ class Plan:
         """Contributions of members who never lose: no loading is fair but none (empty if there are no such members)."""
         never = np.setdiff1d(np.arange(len(self.pool.members)), self.losing)
         return [self.contributions[never]] if never.size else []
+
+
+def total_of(amounts: cp.Expression) -> cp.Expression:
+    """The sum of all; of constants to the nearest double, so that their order does not matter."""
+    return cp.Constant(math.fsum(np.ravel(amounts.value))) if amounts.is_constant() else cp.sum(amounts)
 
 
 def _listed(names: Any, most: int = 8) -> str:

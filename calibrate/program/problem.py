@@ -17,6 +17,7 @@ from calibrate.errors import ProblemError, RuleConflictError, SolverError
 from calibrate.program.answer import answer, objective_at
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
+from calibrate.program.even import evened
 from calibrate.program.extensive import Infeasible, run, solve_extensive
 from calibrate.program.fairness.base import GeneratedRule, Rule
 from calibrate.program.form import Attempt, Floats, Program, Solution
@@ -75,9 +76,8 @@ class PoolProblem:
         conditions = list(subject_to)
         _check_kinds(terms, conditions)
         stated = ((exposures, "exposures"), (expected_losses, "expected_losses"))
-        pool = Pool(
-            scenarios, *(None if values is None else _by_member(scenarios, values, what) for values, what in stated)
-        )
+        known = [None if values is None else _by_member(scenarios, values, what) for values, what in stated]
+        pool = Pool(scenarios, known[0], known[1])
         objective = tuple(pair for term in terms for pair in term.parts)
         limits = tuple(one for one in conditions if isinstance(one, RiskLimit))
         level = max((part.level for _, part in _risks(objective, limits)), default=0.99)
@@ -87,7 +87,7 @@ class PoolProblem:
             objective=objective,
             limits=limits,
             rules=tuple(one for one in conditions if isinstance(one, Rule)),
-            reference=_reference(pool, level, reference),
+            reference=pool.told_cells(_reference(pool.ordered, level, reference)),
             unit=_unit(pool, level),
         )
         self.program.check()
@@ -200,7 +200,7 @@ def _solved(program: Program, tolerance: float, start: Floats | None) -> Solutio
     """The seam: by the tail; without a proof the rules are asked for a conflict; then the program is written out."""
     _check_bounded(program)
     try:
-        return solve_by_tail(program, tolerance, start)
+        return evened(program, solve_by_tail(program, tolerance, start), tolerance)
     except (NotSeparable, SolverError, ArithmeticError) as reason:  # the last: numbers ran out of range
         logger.info("no plan found; asking the rules for a conflict")
         logger.debug("not solved by the tail: %s", reason)
@@ -214,7 +214,7 @@ def _solved(program: Program, tolerance: float, start: Floats | None) -> Solutio
         solution = solve_extensive(program, tolerance)
     except Infeasible as claim:
         raise SolverError(f"a solver finds the rules in conflict, but no conflict could be verified: {claim}") from None
-    return replace(solution, attempts=(first, *solution.attempts))
+    return evened(program, replace(solution, attempts=(first, *solution.attempts)), tolerance)
 
 
 def _check_bounded(program: Program) -> None:
@@ -286,8 +286,9 @@ def _by_member(scenarios: Scenarios, values: Mapping[Any, float] | pd.Series[Any
 
 def _unit(pool: Pool, level: float) -> float:
     """A power of two near the gross tail loss: scaling by it is exact, and the program's numbers are near one."""
-    pooled = pool.scenarios.losses.sum(axis=1)
-    size = cvar(pooled, pool.scenarios.probabilities, level) or float(pooled.max())
+    scenarios = pool.ordered.scenarios
+    pooled = scenarios.losses.sum(axis=1)
+    size = cvar(pooled, scenarios.probabilities, level) or float(pooled.max())
     return 2.0 ** round(math.log2(size)) if size > 0 else 1.0
 
 

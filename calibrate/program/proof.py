@@ -27,6 +27,7 @@ from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.dual import best_flows, best_rules
 from calibrate.program.form import Floats, Program, Solution
 from calibrate.program.multipliers import Witness, given_of, in_cones, multipliers
+from calibrate.program.retelling import retold
 from calibrate.program.statement import Layout, auxiliary_at, statement
 from calibrate.program.tail import value_at_risk
 
@@ -56,12 +57,12 @@ class Claim:
 class Certificate(Mapping[str, Any]):
     """Plain data, computed when it is first looked at: exact arithmetic takes its time, and not everybody asks.
 
-    Without a claim it is about rules that no plan keeps.
+    Without a claim it is about rules that no plan keeps. Computed in the order of the program, told in the caller's.
     """
 
     def __init__(self, program: Program, form: Compiled, witness: Witness | None, claim: Claim | None) -> None:
         self._parts = (program, form, witness, claim)
-        scenarios = program.pool.scenarios
+        scenarios = program.asked.pool.scenarios
         self.scenarios = WrittenScenarios(scenarios.losses, scenarios.probabilities, scenarios.collateral)
 
     @cached_property
@@ -79,7 +80,7 @@ class Certificate(Mapping[str, Any]):
     def _body(self) -> dict[str, Any]:
         program, _, witness, claim = self._parts
         body = self.stated | _proved(program, witness, claim, self.stated) | {"scenarios": self.scenarios.sha256}
-        plain: dict[str, Any] = json.loads(json.dumps(body))
+        plain: dict[str, Any] = json.loads(json.dumps(retold(program, body)))
         return plain
 
     def broken(self) -> str:
@@ -108,18 +109,19 @@ class Certificate(Mapping[str, Any]):
 
 def certified(program: Program, solution: Solution, objective: float, tolerance: float) -> Certificate | None:
     """The certificate of a solution; None where the program has a form that cannot be written as rows."""
-    witness = solution.witness
+    witness, program = solution.witness, program.ordered
     try:
         form = compiled(program) if witness is None else witness.form
     except NotSeparable:
         return None
     layout = Layout.of(program, form)
+    x = program.arranged(solution.x)
     if solution.v is None:
-        near = auxiliary_at(form, layout, solution.x)
+        near = auxiliary_at(form, layout, x)
     else:
         near = solution.v[program.size : program.size + layout.auxiliary]
     lower = min(solution.lower_bound, objective)
-    claim = Claim(program.unit * solution.x, near, objective, lower, tolerance)
+    claim = Claim(program.unit * x, near, objective, lower, tolerance)
     return Certificate(program, form, witness, claim)
 
 

@@ -182,7 +182,7 @@ def _homogeneous(program: Program) -> Iterator[tuple[int, Floats]]:
     """Rows `row @ x <= 0` of the rules, each with its rule."""
     x = cp.Variable(program.size)
     for k, rule in enumerate(program.rules):
-        block = rule_rows(rule, program, x, program.plan(x))
+        block = rule_rows(rule, program, x, program.asked.plan(x))
         rows, b = block.A[block.zero :][: block.orthant], block.b[block.zero :][: block.orthant]
         ours = ~np.any(rows[:, program.size + 1 :] != 0, axis=1) & (b == 0)
         yield from ((k, row) for row in rows[ours, : program.size])

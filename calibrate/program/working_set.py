@@ -85,10 +85,12 @@ def solve_by_tail(program: Program, tolerance: float, start: Floats | None = Non
     form this way does not know, SolverError when the bounds do not meet.
     """
     program.check()
+    ordered = program.ordered
     with one_thread():
-        form = compiled(program)
-        level, best = _near(program, form, tolerance, start) or _levels(program, form, tolerance)
-        return level.solution(level.closest(best))
+        form = compiled(ordered)
+        near = None if start is None else ordered.arranged(start)
+        level, best = _near(ordered, form, tolerance, near) or _levels(ordered, form, tolerance)
+        return program.answered(level.solution(level.closest(best)))
 
 
 def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> float:
@@ -98,8 +100,9 @@ def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 
 
 def slack_bounds(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> Bounds:
     """Bounds on 1 plus the least slack; their multipliers prove that without slack there is no plan."""
+    ordered = program.ordered
     with one_thread():
-        return _levels(program, compiled(program, elastic), tolerance)[1]
+        return _levels(ordered, compiled(ordered, elastic), tolerance)[1]
 
 
 def one_thread() -> threadpool_limits:

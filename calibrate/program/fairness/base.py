@@ -49,7 +49,7 @@ def proportional(plan: Plan, groups: Floats, shares: Floats, band: float) -> cp.
     Shares sum to 1, so that `c_G - share_G C = (1 - share_G) c_G - share_G (C - c_G)`, and `1 - share_G` is what the
     others have: as a difference it would have no digits left beside a giant.
     """
-    others = (1 - np.eye(len(shares))) @ shares
+    others = np.array([math.fsum([*shares, -share]) for share in shares])
     apart = (others[:, None] * groups - shares[:, None] * (1 - groups)) @ plan.contributions
     room = band * shares * plan.total
     return cp.hstack([apart - room, -apart - room])

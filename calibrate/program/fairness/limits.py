@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -146,7 +147,7 @@ class Turnover(Rule):
         change = plan.contributions[known] - base
         rows = [] if self.member is None else [change - self.member * base, -change - self.member * base]
         if self.total is not None:
-            rows.append(cp.reshape(cp.norm1(change) - self.total * base.sum(), (1,), order="C"))
+            rows.append(cp.reshape(cp.norm1(change) - self.total * math.fsum(base), (1,), order="C"))
         return stacked(rows)
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +99,8 @@ class GroupParity(Rule):
         names, codes = np.unique(labels.astype(str), return_inverse=True)
         code = plan.pool.vector(pd.Series(codes, index=labels.index), "GroupParity: groups").astype(int)
         membership = np.eye(len(names))[code].T
-        return proportional(plan, membership, membership @ plan.shares_of_loss, self.tolerance)
+        shares = np.array([math.fsum(plan.shares_of_loss[row > 0]) for row in membership])
+        return proportional(plan, membership, shares, self.tolerance)
 
     def __repr__(self) -> str:
         return f"GroupParity(groups={len(set(pd.Series(self.groups)))}, tolerance={self.tolerance})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -46,9 +47,10 @@ class ExposureProportional(Rule):
         exposures = plan.pool.exposures
         if exposures is None:
             raise ProblemError(f"{self} needs exposures, but the pool has none; pass exposures= to PoolProblem")
-        if not exposures.sum() > 0:
-            raise ProblemError(f"{self}: the exposures sum to {exposures.sum()}, expected a positive sum")
-        return proportional(plan, np.eye(len(exposures)), exposures / exposures.sum(), self.band)
+        whole = math.fsum(exposures)
+        if not whole > 0:
+            raise ProblemError(f"{self}: the exposures sum to {whole}, expected a positive sum")
+        return proportional(plan, np.eye(len(exposures)), exposures / whole, self.band)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class RiskMonotonicity(Rule):
     def gap(self, plan: Plan) -> cp.Expression:
         """A row for each neighbours in the order of risk, two where they tie; the rest follows by transitivity."""
         rho = plan.pool.standalone_risk(self.level)
-        order = np.argsort(rho, kind="stable")
+        order = np.lexsort((plan.pool.rank, rho))
         low, high = order[:-1], order[1:]
         if not low.size:
             return 0.0 * cp.reshape(plan.total, (1,), order="C")
@@ -83,8 +83,9 @@ class CoalitionStability(GeneratedRule):
         if n <= EXACT_UP_TO:
             return None
         contributions = np.asarray(plan.contributions.value, dtype=float)
-        aggrieved = most_aggrieved(contributions, plan.pool.scenarios, self.level, self.epsilon)
-        return None if aggrieved is None else replace(self, found=(*self.found, aggrieved))
+        ordered, rank = plan.pool.ordered, plan.pool.rank
+        aggrieved = most_aggrieved(contributions[np.argsort(rank)], ordered.scenarios, self.level, self.epsilon)
+        return None if aggrieved is None else replace(self, found=(*self.found, aggrieved[rank]))
 
     def _coalitions(self, n: int) -> npt.NDArray[np.bool_]:
         if n <= EXACT_UP_TO:
