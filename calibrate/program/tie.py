@@ -1,0 +1,88 @@
+"""Ties, decided by us and not by the solver: among optimal plans, the one closest to the stated reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.program.extensive import reference_point, reference_weights
+from calibrate.program.form import LITTLE, Attempt
+from calibrate.program.interior_point import InteriorPoint
+from calibrate.program.level import Bounds, Level
+from calibrate.program.newton import AT_A_CAP, FEASIBLE
+from calibrate.program.standard_form import Point, StandardForm
+
+__all__ = ["closest"]
+
+Floats = npt.NDArray[np.float64]
+
+TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
+EXACT, WARM = 1e-8, 1e-3  # of the tolerance, and complementarity at the start, relative to the objective
+SMOOTH, ATOMS = 100.0, 300.0  # first price of the distance: times the one that is small enough for certain
+MOST_PRICES = 10
+SAMPLED = 1000  # scenarios of a tail that are asked whether their losses lie on atoms
+FEW_VALUES = 0.5  # of the losses in the tail that are different: below it they lie on atoms
+
+
+def closest(level: Level, best: Bounds) -> Bounds:
+    """Among plans within the tolerance, the closest to the reference: the distance gets a price in the objective.
+
+    A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007). The objective never gives
+    more than the price of the distance gone, so that a price of `TIE` of the tolerance over the distance would be
+    small enough for certain; a larger one is exact to more digits, and is lowered where the objective gives too
+    much. Where losses lie on atoms the optimal plans are many, and more digits are worth more steps.
+    """
+    squares, target = _reference(level)
+    far = float(squares @ (best.v - target) ** 2)
+    left_over = max(1.0 - best.gap / level.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance
+    allowed = min(TIE, 0.9 * left_over) * level.tolerance * abs(best.upper)
+    first = ATOMS if _on_atoms(level) else SMOOTH
+    price = first * allowed / far if far > 0 else 0.0
+    start = best.point
+    for _ in range(MOST_PRICES):
+        if start is None or price <= 0:
+            break
+        point = _pulled(level, best.v, price * squares, target, start)
+        level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
+        sight = level.look(point.v)
+        if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
+            level.extend(point.v, sight)
+            continue
+        if point.status == "diverged" or point.residual > FEASIBLE:
+            break
+        closer = replace(best, v=point.v, upper=level.view.value(point.v, sight))
+        gives = closer.upper - best.upper
+        if gives <= allowed:
+            return closer
+        if level.extend(point.v, sight) == 0:  # the working set knows what the plan costs: the price was too high
+            price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
+    return best
+
+
+def _on_atoms(level: Level) -> bool:
+    seen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *level.working.values()]))[:SAMPLED]
+    losses = level.sample.losses[seen]
+    losses = losses[losses > 0]
+    return len(np.unique(losses)) < FEW_VALUES * len(losses)
+
+
+def _reference(level: Level) -> tuple[Floats, Floats]:
+    """Squares of the weights of a distance from the reference, and the reference, for every entry of `v`."""
+    n, form = level.program.size, level.form
+    squares, target = np.zeros(form.size), np.zeros(form.size)
+    squares[:n] = (reference_weights(level.program) * form.scale[:n]) ** 2
+    target[:n] = form.entries(reference_point(level.program))
+    return squares, target
+
+
+def _pulled(level: Level, v: Floats, prices: Floats, target: Floats, like: Point) -> Point:
+    """The program on the working set, with `prices @ (v - target)^2` in the objective."""
+    body = level.body()
+    body = replace(body, P=2 * prices, q=body.q - 2 * prices * target)
+    method = InteriorPoint(StandardForm(body, level.tails, list(level.form.rows)))
+    exact = EXACT * level.tolerance
+    if like.on_the_way is not None and method.fits(like.on_the_way):
+        return method.follow(like.on_the_way.copy(), exact)
+    return method.solve(v, exact, WARM * max(abs(like.value), LITTLE) / method.form.pairs, like)
