@@ -18,7 +18,7 @@ def history():
 
 @pytest.fixture(scope="module")
 def fitted(history):
-    return PoolCalibrator(n_scenarios=300, n_out_of_sample=12_000).fit(history)
+    return PoolCalibrator(n_scenarios=300, n_out_of_sample=20_000).fit(history)
 
 
 def test_the_constructor_only_stores():
@@ -41,10 +41,10 @@ def test_the_defaults_calibrate(fitted):
 
 
 def test_expected_losses_are_those_of_the_law_and_not_of_a_sample(history, fitted):
-    """`E L = 100 E R` of a lognormal ratio, by numerical integration of its quantiles."""
+    """`E L = 100 E R` of a lognormal ratio at the pool's level, by numerical integration of its quantiles."""
     ratio = fitted.model_.margins_.ratio
     q = (np.arange(200_000) + 0.5) / 200_000
-    exact = ratio.ppf(q[:, None], 100.0).mean(axis=0)
+    exact = ratio.ppf(q[:, None], 100.0).mean(axis=0) * fitted.model_.pool_level_.level_
     members = fitted.calibration_.members
     assert members["expected_loss"].to_numpy() == pytest.approx(exact, rel=1e-4)
     assert members["sampled_loss"].to_numpy() == pytest.approx(fitted.scenarios_.losses.mean(axis=0))
@@ -61,7 +61,7 @@ def test_a_mutual_needs_no_other_objective(history):
 
 def test_the_seed_decides_and_the_caller_s_model_is_left_alone(history, fitted):
     model = models.JointLossModel()
-    again = PoolCalibrator(model=model, n_scenarios=300, n_out_of_sample=12_000).fit(history)
+    again = PoolCalibrator(model=model, n_scenarios=300, n_out_of_sample=20_000).fit(history)
     np.testing.assert_array_equal(again.scenarios_.losses, fitted.scenarios_.losses)
     pd.testing.assert_series_equal(again.calibration_.contributions, fitted.calibration_.contributions)
     assert not hasattr(model, "margins_")

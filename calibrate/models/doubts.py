@@ -10,11 +10,15 @@ from scipy.stats import norm, rankdata
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["alike_neighbours", "level_flags", "persistence_flags", "thin_flags"]
+__all__ = ["DRAWN_ANEW", "alike_neighbours", "level_flags", "persistence_flags", "thin_flags"]
 
 FEWEST, LATEST = 8, 3
-FEW_PERIODS = 10  # of a panel; of six CAS lines fitted to 5 to 9 years, the year after lay outside 90 % 10 times of 30
+FEW_PERIODS = 10  # of a panel
 APART = 2.0  # factor between expected and observed losses from which it is said
+DRAWN_ANEW = (
+    "Scenarios draw every period anew around the whole history: the next one may lie outside their intervals more "
+    "often than they say; consider frequency=Drifting(), Trend(...) or Hawkes(resolution=1.0)"
+)
 SURE = 0.01  # p-value from which it is said: one pool in a hundred that forgets is called one that remembers
 
 
@@ -37,9 +41,12 @@ def alike_neighbours(values: Floats) -> float:
 
 
 def persistence_flags(
-    what: str, seen: Floats, expected: Floats, periods: pd.PeriodIndex, remedy: str
+    what: str, seen: Floats, expected: Floats, periods: pd.PeriodIndex, outlook: str
 ) -> tuple[str, ...]:
-    """A sentence if what was `seen` of the pool (periods first) over what was `expected` remembers; else nothing."""
+    """A sentence if what was `seen` of the pool (periods first) over what was `expected` remembers; else nothing.
+
+    `outlook` is what scenarios do about it.
+    """
     seen, expected = (table.reshape(len(table), -1).sum(axis=1) for table in (seen, expected))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(expected > 0, seen / expected, np.nan)
@@ -53,24 +60,25 @@ def persistence_flags(
     return (
         f"{what} of the pool remember where they were (neighbouring periods are alike, p-value {p_value:.2g}): "
         f"{ratios[known][0]:.3g} in {names[0]}, {ratios[known][-1]:.3g} in {names[-1]}; {latest:.3g} in the last "
-        f"{LATEST} periods, {whole:.3g} in all. Scenarios draw every period anew around the whole history: the next "
-        f"one may lie outside their intervals more often than they say; {remedy}",
+        f"{LATEST} periods, {whole:.3g} in all. {outlook}",
     )
 
 
-def thin_flags(periods: int) -> tuple[str, ...]:
-    """A sentence if a panel has few periods."""
+def thin_flags(periods: int, knowledge: str) -> tuple[str, ...]:
+    """A sentence if a panel has few periods; `knowledge` is what the simulation makes of them."""
     if periods >= FEW_PERIODS:
         return ()
     return (
-        f"{periods} periods are few: the level of the pool, how losses scatter and how they come together rest on what "
-        "members share and on the family. The simulation takes them as known: on insurers' panels of 5 to 9 years the "
-        "pool's next year lay outside the 90 % interval one time in three; look at what the history leaves open",
+        f"{periods} periods are few: how members' losses scatter and how they come together rest on what members share "
+        f"and on the family, and the simulation takes that as known. {knowledge}",
     )
 
 
 def level_flags(expected: Floats, losses: Floats, exposures: Floats) -> tuple[str, ...]:
-    """A sentence if the pool's expected loss is far from what the history (periods, columns) cost at them."""
+    """A sentence if the pool's expected loss is far from what the history (periods, columns) cost at these exposures.
+
+    `expected` is by column, at the level of the whole history.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = np.where(exposures.sum(axis=0) > 0, losses.sum(axis=0) / exposures.sum(axis=0), 0.0)
     seen, found = float(rates @ exposures[-1]), float(expected.sum())
@@ -78,6 +86,7 @@ def level_flags(expected: Floats, losses: Floats, exposures: Floats) -> tuple[st
         return ()
     share = float(losses.max() / losses.sum())
     return (
-        f"expected losses of the pool are {found / seen:.2g} times what the history cost at these exposures; the "
-        f"largest loss of one member in one period is {share:.0%} of all: the mean rests on how its tail is thought of",
+        f"expected losses of the pool, at the level of its whole history, are {found / seen:.2g} times what the "
+        f"history cost at these exposures; the largest loss of one member in one period is {share:.0%} of all: the "
+        "mean rests on how its tail is thought of",
     )

@@ -16,15 +16,17 @@ from calibrate.models.arrays import Floats, RandomState, exposures_by_column
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, Independent, StudentT
-from calibrate.models.doubts import level_flags, persistence_flags, thin_flags
+from calibrate.models.doubts import DRAWN_ANEW, level_flags, persistence_flags, thin_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.frequency import CountModel, Elastic, Hawkes, NegativeBinomial, SharedShock
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
+from calibrate.models.pool_level import LocalLevel, PoolLevel
 from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
-from calibrate.models.sampling import BlockSource, draw_losses
+from calibrate.models.sampling import BlockSource, draw_losses, log_variance
 from calibrate.models.severity import Severity
+from calibrate.models.wandering import WanderingLevel
 from calibrate.scenarios import Scenarios
 
 __all__ = ["JointLossModel"]
@@ -38,8 +40,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     Event history (collective model): `L[i,g] = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`, `N` by `frequency`
     (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the member's scale (credibility).
-    Panel: `L[i] = e[i] R[i]` with `R` by `ratio`. Members lose together by the `dependence` of the periods' losses
-    over exposure (`ComposedMargins`, `OrderedMargins`), or by shocks that a segment's members share (`SharedShocks`).
+    Panel: `L[i] = e[i] R[i] W` with `R` by `ratio`, `W` the level of all members together by `pool_level`. Members lose
+    together by the `dependence` of the periods' losses over exposure (`ComposedMargins`, `OrderedMargins`), by the
+    level (`WanderingLevel`), or by shocks that a segment's members share (`SharedShocks`).
 
     Parameters
     ----------
@@ -49,14 +52,15 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         Default `SharedShock()` or `NegativeBinomial()`, whichever is likelier (the latter if a dependence is given),
         `Elastic` in exposure where that is much likelier; `flags_` says so.
     ratio : for panels; default `LogNormalRatio()`.
+    pool_level : for panels; default `LocalLevel()`: wanders, known as far as the history tells. Or `KnownLevel()`.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
     exposure_cap : the most one event can cost, as a multiple of the member's exposure.
     n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
-    `correlation_`, `tail_dependence_` (DataFrames), `margins_`, `frequencies_` (by segment), `process_`, `members_`,
-    `segments_`, `exposures_` (last period, by column).
+    `correlation_`, `tail_dependence_` (DataFrames; before the level), `margins_`, `frequencies_` (by segment),
+    `pool_level_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -71,6 +75,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         severity: Severity | Mapping[str, Severity] | None = None,
         frequency: CountModel | Hawkes | None = None,
         ratio: Ratio | None = None,
+        pool_level: PoolLevel | None = None,
         dependence: Dependence | None = None,
         coverage: Coverage | None = None,
         exposure_cap: float | None = None,
@@ -79,6 +84,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self.severity = severity
         self.frequency = frequency
         self.ratio = ratio
+        self.pool_level = pool_level
         self.dependence = dependence
         self.coverage = coverage
         self.exposure_cap = exposure_cap
@@ -110,28 +116,25 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self._collective(losses, Events.of(history, events, exposures))
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
         if self.coverage is None and cap is None and not isinstance(self.frequency, Hawkes):
-            self.flags_ += level_flags(self.summary_["expected_loss"].to_numpy(), losses, exposures)
+            expected = self.summary_["expected_loss"] / self.summary_.get("pool_level", 1.0)
+            self.flags_ += level_flags(expected.to_numpy(), losses, exposures)
         return self
 
     def _panel(self, losses: Floats, exposures: Floats) -> None:
-        for name in ("severity", "frequency", "coverage", "exposure_cap"):
-            if getattr(self, name) is not None:
-                raise ModelError(
-                    f"{name} is about single events, and a panel has none; use from_events, or leave it out"
-                )
-        ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
-        observed = losses.sum(axis=0) / exposures.sum(axis=0)
-        margins = RatioMargins(ratio.fit(losses, exposure=exposures), observed)
+        foreign = ("severity", "frequency", "coverage", "exposure_cap")
+        self._refuse(foreign, "single events, and a panel has none; use from_events")
+        ratio = (LogNormalRatio() if self.ratio is None else clone(self.ratio)).fit(losses, exposure=exposures)
+        level = LocalLevel() if self.pool_level is None else clone(self.pool_level)
+        self.pool_level_ = level.fit(losses.sum(axis=1), exposure=exposures @ ratio.mean())
+        margins = RatioMargins(ratio, losses.sum(axis=0) / exposures.sum(axis=0), level.level_)
+        around = ComposedMargins(margins, self._bound(losses, exposures))
         self.margins_: Margins = margins
-        self.process_: Process = ComposedMargins(margins, self._bound(losses, exposures))
-        remedy = "fit the latest periods only, or bring losses to today's level first"
-        self.flags_ = thin_flags(len(losses)) + persistence_flags(
-            "loss ratios", losses, exposures, self._periods, remedy
-        )
+        self.process_: Process = WanderingLevel(around, level, log_variance(around, exposures[-1]))
+        remembered = persistence_flags("loss ratios", losses, exposures, self._periods, level.outlook)
+        self.flags_ = thin_flags(len(losses), level.knowledge) + remembered
 
     def _collective(self, losses: Floats, events: Events) -> None:
-        if self.ratio is not None:
-            raise ModelError("ratio is about panels, and this history has events; use from_panel, or leave it out")
+        self._refuse(("ratio", "pool_level"), "panels, and this history has events; use from_panel")
         sizes = events.sizes(self._laws())
         frequencies, reason = self._frequencies(events)
         parts = [Segment(f, x, n) for f, x, n in zip(frequencies, sizes, events.counts.sum(axis=0).T, strict=True)]
@@ -140,9 +143,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self.flags_ = (*collective.flags(), *reason)
         if not isinstance(self.frequency, Hawkes):
             expected = np.stack([model.means_ for model in frequencies], axis=2)
-            remedy = "consider frequency=Drifting(), Trend(...) or Hawkes(resolution=1.0)"
             what = "numbers of events over expected ones"
-            self.flags_ += persistence_flags(what, events.counts, expected, self._periods, remedy)
+            self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
         if isinstance(self.frequency, Hawkes):
             self._bind_excited(frequencies, collective)
@@ -151,6 +153,11 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         else:
             expected = np.stack([model.means_ for model in frequencies], axis=2)
             self.process_ = OrderedMargins(collective, self._bound(losses, expected.reshape(losses.shape)))
+
+    def _refuse(self, names: Sequence[str], about: str) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                raise ModelError(f"{name} is about {about}, or leave it out")
 
     def _laws(self) -> list[Severity | None]:
         if not isinstance(self.severity, Mapping):

@@ -92,37 +92,42 @@ class SeverityMargins(InvertibleMargins):
 
 
 class RatioMargins(InvertibleMargins):
-    """Losses of a panel: exposure times ratio."""
+    """Losses of a panel: exposure times ratio, times the level of the pool ahead over that of the whole history."""
 
-    def __init__(self, ratio: Ratio, observed: Floats) -> None:
+    def __init__(self, ratio: Ratio, observed: Floats, level: float = 1.0) -> None:
         self.ratio = ratio
         self.observed = observed
+        self.level = level
 
     def zero_probability(self, exposures: Floats) -> Floats:
         """As the ratio model says."""
         return self.ratio.zero_probability(exposures)
 
     def exceeded(self, chance: Floats, exposures: Floats, column: int) -> Floats:
-        """Exposure times the ratio's quantile."""
-        return np.asarray(exposures[column] * self.ratio.exceeded(chance, column), dtype=np.float64)
+        """Exposure times the ratio's quantile, at the level ahead."""
+        return np.asarray(self.level * exposures[column] * self.ratio.exceeded(chance, column), dtype=np.float64)
 
     def events_per_period(self, exposures: Floats) -> float:
         """One draw a column."""
         return float(exposures.size)
 
     def summary(self, exposures: Floats, columns: pd.Index) -> pd.DataFrame:
-        """Exposure, observed and expected ratio, log moments, credibility, zero share, expected loss."""
+        """Exposure, observed and expected ratio, log moments, credibility, zero share, expected loss.
+
+        The observed ratio and the log moments are those of the whole history; what is expected is at the level ahead.
+        """
         ratio = self.ratio
         return pd.DataFrame(
             {
                 "exposure": exposures,
                 "observed_ratio": self.observed,
-                "expected_ratio": ratio.mean(),
+                "expected_ratio": self.level * ratio.mean(),
                 "log_mean": ratio.log_mean_,
                 "log_deviation": ratio.log_deviation_,
                 "credibility": ratio.credibility_,
+                "pool_level": self.level,
                 "zero_probability": self.zero_probability(exposures),
-                "expected_loss": ratio.mean(exposures),
+                "expected_loss": self.level * ratio.mean(exposures),
             },
             index=columns,
         )

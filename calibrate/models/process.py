@@ -18,7 +18,7 @@ from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.margins import DrawnMargins, InvertibleMargins, Margins
 
-__all__ = ["ComposedMargins", "OrderedMargins", "Process", "SelfExcitedEvents", "SharedShocks"]
+__all__ = ["ComposedMargins", "Key", "OrderedMargins", "Process", "SelfExcitedEvents", "SharedShocks", "Step"]
 
 Key = np.random.SeedSequence
 Step = Callable[[Floats, Sequence[Key]], None]

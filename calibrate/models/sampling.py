@@ -13,12 +13,13 @@ from calibrate.blocks import Blocks
 from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.process import Process
 
-__all__ = ["BlockSource", "draw_losses", "key_of"]
+__all__ = ["BlockSource", "draw_losses", "key_of", "log_variance"]
 
 BLOCK = 2**15  # scenarios that are drawn together; fixed, so that the bytes do not depend on memory or workers
 CHUNK = 1024  # a block has a multiple of so many rows
 DRAWS = 2e7  # single losses that one block may cost
 SCORES, LOSSES = 1, 2  # stages of the random keys
+PILOT = 8192  # scenarios that show how the pool's loss scatters: its variance to 2 %
 
 
 def draw_losses(
@@ -54,6 +55,12 @@ def draw_losses(
         )
     losses.setflags(write=False)
     return losses
+
+
+def log_variance(process: Process, exposures: Floats) -> float:
+    """Variance of the log of all columns' loss together in a period that has one; always the same draws."""
+    totals = draw_losses(process, PILOT, exposures, 0, n_jobs=1).sum(axis=1)
+    return float(np.log(totals[totals > 0]).var()) if totals.any() else 0.0
 
 
 class _OneThread:

@@ -77,6 +77,8 @@ def test_medical_malpractice_moves_together_and_rises():
     assert kept.sum() == 14
     assert model.correlation_.to_numpy()[above].mean() == pytest.approx(ranks, abs=0.08)
     assert "0.591 in 1988, 1.12 in 1997; 1.15 in the last 3 periods, 0.951 in all" in model.flags_[0]
+    assert f"set out from {model.pool_level_.level_:.3g} times the level of the whole history" in model.flags_[0]
+    assert model.pool_level_.level_ == pytest.approx(1.15 / 0.951, abs=0.1)
 
 
 def test_a_mean_that_rests_on_one_loss_is_said():
@@ -89,7 +91,7 @@ def test_a_mean_that_rests_on_one_loss_is_said():
     assert calm.flags_ == ()
     assert "times what the history cost at these exposures; the largest loss of one member" in hit.flags_[-1]
     assert "is 100% of all" in hit.flags_[-1]
-    ratio = hit.summary_["expected_loss"].sum() / table.sum(axis=1).mean()
+    ratio = hit.summary_["expected_loss"].sum() / hit.pool_level_.level_ / table.sum(axis=1).mean()
     assert f"are {ratio:.2g} times" in hit.flags_[-1]
 
 

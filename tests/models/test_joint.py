@@ -19,6 +19,7 @@ from calibrate.models import (
     JointLossModel,
     dependence,
     frequency,
+    pool_level,
     sampling,
     severity,
 )
@@ -85,8 +86,8 @@ def test_other_ratio_models(ratio):
     assert np.all(np.abs(drawn.mean(axis=0) - model.summary_["expected_loss"]) < error)
 
 
-def test_margins_of_a_panel_are_those_of_the_ratio_model():
-    model = JointLossModel().fit(PANEL)
+def test_margins_of_a_panel_are_those_of_the_ratio_model_around_the_level():
+    model = JointLossModel(pool_level=pool_level.KnownLevel()).fit(PANEL)
     drawn = model.sample(40_000, 3).losses[:, 5]
     row = model.summary_.iloc[5]
     law = stats.lognorm(row["log_deviation"], scale=row["exposure"] * np.exp(row["log_mean"]))
@@ -94,7 +95,7 @@ def test_margins_of_a_panel_are_those_of_the_ratio_model():
 
 
 def test_sampled_ranks_have_the_fitted_correlation():
-    model = JointLossModel(dependence=dependence.Gaussian()).fit(PANEL)
+    model = JointLossModel(dependence=dependence.Gaussian(), pool_level=pool_level.KnownLevel()).fit(PANEL)
     drawn = stats.norm.ppf(stats.rankdata(model.sample(30_000, 4).losses, axis=0) / 30_001)
     np.testing.assert_allclose(np.corrcoef(drawn.T), model.correlation_, atol=0.03)
     assert model.correlation_.to_numpy()[np.triu_indices(46, 1)].mean() > 0.1
