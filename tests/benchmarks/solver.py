@@ -23,7 +23,7 @@ from calibrate.program.extensive import Extensive
 from calibrate.program.passes import left
 from calibrate.program.working_set import solve_by_tail
 
-EXTENSIVE_UP_TO = 2_000_000  # losses
+EXTENSIVE_UP_TO = 3_000_000  # losses
 SIZES = ((20, 10**4), (100, 10**4), (100, 3 * 10**4), (20, 10**5), (100, 10**5), (100, 10**6))
 LAYERS = {"own contributions": (OwnContribution(),), "and a pool reserve": (OwnContribution(), PoolReserve())}
 
