@@ -175,7 +175,9 @@ class _Term:
         else:
             spread = np.tile(np.eye(self.k), (self.cells // self.k, 1))
             pull = cp.sum(cp.multiply((worth * own).T, spread @ self.group.T), axis=1)
-            self.constant = cp.sum(cp.multiply(losses.reshape(len(chosen), self.cells // self.k, self.k).sum(axis=1), self.group))
+            self.constant = cp.sum(
+                cp.multiply(losses.reshape(len(chosen), self.cells // self.k, self.k).sum(axis=1), self.group)
+            )
         rest = len(body["costs"]) + body["auxiliary"] - self.cells
         through = [cp.sum(self.group[:, g]) for g in range(self.k)] + [cp.sum(self.root)]
         self.slope: Any = cp.hstack([pull, np.zeros(rest)])
