@@ -1,0 +1,40 @@
+"""How large a better plan may be: never less than the largest that costs and rules allow, found by linear programs."""
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from calibrate.program.cones import Cone
+from calibrate.program.standard_form import Body
+
+
+def body_of(rng, n, rows, free):
+    """Rules with and without room of their own; the last `free` variables are those of rules, of either sign."""
+    G = rng.normal(size=(rows, n)) * (rng.random((rows, n)) < 0.6)
+    G[:, -free:] = np.abs(G[:, -free:]) * rng.choice([-1.0, 1.0], (rows, free))
+    q = np.append(10.0 ** rng.uniform(-9, 1, n - free), np.zeros(free))
+    h, none = np.abs(rng.normal(size=rows)), np.zeros((0, n))
+    return Body(q, np.zeros(n), G, h, Cone(rows), none, np.zeros(0), np.arange(n - free))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_plan_that_keeps_the_rules_and_costs_no_more_reaches_farther(seed):
+    rng, n, free = np.random.default_rng(seed), 7, 2
+    body, value = body_of(rng, n, 5, free), 3.0
+    reach = body.reach(np.ones(n), value)
+    within = [(0.0, None)] * (n - free) + [(-far, far) for far in reach[-free:]]
+    for j in range(n - free):
+        aim = -np.eye(n)[j]
+        most = linprog(aim, np.vstack([body.G, body.q]), np.append(body.h, value), bounds=within, method="highs-ds")
+        assert most.status == 0
+        assert -most.fun <= reach[j] * (1 + 1e-9)
+
+
+def test_a_dwarf_beside_a_giant_is_limited_by_the_rule_that_ties_them():
+    """Costs allow the dwarf 1e12 of its entries; the band allows it its share, twice."""
+    G = np.array([[1.0, -2.0]])  # v_0 <= 2 v_1
+    body = Body(
+        np.array([1e-12, 1.0]), np.zeros(2), G, np.zeros(1), Cone(1), np.zeros((0, 2)), np.zeros(0), np.arange(2)
+    )
+    np.testing.assert_allclose(body.reach(np.ones(2), 3.0), [6.0, 3.0])
+    assert body.short(np.array([-1e-9, 0.0]), np.ones(2), 3.0) == pytest.approx(6e-9)
