@@ -119,6 +119,7 @@ class LocalLevel(PoolLevel):
     or `held` where that is more. Given `q` and `s` the factor has the mean `exp(m - mean of x)`: what is uncertain
     about the level raises the tail and not the expected loss (Heckman and Meyers 1983). It is held between the lowest
     and the highest of the periods' ratios over that of all: one extreme loss must not count as scatter and as level.
+    A period in which the whole pool lost nothing says nothing of it.
     Source: Gerber and Jones 1975 (credibility of this form); Harvey 1989, chapters 2 to 4 (the filter); West and
     Harrison 1997, chapters 2 and 4 (Student t forecasts).
 
