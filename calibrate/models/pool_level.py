@@ -117,9 +117,9 @@ class LocalLevel(PoolLevel):
     The t law is drawn as a normal one at 32 equally likely `s^2` (a log t has no mean; this has). What the scenarios
     scatter anyway (`held`) is taken off, so that the pool's loss one period ahead has the variance of the law above,
     or `held` where that is more. Given `q` and `s` the factor has the mean `exp(m - mean of x)`: what is uncertain
-    about the level raises the tail and not the expected loss (Heckman and Meyers 1983). It is held between the lowest
-    and the highest of the periods' ratios over that of all: one extreme loss must not count as scatter and as level.
-    A period in which the whole pool lost nothing says nothing of it.
+    about the level raises the tail and not the expected loss (Heckman and Meyers 1983). That mean is held between the
+    lowest and the highest of the periods' ratios over that of all: one extreme loss must not count as scatter and as
+    level. A period in which the whole pool lost nothing tells nothing of the level. All segments share it.
     Source: Gerber and Jones 1975 (credibility of this form); Harvey 1989, chapters 2 to 4 (the filter); West and
     Harrison 1997, chapters 2 and 4 (Student t forecasts).
 
