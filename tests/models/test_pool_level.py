@@ -132,6 +132,16 @@ def test_the_unit_does_not_matter(power):
             np.testing.assert_allclose(getattr(other, name), value, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("power", [-20, 20])
+def test_scenarios_in_other_units_are_the_same_scenarios(power):
+    drawn = []
+    for unit in (1.0, 10.0**power):
+        table = panel().losses * unit
+        history = LossHistory.from_panel(table, exposures=dict.fromkeys(table.columns, 100.0))
+        drawn.append(JointLossModel().fit(history).sample(20_000, 1, periods=3).losses / unit)
+    np.testing.assert_allclose(drawn[1], drawn[0], rtol=1e-8)
+
+
 @pytest.mark.parametrize(
     "ratios", [[3.0] * 8, [0.0] * 8, [5.0], [0.0, 2.0, 0.0]], ids=["equal", "none", "one", "one loss"]
 )
