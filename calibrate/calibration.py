@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from calibrate import records
-from calibrate.certificate.fixed_point import FixedPoint
 from calibrate.certificate.rounding import rows_of
 from calibrate.certificate.scenario_file import ScenarioFile
+from calibrate.fixed_point import FixedPoint
 
 __all__ = ["Calibration"]
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate import Calibration, Scenarios, fairness
-from calibrate.certificate.fixed_point import FixedPoint
 from calibrate.certificate.rounding import Row, largest_remainder, rounded, rows_of
+from calibrate.fixed_point import FixedPoint
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
 
 from .conftest import pareto

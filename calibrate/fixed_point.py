@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from calibrate.certificate.integer_search import kept
 from calibrate.certificate.rounding import Row, largest_remainder
+from calibrate.integer_search import kept
 
 __all__ = ["FixedPoint"]
 

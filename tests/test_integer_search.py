@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from calibrate import Scenarios, fairness
-from calibrate.certificate.fixed_point import FixedPoint
-from calibrate.certificate.integer_search import kept
 from calibrate.certificate.rounding import Row, rounded, rows_of
+from calibrate.fixed_point import FixedPoint
+from calibrate.integer_search import kept
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall
 
 ROUNDING = Fraction(1, 10**6)  # units: tight rows of doubles are missed by some 1e-16 of their amounts
