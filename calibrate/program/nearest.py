@@ -26,41 +26,44 @@ __all__ = ["least_distance", "nearest", "plans_instead"]
 MOST_ROUNDS = 20
 KEPT = 1e-13  # of a row's own size: missed by no more is rounding
 FAR = 1e4  # times the miss: a row with so much room is not met by a step that mends it
-SMALLEST = 1e-4  # of the mean contribution: less moves like this much
+SMALLEST = 1e-4  # of what is due by the reference: less moves like this much
+FREE = 1e3  # as much an auxiliary variable moves for the same distance
+NOTHING = 1e-16  # of the mean of the reference: what is due by it from who never loses
 TRACE = 1e-9  # of a decision: a step to so little is a step to nothing
 
 
 def plans_instead(program: Program, solution: Solution) -> Iterator[Solution]:
     """What may be published where the plan of a solution may not: the nearest to it, without its traces and with."""
-    cells, x = program.n_cells, solution.x.copy()
+    ordered, cells, x = program.ordered, program.n_cells, solution.x.copy()
     for part in (slice(cells), *(slice(j, j + 1) for j in range(cells, program.size))):
         if x[part].sum() <= LITTLE:
             x[part] = 0.0
     for start in (solution,) if np.array_equal(x, solution.x) else (replace(solution, x=x), solution):
         certificate = certified(program, start, 0.0, 1.0)
-        plan = None if certificate is None else nearest(certificate.stated)
-        if plan is not None:
-            v, moved = plan / program.unit, Attempt("least distance", "moved to where the rules hold")
-            found = replace(solution, x=v[: program.size], v=v, attempts=(*solution.attempts, moved))
-            yield program.answered(found)
+        decisions = program.unit * ordered.arranged(start.x)
+        found = None if certificate is None else nearest(certificate.stated, decisions, ordered.reference)
+        if found is not None:
+            v, moved = found / program.unit, Attempt("least distance", "moved to where the rules hold")
+            plan = replace(solution, x=v[: program.size], v=v, attempts=(*solution.attempts, moved))
+            yield program.answered(plan)
 
 
-def nearest(stated: Mapping[str, Any]) -> Floats | None:
-    """Decisions and auxiliary variables, money, near the published ones; the rules of a certificate hold at them.
+def nearest(stated: Mapping[str, Any], decisions: Floats, reference: Floats) -> Floats | None:
+    """Decisions near the given ones at which the rules of a certificate hold, and their auxiliary variables, money.
 
-    Moves count as in the tie between optimal plans: each contribution by a like share of itself. None where nothing is
-    found in a few rounds: the rules may have no plan.
+    Moves count as in the tie between optimal plans: each contribution by a like share of itself, and of its share of
+    the `reference` where it is next to nothing; those of auxiliary variables hardly. None where nothing is found in a
+    few rounds: there may be no plan.
     """
-    grid = 10 ** stated["decimals"]
-    numbers = [Fraction(int(n), grid) for n in stated["published"]]
-    numbers += [Fraction(int(n), grid * verifier.FINER) for n in stated["witness"]]
-    v, n = np.array([float(one) for one in numbers]), len(stated["costs"])
+    n, grid = len(decisions), 10 ** stated["decimals"] * verifier.FINER
+    v = np.append(decisions, [float(Fraction(int(one), grid)) for one in stated["witness"]])
+    due = np.append(reference / (reference.mean() or 1.0), np.ones(n - len(reference)))
     for _ in range(MOST_ROUNDS):
-        A, slack = _rows(stated, v)
-        mean = float(v[: len(stated["waterfall"]["own"])].mean()) or stated["scale"]
-        size = np.sqrt(np.maximum(np.abs(v), SMALLEST * mean)) * np.sqrt(mean)
-        own = np.linalg.norm(A * size, axis=1)
-        A, slack = (A * size)[own > 0] / own[own > 0, None], slack[own > 0] / own[own > 0]
+        mean = float(v[: len(reference)].mean()) or stated["scale"]
+        least = SMALLEST * mean * np.maximum(due, NOTHING)
+        size = np.sqrt(np.maximum(v[:n], least)) * np.sqrt(mean)
+        size = np.append(size, FREE * np.maximum(np.abs(v[n:]), mean))
+        A, slack = _rows(stated, v, size)
         miss = -float(slack.min(initial=0.0))
         if miss <= KEPT:
             return v
@@ -88,8 +91,8 @@ def least_distance(A: Floats, b: Floats) -> Floats | None:
     return None if rest[-1] > -KEPT else np.asarray(-rest[:-1] / rest[-1])
 
 
-def _rows(stated: Mapping[str, Any], v: Floats) -> tuple[Floats, Floats]:
-    """Rows `A d <= slack` of a move `d` from `v`: decisions stay >= 0, and a cone is its tangent plane at `v`."""
+def _rows(stated: Mapping[str, Any], v: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """Rows `A d <= slack`, of length 1, of a move `size d`: decisions stay >= 0, a cone is its tangent plane at `v`."""
     n = len(stated["costs"])
     rows, slacks = [*-np.eye(n, len(v))], v[:n].tolist()
     for _, kind, block in stated["blocks"]:
@@ -105,4 +108,6 @@ def _rows(stated: Mapping[str, Any], v: Floats) -> tuple[Floats, Floats]:
         if kind == "equal":
             rows.append(-rows[-1])
             slacks.append(-slacks[-1])
-    return np.array(rows), np.array(slacks)
+    scaled = np.array(rows) * size
+    own = np.linalg.norm(scaled, axis=1)
+    return scaled[own > 0] / own[own > 0, None], np.array(slacks)[own > 0] / own[own > 0]

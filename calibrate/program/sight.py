@@ -56,7 +56,10 @@ class View:
         tails, deep, at_risk, risks = {}, {}, [], []
         for term in self.form.terms:
             values, cap = lefts[term.of], 1 - term.level
-            tail = tail_of(values, p, MARGIN * cap, float(floors[term.of][0]))
+            margin = MARGIN * cap
+            if cap * len(p) < 1 and len(p) > FEW:  # less than one scenario: the next plan's tail is quite another
+                margin += FEW / len(p)
+            tail = tail_of(values, p, margin, float(floors[term.of][0]))
             # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.
             worst = np.append(np.maximum(values[tail], 0.0), 0.0)
             mass = np.append(p[tail], max(1.0 - float(p[tail].sum()), 0.0))

@@ -14,18 +14,21 @@ from calibrate.program.nearest import least_distance, nearest
 TERMS = [CostOfCapital(0.5, 0.02), CVaR(0.9)]
 
 
-def stated(rows, published, witness=(), auxiliary=0, own=None):
-    """A certificate of a few rules, amounts with two decimals."""
-    return {
-        "decimals": 2,
-        "scale": 1.0,
-        "costs": [0.0] * len(published),
-        "waterfall": {"own": [1.0] * (len(published) if own is None else own)},
-        "auxiliary": auxiliary,
-        "published": [str(n) for n in published],
-        "witness": [str(n) for n in witness],
-        "blocks": rows,
-    }
+def stated(rows, published):
+    """A certificate of a few rules, a plan, and a reference of equal parts."""
+    return (
+        {
+            "decimals": 2,
+            "scale": 1.0,
+            "costs": [0.0] * len(published),
+            "waterfall": {"own": [1.0] * len(published)},
+            "auxiliary": 0,
+            "witness": [],
+            "blocks": rows,
+        },
+        np.array(published, dtype=float),
+        np.ones(len(published)),
+    )
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
@@ -53,26 +56,26 @@ def test_the_shortest_step_is_a_projection(n, m, seed):
 def test_equal_contributions_move_alike_and_large_ones_by_more():
     """`c >= 10.10` in all, of 2 + 2 + 6: each moves by a like share of itself, to 2.02 + 2.02 + 6.06."""
     floor = ["floor", "at_most", [[[[0, -1.0], [1, -1.0], [2, -1.0]], -10.10]]]
-    np.testing.assert_allclose(nearest(stated([floor], [200, 200, 600])), [2.02, 2.02, 6.06])
+    np.testing.assert_allclose(nearest(*stated([floor], [2.0, 2.0, 6.0])), [2.02, 2.02, 6.06])
 
 
 def test_an_equality_without_interior_is_met_and_a_cone_as_well():
     equal = ["same", "equal", [[[[0, 1.0], [1, -1.0]], 0.0]]]
-    found = nearest(stated([equal], [100, 200]))
+    found = nearest(*stated([equal], [1.0, 2.0]))
     assert abs(found[0] - found[1]) <= 1e-13
     ball = ["ball", "cone", [[[], 5.0], [[[0, 1.0]], 0.0], [[[1, 1.0]], 0.0]]]  # norm(c) <= 5
-    assert np.linalg.norm(nearest(stated([ball], [600, 800]))) == pytest.approx(5.0, rel=1e-12)
+    assert np.linalg.norm(nearest(*stated([ball], [6.0, 8.0]))) == pytest.approx(5.0, rel=1e-12)
 
 
 def test_where_only_nothing_is_fair_nothing_is_paid():
     """Shares of a tenth each of what two pay in all."""
     caps = [["cap", "at_most", [[[[j, 0.9], [1 - j, -0.1]], 0.0]]] for j in range(2)]
-    np.testing.assert_array_equal(nearest(stated(caps, [3, 4])), [0.0, 0.0])
+    np.testing.assert_array_equal(nearest(*stated(caps, [0.03, 0.04])), [0.0, 0.0])
 
 
 def test_rules_that_exclude_each_other_are_told():
     rows = [["floor", "at_most", [[[[0, -1.0]], -2.0]]], ["cap", "at_most", [[[[0, 1.0]], 1.0]]]]
-    assert nearest(stated(rows, [150])) is None
+    assert nearest(*stated(rows, [1.5])) is None
 
 
 # --- pools ----------------------------------------------------------------------------------------------------------
