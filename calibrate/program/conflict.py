@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -27,13 +28,17 @@ def explain(program: Program) -> RuleConflictError | None:
     conditions: list[Condition] = [*program.rules, *program.limits]
     if _slack(program, conditions, conditions) <= FEASIBLE:
         return None
-    core = _irreducible(program, conditions)
-    needed = {_named(one, conditions): _slack(program, core, [one]) * program.unit for one in core}
-    currency = program.pool.scenarios.currency
+    core = _irreducible(conditions, lambda rest: _slack(program, rest, rest) > FEASIBLE)
     certificate = _certificate(program, core)
-    if certificate is not None and certificate["multipliers"] is None:  # a plan far beyond the losses may exist
-        return None
-    lines = "".join(f"\n  - {name}: by {amount:,.6g} {currency}" for name, amount in needed.items())
+    if certificate is not None and certificate["multipliers"] is None:  # a plan far beyond the losses may keep the core
+        core = _irreducible(conditions, lambda rest: _proved(program, rest))
+        if not _proved(program, core):
+            return None
+        certificate = _certificate(program, core)
+    needed = {_named(one, conditions): _given(program, core, one) for one in core}
+    currency = program.pool.scenarios.currency
+    told = {name: f"{amount:,.6g} {currency}" for name, amount in needed.items() if math.isfinite(amount)}
+    lines = "".join(f"\n  - {name}: by {told.get(name, 'more than can be measured')}" for name in needed)
     if len(core) == 1:
         return RuleConflictError(
             f"no plan satisfies this rule alone, it would have to give:{lines}\nRelax or drop it.", needed, certificate
@@ -53,14 +58,27 @@ def _named(condition: Condition, conditions: Sequence[Condition]) -> str:
     return str(condition) if len(alike) == 1 else f"{condition}, number {position} of {len(alike)}"
 
 
-def _irreducible(program: Program, conditions: Sequence[Condition]) -> list[Condition]:
+def _irreducible(conditions: Sequence[Condition], conflict: Callable[[list[Condition]], bool]) -> list[Condition]:
     """Deletion filter: drop each condition in turn and keep it only if the rest can be satisfied without it."""
     core = list(conditions)
     for condition in conditions:
         rest = [other for other in core if other is not condition]
-        if rest and _slack(program, rest, rest) > FEASIBLE:
+        if rest and conflict(rest):
             core = rest
     return core
+
+
+def _proved(program: Program, conditions: Sequence[Condition]) -> bool:
+    certificate = _certificate(program, conditions)
+    return certificate is not None and certificate["multipliers"] is not None
+
+
+def _given(program: Program, core: Sequence[Condition], one: Condition) -> float:
+    """What one of the conditions has to give alone, money; infinite where that is beyond a solver's numbers."""
+    try:
+        return _slack(program, core, [one]) * program.unit
+    except SolverError:
+        return math.inf
 
 
 def _certificate(program: Program, core: Sequence[Condition]) -> Certificate | None:

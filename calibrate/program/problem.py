@@ -213,7 +213,10 @@ def _solved(program: Program, tolerance: float, start: Floats | None) -> Solutio
     try:
         solution = solve_extensive(program, tolerance)
     except Infeasible as claim:
-        raise SolverError(f"a solver finds the rules in conflict, but no conflict could be verified: {claim}") from None
+        raise SolverError(
+            "no plan was found, and no conflict of the rules could be proved; a plan far beyond all losses may keep "
+            f"them, such as a floor for small members beside a giant: {claim}"
+        ) from None
     return evened(program, replace(solution, attempts=(first, *solution.attempts)), tolerance)
 
 

@@ -241,3 +241,16 @@ def test_a_rate_below_zero_is_fine_where_a_budget_holds():
     calibration = PoolProblem(Scenarios(LOSSES), Waterfall(), CostOfCapital(-0.1, 0.2), [Budget(7.0)]).solve()
     assert calibration.contributions.sum() == pytest.approx(7.0, rel=1e-6)
     assert calibration.objective == pytest.approx(-0.7, rel=1e-6)
+
+
+def test_a_conflict_beside_a_giant_is_the_one_that_is_proved():
+    """Floor and band alone are kept by contributions of 1e9 times all losses: it takes the budget to exclude them."""
+    losses = LOSSES.copy()
+    losses[:, 3] *= 1e12
+    rules = [fairness.ActuarialFairness(0.1), fairness.ContributionFloor(1e9), Budget(1e13), fairness.ShareCap(1.0)]
+    error = conflict_of(rules, losses=losses)
+    assert set(error.conflict) == {str(rule) for rule in rules[:3]}
+    assert error.certificate["multipliers"] is not None
+    assert error.conflict[str(rules[1])] == pytest.approx(1e9, rel=0.2)
+    assert holds([rules[0], rules[2]], losses=losses)
+    assert holds(rules[1:3], losses=losses)
