@@ -43,6 +43,7 @@ def verify(path: str | Path) -> Verdict:
     """Check the folder of a saved calibration, or of a saved conflict of rules."""
     checks: list[str] = []
     try:
+        require(not any(one.is_symlink() or one.is_fifo() for one in Path(path).iterdir()), "a link leads elsewhere")
         sums = dict(one.split("  ", 1)[::-1] for one in (Path(path) / "SHA256SUMS").read_bytes().decode().splitlines())
         require("certificate.json" in sums, "there is no certificate, so nothing to check")
         files = {name: (Path(path) / Path(name).name).read_bytes() for name in sums}  # of this folder, never beyond
@@ -53,8 +54,9 @@ def verify(path: str | Path) -> Verdict:
         require((listed, body["scenarios"], repr(body["schema"])) == (sums, sums["scenarios.npz"], "1"), "other files")
         checks.append(f"{len(files)} files are those that were sealed")
         require(0 <= body["decimals"] <= 400 and 0 <= body["auxiliary"] <= len(files["certificate.json"]), "odd sizes")
-        with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as archive:
-            require(sum(one.file_size for one in archive.infolist()) < len(files["scenarios.npz"]), "packed scenarios")
+        with zipfile.ZipFile(io.BytesIO(raw := files["scenarios.npz"])) as archive:
+            rest, n = len(raw) - sum(one.file_size for one in archive.infolist()), len(archive.namelist())  # headings
+            require(0 < rest < 200 * n and raw[:4] + raw[-22:-18] == b"PK\3\4PK\5\6", "packed or padded scenarios")
             pool = Pool(dict(unpacked(name, archive.read(name)) for name in archive.namelist()), body)
         return {"plan": plan, "conflict": conflict}[body["kind"]](body, files, pool, checks)
     except Exception as error:  # whatever a damaged file makes of the code below: it is damaged
@@ -68,13 +70,15 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     require([*map(str, x)] == body["published"] and len(x) == pool.size and min(x) >= 0, "odd published integers")
     size = pool.cvar(max([t["level"] for t in body["terms"]] or [Fraction(0.99)]), "mutualised", [0] * len(x), unit)
     require(not size or size <= 2 * body["scale"] <= 4 * size, "the scale is not the size of the losses")
+    true = [f"CVaR {100 * float(term['level']):.10g}% of {term['of']}" for term in body["terms"]]
+    require([t["name"].replace("expected loss", "CVaR 0%") for t in body["terms"]] == true, "a term of another name")
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
     risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
     for limit in body["limits"]:
-        row, amount = limit["row"]
+        name, (row, amount) = limit["name"], limit["row"]
         value = unit * dot(row, x) + dot(enumerate(limit["risks"]), risks)
         room = max(unit, sum(x) * unit / FINER) * (sum(abs(a) for _, a in row) + sum(limit["risks"]) * len(x))
-        require(value <= amount + room, f"the limit {limit['name']} is exceeded")
+        require(name.endswith(f" <= {float(amount):,.10g}") and value <= amount + room, f"{name} is exceeded or untrue")
     checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-9")
     objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate([t["price"] for t in body["terms"]]), risks)
     stated = agrees(body, files, pool, x, [objective, *risks])
@@ -170,18 +174,16 @@ class Pool:
         self.n, self.mass = len(self.p), sum(self.p)
         at, columns, (losses, self.finest) = arrays["indptr"], arrays["indices"], whole(arrays["data"])
         shape = list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)]
-        require(shape and len(body["costs"]) == self.size, "scenarios or costs of another shape")
+        require(shape and len(body["costs"]) == self.size and min(losses, default=1) > 0, "losses of another shape")
         require(all(0 <= j < self.size for row, _ in self.stages for j, _ in row), "a waterfall of another shape")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
         require([0, *sorted(at)[1:]] == [*at] and at[-1] == len(losses) == len(columns), "scenarios out of order")
-        mean = [0] * self.members
+        self.total = [0] * self.members  # of losses times probabilities
         for p, row in zip(self.p, self.rows, strict=True):
             require(all(i < j for i, j in pairwise([-1, *(j for j, _ in row), self.cells])), "columns out of order")
             for j, loss in row:
-                mean[j // self.k] += p * loss
-        self.mean = [Fraction(one, self.mass * self.finest) for one in mean]
-        require(min(losses, default=1) > 0 <= min(self.p), "a loss is not positive, or a probability negative")
-        require(abs(Fraction(self.mass, under) - 1) < LITTLE, "the probabilities do not sum to 1")
+                self.total[j // self.k] += p * loss
+        require(min(self.p) >= 0 and abs(Fraction(self.mass, under) - 1) < LITTLE, "these are no probabilities")
         worth, self.par = whole(arrays.get("collateral", [1.0] * (self.n * self.members)))
         self.worth = list(zip(*[iter(worth)] * self.members, strict=True))
         require(len(self.worth) == self.n and 0 <= min(worth) <= max(worth) <= self.par, "collateral outside 0 to 1")
@@ -194,9 +196,8 @@ class Pool:
         finer = math.lcm(*(amount.denominator for amount in own + stages))
         paying = [int(amount * finer * self.finest) for amount in own]
         ends = [int(amount * finer * self.finest) * self.par for amount in stages]
-        left = [self.left(s, of, paying, ends, finer * self.par) for s in range(self.n)]
+        left, value = [self.left(s, of, paying, ends, finer * self.par) for s in range(self.n)], 0
         rest = tail = self.mass * (level.denominator - level.numerator)
-        value = 0
         for s in sorted(range(self.n), key=left.__getitem__, reverse=True):
             taken = min(self.p[s] * level.denominator, rest)
             value, rest = value + taken * left[s], rest - taken
@@ -251,8 +252,7 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     require(told == [digest, body["currency"], body["tolerance"], body["scale"]], "the result has another certificate")
     named = [tuple(row.values())[:-1] for row in paid] + [(row["member"],) for row in members] + rules
     cells = [(i, g)[: 1 + (pool.k > 1)] for i in body["members"] for g in body["segments"]]
-    names = cells + [(name,) for name in body["reserves"] + body["members"] + body["rules"]]
-    require(named == names, "the result has other names")
+    require(named == cells + [(one,) for one in body["reserves"] + body["members"] + body["rules"]], "other names")
     amounts = [Fraction(float([*row.values()][-1])) for row in paid]
     require(2 * abs(sum(amounts[: pool.cells]) - sum(x[: pool.cells]) * unit) <= unit, "contributions sum otherwise")
     require(FINER * unit <= (sum(amounts) or body["scale"]), "the published unit is too coarse")
@@ -261,9 +261,9 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     claims: list[Any] = [(amount, n * unit, unit) for amount, n in zip(amounts, x, strict=True)]
     claims += [(one["objective"], values[0], rounding) for one in (result, body)]
     claims += [(risk[t["name"]], v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
-    for i, (row, mean) in enumerate(zip(members, pool.mean, strict=True)):
+    for i, (row, total) in enumerate(zip(members, pool.total, strict=True)):
         share = sum(amounts[i * pool.k : (i + 1) * pool.k])
-        claims += [(row["contribution"], share, 0), (row["sampled_loss"], mean, 0)]
+        claims += [(row["contribution"], share, 0), (row["sampled_loss"], Fraction(total, pool.mass * pool.finest), 0)]
         claims += [(row["weight"], share / (sum(amounts[: pool.cells]) or 1), LITTLE**2)]
     for stated, value, room in claims:
         require(abs(Fraction(float(stated)) - value) <= room + abs(value) / 10**12, f"{stated} for {float(value)}")

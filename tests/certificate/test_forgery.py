@@ -190,6 +190,31 @@ def bomb(rng, files):
     files["scenarios.npz"] = out.getvalue()
 
 
+def padded_inside(rng, files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive, zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as honest:
+        for entry in honest.infolist():
+            info = zipfile.ZipInfo(entry.filename)
+            info.extra = b"\xca\xfe" + (1000).to_bytes(2, "little") + b"\0" * 1000
+            archive.writestr(info, honest.read(entry.filename))
+    files["scenarios.npz"] = out.getvalue()
+
+
+def renamed(kind, old, new):
+    """The name of a term or limit, in the certificate and in all tables: the number behind it is another."""
+
+    def tell(rng, files):
+        body = json.loads(files["certificate.json"])
+        for one in body[kind]:
+            one["name"] = one["name"].replace(old, new)
+        body["rules"] = [name.replace(old, new) for name in body["rules"]]
+        files["certificate.json"] = json.dumps(body).encode()
+        for name in ("risk.csv", "fairness.csv"):
+            files[name] = files[name].replace(old.encode(), new.encode())
+
+    return tell
+
+
 def column(name, key, change):
     def tell(rng, text):
         head, *rows = text.splitlines()
@@ -274,6 +299,11 @@ LIES = {
     "not a number": column("contributions.csv", "contribution", lambda cell: "nan"),
     "no number": column("contributions.csv", "contribution", lambda cell: ""),
     "an empty table": text_lie("risk.csv", lambda r, text: text.splitlines()[0] + "\n"),
+    "padding at the end": lambda rng, files: files.update({"scenarios.npz": files["scenarios.npz"] + b"\0" * 100}),
+    "padding at the start": lambda rng, files: files.update({"scenarios.npz": b"\0" * 100 + files["scenarios.npz"]}),
+    "padding inside": padded_inside,
+    "a term of another level": renamed("terms", "CVaR 90%", "CVaR 99%"),
+    "a limit of another amount": renamed("limits", "<= 1.5", "<= 1.2"),
     "deep": lambda rng, files: files.update({"certificate.json": b"[" * 100_000}),
     "a key twice": text_lie("certificate.json", lambda r, text: text.replace('{"schema"', '{"schema": 2, "schema"', 1)),
     **{f"{key} {text[:9]}": odd_number(key, text) for key in RAW for text in ODD},
@@ -331,3 +361,12 @@ def test_the_seal_reads_nothing_beyond_its_folder(name, honest, tmp_path):
     )
     assert (done.returncode, done.stderr) == (5, "")
     assert done.stdout.splitlines()[-1].startswith("rejected: ")
+
+
+def test_no_file_is_a_link_to_elsewhere(honest, tmp_path):
+    """The same bytes by way of a link: somebody may change them where they lie."""
+    for name in ("contributions.csv", "SHA256SUMS"):
+        folder = sealed(tmp_path / "lie", honest)
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+        assert verify(folder).sentence == "rejected: a link leads elsewhere"
