@@ -135,7 +135,7 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
         enough = claim.lower_bound - min(AS_GOOD, 0.1 * claim.tolerance) * abs(claim.objective)
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
-        with suppress(ValueError):  # nothing bounds a decision
+        with suppress(ValueError, OverflowError):  # nothing bounds a decision, or next to nothing does
             bound = _below(verifier.bound(*carrying(program, plain), plain["objective"]))
             if bound > best:
                 best, proved = bound, {"multipliers": given, "lower_bound": bound}
