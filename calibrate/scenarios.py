@@ -22,6 +22,7 @@ __all__ = ["Scenarios"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+AT_ONCE = 512  # scenarios that are copied together
 SURE_OF_ONE = 1e-15  # a sum of probabilities so near to one is one
 
 
@@ -144,7 +145,10 @@ class Scenarios:
             held = np.concatenate(list(held.over(lambda _, block: block)))
         other = copy(self)
         set_field = object.__setattr__
-        set_field(other, "losses", _frozen(held[rows].take(columns, axis=1)))
+        losses = np.empty(held.shape)
+        for k in range(0, len(losses), AT_ONCE):  # touching fresh memory costs more than the copy: once is enough
+            np.take(held[rows[k : k + AT_ONCE]], columns, axis=1, out=losses[k : k + AT_ONCE], mode="clip")
+        set_field(other, "losses", _frozen(losses))
         set_field(other, "members", tuple(self.members[i] for i in members))
         set_field(other, "segments", tuple(self.segments[g] for g in segments))
         set_field(other, "probabilities", _frozen(self.probabilities[rows]))

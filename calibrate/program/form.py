@@ -115,9 +115,12 @@ class Program:
         """A table (members, segments) of a plan, in the order of the program."""
         return cells if self.pool.order is None else self.pool.order.arranged(cells)
 
-    @cached_property
+    @property
     def ordered(self) -> Program:
-        """The same program in the order in which it is solved; itself where that is its own."""
+        """The same program in the order in which it is solved; itself where that is its own.
+
+        Not kept, as it keeps this one: in a circle, memory would wait for the collector of garbage.
+        """
         pool = self.pool.ordered
         if pool.order is None or pool is self.pool:
             return self

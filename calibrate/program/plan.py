@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import cvxpy as cp
@@ -36,14 +36,16 @@ class Pool:
     stated_losses: Floats | None = None
     order: Order | None = None  # in which it was put, from that of the caller
 
-    @cached_property
+    @property
     def ordered(self) -> Pool:
         """The pool in the order in which it is solved; itself if it is, or too large for a copy (`MOST_ORDERED`).
 
         There the order shows: in the last digits, and among optimal plans within the tolerance of the tie.
         """
-        if self.order is not None or self.scenarios.losses.size > MOST_ORDERED:
-            return self
+        return self if self.order is not None or self.scenarios.losses.size > MOST_ORDERED else self._copy
+
+    @cached_property
+    def _copy(self) -> Pool:
         scenarios, known = self.scenarios, (self.exposures, self.stated_losses)
         if not scenarios.in_memory:  # so few are held at once: to the bit those of an array
             shape = len(scenarios), len(self.members), len(scenarios.segments)
@@ -82,10 +84,15 @@ class Pool:
             return self.ordered.sampled_losses[self.rank]
         return np.asarray(self.column_means.reshape(len(self.members), -1).sum(axis=1))
 
+    def standalone_risk(self, level: float) -> Floats:
+        """`rho[i]`, the CVaR of each member's own gross loss, money."""
+        if level not in self._standalone_risks:
+            self._standalone_risks[level] = self._standalone_risk(level)
+        return self._standalone_risks[level]
+
     @cached_property
-    def standalone_risk(self) -> Any:
-        """`level -> rho[i]`, the CVaR of each member's own gross loss, money."""
-        return lru_cache(maxsize=None)(self._standalone_risk)
+    def _standalone_risks(self) -> dict[float, Floats]:
+        return {}
 
     def _standalone_risk(self, level: float) -> Floats:
         if self.ordered is not self:
