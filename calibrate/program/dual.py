@@ -31,6 +31,7 @@ LADDER: tuple[tuple[str, dict[str, float]], ...] = (
     (cp.HIGHS, {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10, "time_limit": 120.0}),
     *((cp.CLARABEL, dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), one)) for one in (1e-11, 1e-9)),
 )
+ENDLESS = 10**30  # units
 MOST = 3.0  # times the largest multiplier known: rules that are all homogeneous leave the size of theirs open
 
 
@@ -126,7 +127,7 @@ class _Dual:
             constant = constant - np.array([float(h) / self.unit for _, h in self.rows]) @ self.m
         grid = 10 ** self.body["decimals"] * verifier.FINER * Fraction(self.unit)
         ends = verifier.box(self.body, self.body["objective"])
-        low, high = np.array([[np.nan if end is None else float(end / grid) for end in pair] for pair in ends]).T
+        low, high = np.array([[_double(end, grid) for end in pair] for pair in ends]).T
         least = cp.Variable(self.n)
         for end, sign in ((low, -1.0), (high, 1.0)):
             known, endless = np.flatnonzero(np.isfinite(end)), np.flatnonzero(np.isnan(end))
@@ -137,6 +138,11 @@ class _Dual:
             return None
         values = self.m.value.tolist() if self.rows else []
         return [values[a:b] for a, b in zip(self.ends[:-1], self.ends[1:], strict=True)]
+
+
+def _double(end: Any, grid: Fraction) -> float:
+    """An end of the box in units; not a number where there is none, or none that a solver can use."""
+    return np.nan if end is None or abs(end) > ENDLESS * grid else float(end / grid)
 
 
 def _solved(problem: cp.Problem) -> bool:
