@@ -135,6 +135,7 @@ def test_defi_mutual_on_defi_events():
 
 
 @pytest.mark.skipif(not FDIC.is_file(), reason="the bank failures are not beside the checkout: ../shared/data/fdic")
+@pytest.mark.slow
 def test_fdic_guaranty():
     """The figures that its text speaks of."""
     text = run(FOLDER / "fdic_guaranty.ipynb")
