@@ -100,8 +100,8 @@ class Level:
             logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], best.gap)
             if best.gap <= 0.5 * self.tolerance or (goal > self.tolerance and best.gap <= self.tolerance):
                 return best, point
-            if goal == self.tolerance and grown == 0 and point.iterations == 0 and self.around.open:
-                break  # nothing new was seen, and nothing moved
+            if grown == 0 and point.iterations == 0 and self.around.open and not self.tolerance < best.gap / 3 <= goal:
+                break  # nothing new was seen, nothing moved, and no more digits are asked for
             if grown == 0 and not best.gap < STALLED * before and not self.around.open:
                 self.around.leave()  # nothing new was seen, and still the bounds do not meet: without guesses, then
                 like, sight = None, self.look(v)
