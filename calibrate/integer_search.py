@@ -71,7 +71,8 @@ def _missed(room: Mapping[Row, Fraction], whole: Sequence[int], grid: int) -> fl
 def _searched(exact: list[Fraction], n_cells: int, room: Mapping[Row, Fraction], grid: int) -> list[int] | None:
     """The best of all roundings: first it misses rows by least, then the sum is the nearest, then the amounts are.
 
-    An integer program over what is rounded up, what rows are missed by, and whether the sum is one more or one less.
+    An integer program over what is rounded up, what rows are missed by, and whether the sum is one more or one less;
+    first without a miss, as the least of them weighs less than another sum.
     """
     n, m, down = len(exact), len(room), [math.floor(value) for value in exact]
     rest = np.array([float(value - least) for value, least in zip(exact, down, strict=True)])
@@ -84,11 +85,15 @@ def _searched(exact: list[Fraction], n_cells: int, room: Mapping[Row, Fraction],
     nearest = round(total)
     sums = np.concatenate([np.ones(n_cells), np.zeros(n - n_cells + m), [-1.0, 1.0]])
     up = float(nearest - sum(down[:n_cells]))
-    found = milp(
-        np.concatenate([1 - 2 * rest, np.full(m, MISSED * n), np.full(2, ANOTHER_SUM * n)]),
-        constraints=[LinearConstraint(A, -np.inf, ends), LinearConstraint(sums[None, :], up, up)],
-        integrality=np.concatenate([np.ones(n), np.zeros(m), np.ones(2)]),
-        bounds=Bounds(0.0, np.concatenate([rest > 0, np.full(m, np.inf), [nearest < total, nearest > total]])),
-        options={"node_limit": MOST_NODES},
-    )
-    return None if found.x is None else [least + round(one) for least, one in zip(down, found.x[:n], strict=True)]
+    costs = np.concatenate([1 - 2 * rest, np.full(m, MISSED * n), np.full(2, ANOTHER_SUM * n)])
+    for miss in (0.0, np.inf):
+        found = milp(
+            costs,
+            constraints=[LinearConstraint(A, -np.inf, ends), LinearConstraint(sums[None, :], up, up)],
+            integrality=np.concatenate([np.ones(n), np.zeros(m), np.ones(2)]),
+            bounds=Bounds(0.0, np.concatenate([rest > 0, np.full(m, miss), [nearest < total, nearest > total]])),
+            options={"node_limit": MOST_NODES},
+        )
+        if found.x is not None:
+            return [least + round(one) for least, one in zip(down, found.x[:n], strict=True)]
+    return None
