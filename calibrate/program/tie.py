@@ -40,11 +40,11 @@ def closest(level: Level, best: Bounds) -> Bounds:
     allowed = min(TIE, 0.9 * left_over) * level.tolerance * abs(best.upper)
     first = ATOMS if _on_atoms(level) else SMOOTH
     price = first * allowed / far if far > 0 else 0.0
-    start = best.point
+    start, at = best.point, best.v
     for _ in range(MOST_PRICES):
         if start is None or price <= 0:
             break
-        point = _pulled(level, best.v, price * squares, target, start)
+        point = _pulled(level, at, price * squares, target, start)
         level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
         sight = level.look(point.v)
         if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
@@ -56,6 +56,7 @@ def closest(level: Level, best: Bounds) -> Bounds:
         gives = closer.upper - best.upper
         if gives <= allowed:
             return closer
+        at = point.v
         if level.extend(point.v, sight) == 0:  # the working set knows what the plan costs: the price was too high
             price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
     return best
