@@ -16,7 +16,7 @@ import pandas as pd
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
 from calibrate.precision import tail_mean
-from calibrate.program.form import LITTLE, Floats, Parts, Program, Solution
+from calibrate.program.form import Floats, Parts, Program, Solution
 from calibrate.program.nearest import plans_instead
 from calibrate.program.plan import Plan
 from calibrate.program.proof import Certificate, certified
@@ -25,13 +25,11 @@ from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
 from calibrate.scenarios import Scenarios
 
-__all__ = ["answer", "objective_at", "value_at"]
+__all__ = ["answer", "gaps_at", "objective_at"]
 
 CURVE_POINTS = 200
 PROVED_AT_ONCE = 20_000  # losses
-PROVABLE = (
-    1e-7  # relative gap: less cannot always be proved where rules have variables of their own that nothing bounds
-)
+PROVABLE = 1e-7  # relative gap: less cannot always be proved where nothing bounds variables of the rules' own
 FEASIBLE = 1e-6  # of contributions and reserves
 
 
@@ -78,12 +76,19 @@ def _written(program: Program, solution: Solution, tolerance: float, fresh: Scen
 
 def objective_at(program: Program, x: Floats) -> float:
     """The objective at decisions `x` (units) on the program's scenarios, money; the rules are not asked."""
-    return value_at(program.ordered, program.objective, program.ordered.arranged(x))
+    ordered = program.ordered
+    x = ordered.arranged(x)
+    return _total(ordered, program.objective, ordered.plan(cp.Constant(x)), _lefts(ordered, x))
 
 
-def value_at(program: Program, parts: Parts, x: Floats) -> float:
-    """Prices times terms at decisions `x` (units), money."""
-    return _total(program, parts, program.plan(cp.Constant(x)), _lefts(program, x))
+def gaps_at(program: Program, x: Floats) -> Floats:
+    """The worst gap of each rule, then of each limit, at decisions `x` (units), money."""
+    return np.array(_gaps(program, program.plan(cp.Constant(x)), _lefts(program, x)))
+
+
+def _gaps(program: Program, plan: Plan, left: dict[Kind, Floats]) -> list[float]:
+    limits = (_total(program, limit.term.parts, plan, left) - limit.amount for limit in program.limits)
+    return [*program.gaps(plan).tolist(), *limits]
 
 
 def _check_published(
@@ -114,7 +119,7 @@ def _check_published(
 
 def _check_gap(program: Program, solution: Solution, objective: float, tolerance: float) -> None:
     """What is published is optimal within the tolerance, or it is not published."""
-    gap = (objective - solution.lower_bound) / max(abs(objective), LITTLE * program.unit)
+    gap = program.relative_gap(objective, solution.lower_bound)
     if not gap <= tolerance * (1 + 1e-9):
         raise SolverError(
             f"the plan found costs {objective:,.10g} {program.pool.scenarios.currency}, but the bound on the best is "
@@ -181,10 +186,8 @@ def _fairness_table(program: Program, plan: Plan, left: dict[Kind, Floats], solu
     """Rules, then limits: the worst gap of each, measured on the plan."""
     unit = program.unit * max(float(solution.x.sum()), 1e-12)
     rows = []
-    gaps = [float(np.max(rule.gap(plan).value)) for rule in program.rules]
-    gaps += [_total(program, limit.term.parts, plan, left) - limit.amount for limit in program.limits]
     conditions = (*program.rules, *program.limits)
-    for rule, gap, shadow in zip(conditions, gaps, solution.shadow_prices, strict=True):
+    for rule, gap, shadow in zip(conditions, _gaps(program, plan, left), solution.shadow_prices, strict=True):
         if gap > FEASIBLE * max(unit, program.unit):
             raise SolverError(
                 f"the plan misses {rule} by {gap:,.6g} {program.pool.scenarios.currency}; "

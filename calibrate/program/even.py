@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.program.answer import value_at
+from calibrate.program.answer import gaps_at, objective_at
 from calibrate.program.extensive import reference_point, reference_weights
-from calibrate.program.form import LITTLE, Program, Solution
+from calibrate.program.form import Program, Solution
 from calibrate.program.order import Order
 
 __all__ = ["evened"]
@@ -35,10 +34,10 @@ def evened(program: Program, solution: Solution, tolerance: float) -> Solution:
     mean = _means(x, ordered.pool.order)
     if np.array_equal(mean, x) or _distance(ordered, mean) > _distance(ordered, x) + ROUNDING:
         return solution
-    cost = value_at(ordered, ordered.objective, mean)
-    gap = (cost - solution.lower_bound) / max(abs(cost), LITTLE * program.unit)
-    as_fair = np.all(_gaps(ordered, mean) <= np.maximum(_gaps(ordered, x), 0.0) + ROUNDING * program.unit)
-    return program.answered(replace(solution, x=mean)) if as_fair and gap <= tolerance else solution
+    evened_out = program.answered(replace(solution, x=mean))
+    gap = program.relative_gap(objective_at(program, evened_out.x), solution.lower_bound)
+    as_fair = np.all(gaps_at(ordered, mean) <= np.maximum(gaps_at(ordered, x), 0.0) + ROUNDING * program.unit)
+    return evened_out if as_fair and gap <= tolerance else solution
 
 
 def _means(x: Floats, order: Order) -> Floats:
@@ -51,10 +50,3 @@ def _means(x: Floats, order: Order) -> Floats:
 
 def _distance(ordered: Program, x: Floats) -> float:
     return float(np.sum((reference_weights(ordered) * (x - reference_point(ordered))) ** 2))
-
-
-def _gaps(ordered: Program, x: Floats) -> Floats:
-    """The worst gap of each rule and limit, money."""
-    plan = ordered.plan(cp.Constant(x))
-    gaps = [float(np.max(rule.gap(plan).value)) for rule in ordered.rules]
-    return np.array(gaps + [value_at(ordered, limit.term.parts, x) - limit.amount for limit in ordered.limits])

@@ -153,6 +153,14 @@ class Program:
         x[self.ordered.positions] = solution.x
         return replace(solution, x=x)
 
+    def gaps(self, plan: Plan) -> Floats:
+        """The worst gap of each rule at a plan of constants, money: fair when not above 0."""
+        return np.array([float(np.max(rule.gap(plan).value)) for rule in self.rules])
+
+    def relative_gap(self, objective: float, lower_bound: float) -> float:
+        """Between an objective and a bound on the best, money; to a millionth of a unit where it is smaller still."""
+        return (objective - lower_bound) / max(abs(objective), LITTLE * self.unit)
+
     def check(self) -> None:
         """Refuse terms that the waterfall does not define."""
         for term in self.risk_terms:

@@ -136,7 +136,7 @@ def _without_dust(level: Level, best: Bounds) -> Floats:
     clean = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x)
     if np.array_equal(clean, x):
         return x
-    before, after = _gaps(level.program, x), _gaps(level.program, clean)
+    before, after = (level.program.gaps(level.program.plan(cp.Constant(one))) for one in (x, clean))
     as_fair = np.all(after <= np.maximum(before, 0.0) + SAFE * level.program.unit)
     return clean if as_fair and replace(best, upper=_upper(level, best, clean)).gap <= level.tolerance else x
 
@@ -144,19 +144,15 @@ def _without_dust(level: Level, best: Bounds) -> Floats:
 def _upper(level: Level, best: Bounds, clean: Floats) -> float:
     """What a plan without traces costs at most, units: a pass over all scenarios where that is not plain.
 
-    It leaves no more in any scenario than the traces were, so that no CVaR grows by more; the costs only fall.
+    In no scenario does it leave more than what the traces would have paid, nor does a CVaR grow by more; costs fall.
     """
     n, form = len(clean), level.form
     if not form.rows and form.body.q.min() >= 0:
-        most = best.upper + float(form.prices.sum() * (form.plan(best.v) - clean).sum())
+        before, after = (np.hstack(form.amounts.at(x)) for x in (form.plan(best.v), clean))
+        paid = float(np.abs(before - after).sum())
+        most = best.upper + float(form.prices.sum()) * paid
         if replace(best, upper=most).gap <= level.tolerance:
             return most
     v = best.v.copy()
     v[:n] = form.entries(clean)
     return level.view.value(v, level.look(v))
-
-
-def _gaps(program: Program, x: Floats) -> Floats:
-    """The worst gap of each rule at a plan, money: a trace may matter to a rule on ratios."""
-    plan = program.plan(cp.Constant(x))
-    return np.array([float(np.max(rule.gap(plan).value)) for rule in program.rules])

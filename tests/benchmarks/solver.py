@@ -62,14 +62,7 @@ def main(most: float) -> None:
     for title, layers in LAYERS.items():
         print(f"\n{title}")
         print(" members x scenarios   ours s   pass s   ours/pass   Clarabel/ours   HiGHS/ours   objectives differ by")
-        for members, scenarios in (
-            (20, 10**4),
-            (100, 10**4),
-            (100, 3 * 10**4),
-            (20, 10**5),
-            (100, 10**5),
-            (100, 10**6),
-        ):
+        for members, scenarios in SIZES:
             if members * scenarios > most:
                 continue
             stated = problem(members, scenarios, layers)
