@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 TOLERANCE = 1e-7  # of all contributions: a gain below it is no reason to leave
 MOST_ROUNDS = 2000
+FINE = 1e4  # gains are counted in 1 / FINE of all contributions: the solver keeps its rows to 1e-6 of its own unit
 
 
 def all_coalitions(n: int) -> Mask:
@@ -68,18 +69,18 @@ def most_aggrieved(contributions: Floats, scenarios: Scenarios, level: float, ep
 def _best(rows: Floats, integral: bool) -> tuple[Floats, float]:
     """`max gain` with `gain <= row.z` for all rows, `1 <= sum z <= n - 1`."""
     n = rows.shape[1]
-    cuts = LinearConstraint(np.column_stack([np.ones(len(rows)), -rows]), -np.inf, 0.0)
+    cuts = LinearConstraint(np.column_stack([np.ones(len(rows)), -FINE * rows]), -np.inf, 0.0)
     size = LinearConstraint(np.append(0.0, np.ones(n))[None, :], 1.0, n - 1.0)
     result = milp(
         np.append(-1.0, np.zeros(n)),
         constraints=[cuts, size],
         integrality=np.append(0, np.full(n, int(integral))),
-        bounds=Bounds(np.append(-1e3, np.zeros(n)), np.append(1e3, np.ones(n))),
+        bounds=Bounds(np.append(-1e3 * FINE, np.zeros(n)), np.append(1e3 * FINE, np.ones(n))),
     )
     if result.status != 0:
         raise SolverError(f"CoalitionStability: the search ended with status {result.status} ({result.message})")
     z = np.round(result.x[1:]) if integral else result.x[1:]
-    return z, float(-result.fun)
+    return z, float(-result.fun) / FINE
 
 
 def _rounded(z: Floats) -> Floats | None:
