@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.blocks import Blocks
 from calibrate.errors import SolverError
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import Compiled
@@ -30,11 +32,15 @@ Ints = npt.NDArray[np.int64]
 
 MOST_ROUNDS = 12
 MOST_DOUBLINGS = 12  # of the reference, for a start
+FEW = 50  # scenarios of a tail that tell how large a plan should be
 ROUGH = 1e-3  # relative gap at which a level or a first round knows where the tail is
 WARM = 0.05  # complementarity at the start near the optimum, relative to the objective
+NEAR = 0.3  # relative gap from which the next round starts where this one ended
 FAR = 100.0  # complementarity over the gap from which the next round starts: nearer, its steps are short
 ROUND, LAST_ROUND = 0.3, 0.05  # how much more exactly a round is solved than its goal
+DOUBLE = 1.0  # growth of the working set after a plan that is worse than the one known: its tail is too large
 MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
+PRESSED = 0.5  # of the goal: a neighbourhood that costs more is in the way
 STALLED = 0.9  # of the gap before: less has not become of it
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 
@@ -55,6 +61,27 @@ class Bounds:
         return (self.upper - self.lower) / max(abs(self.upper), LITTLE)
 
 
+@dataclass(eq=False)
+class Search:
+    """Where the rounds are: the plan to go on from, what was seen of it, and the plan that costs least so far."""
+
+    v: Floats
+    sight: Sight
+    known: tuple[Floats, float]
+    mu: float  # complementarity at the start of a round
+    goal: float  # relative gap
+    best: Bounds
+    like: Point | None = None
+
+    def aim(self, tolerance: float) -> None:
+        """The next round, by what the last one left: how near it starts, and how exact it is."""
+        gap = self.best.gap
+        if gap <= NEAR:
+            self.mu = min(self.mu, max(abs(self.best.upper) * min(WARM, FAR * gap), LITTLE * self.mu))
+        if gap <= 3 * self.goal:
+            self.goal = tolerance
+
+
 class Level:
     """The program on one sample of scenarios, solved in rounds on a growing working set."""
 
@@ -71,82 +98,134 @@ class Level:
 
     def run(self, v: Floats, mu: float | None) -> tuple[Bounds, Point]:
         """Rounds until the bounds meet, from a plan `v` and a complementarity `mu`. Returns them and the last point."""
-        if self.near:
-            self.around.settle(self.form.plan(v))
-        sight = self.look(v)
-        if mu is None:
-            mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE)
-        best, like, start = Bounds(v, np.inf, -np.inf), None, (v, self.view.cost(v, sight))
-        goal = max(ROUGH, self.tolerance)
-        v = self.view.lift(v, sight)
-        for round_ in range(MOST_ROUNDS):
-            grown = self.extend(v, sight)
-            if grown >= MUCH and self.view.cost(v, sight) > start[1]:  # the working set knew too little: not from there
-                v = start[0]
-            exact = (ROUND if goal > self.tolerance else LAST_ROUND) * goal
-            point = self._round(v, mu, like if grown < MUCH else None, exact, same=grown == 0)
-            self.attempts.append(
-                Attempt(f"round {round_ + 1}{self._size()}", f"{point.status} after {point.iterations} steps")
-            )
+        search = self._begin(v, mu)
+        for number in range(1, MOST_ROUNDS + 1):
+            grown, point = self._round(search, number)
             if point.status == "diverged" or not point.residual <= STUCK:
                 if self.around.open:
                     break
-                self.around.leave()  # without them the program may have no optimum
-                v, like, sight = start[0], None, self.look(start[0])
+                search.v = search.known[0]
+                self._without_guesses(search)  # with them the program may have no optimum
                 continue
-            v, like, before = point.v, point, best.gap
-            sight = self.look(v)
-            best = self._tighter(best, sight, point)
-            logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], best.gap)
-            if best.gap <= 0.5 * self.tolerance or (goal > self.tolerance and best.gap <= self.tolerance):
-                return best, point
-            if grown == 0 and point.iterations == 0 and self.around.open and not self.tolerance < best.gap / 3 <= goal:
+            before, goal = search.best.gap, search.goal
+            freed = self._pressed(point, goal)
+            self._learn(search, point)
+            gap = search.best.gap
+            if gap <= 0.5 * self.tolerance or (goal > self.tolerance and gap <= self.tolerance):
+                return search.best, point
+            if (
+                grown == 0
+                and point.iterations == 0
+                and self.around.open
+                and not self.tolerance < gap / 3 <= search.goal
+            ):
                 break  # nothing new was seen, nothing moved, and no more digits are asked for
-            if grown == 0 and not best.gap < STALLED * before and not self.around.open:
-                self.around.leave()  # nothing new was seen, and still the bounds do not meet: without guesses, then
-                like, sight = None, self.look(v)
-            if best.gap <= 3 * goal or goal == self.tolerance:
-                nearer = abs(best.upper) * min(WARM, FAR * best.gap)
-                goal, mu = self.tolerance, min(mu, max(nearer, LITTLE * mu))
+            if grown == 0 and not freed and not gap < STALLED * before and not self.around.open:
+                self._without_guesses(search)  # nothing new was seen, and still the bounds do not meet
+            search.aim(self.tolerance)
+        best = search.best
         if best.gap <= self.tolerance and best.point is not None:
             return best, best.point
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
 
-    def _round(self, v: Floats, mu: float, like: Point | None, exact: float, same: bool) -> Point:
-        """Solve on the working set; where it is the `same` as that of a point, go on from there."""
+    def _begin(self, v: Floats, mu: float | None) -> Search:
+        if self.near:
+            self.around.settle(self.form.plan(v))
+        sight = self.look(v)
+        cost = self.view.cost(v, sight)
+        start = WARM * max(abs(cost), LITTLE) if mu is None else mu
+        goal = max(ROUGH, self.tolerance)
+        return Search(self.view.lift(v, sight), sight, (v, cost), start, goal, Bounds(v, np.inf, -np.inf))
+
+    def _round(self, search: Search, number: int) -> tuple[float, Point]:
+        """Take in what was seen and solve on the working set. Returns by what share that grew, and the point."""
+        worse = self.view.cost(search.v, search.sight) > search.known[1]
+        grown = self.extend(search.v, search.sight, most=DOUBLE if worse else np.inf)
+        v = search.known[0] if grown >= MUCH and worse else search.v  # the working set knew too little: not from there
+        like = search.like if grown < MUCH else None
+        exact = (ROUND if search.goal > self.tolerance else LAST_ROUND) * search.goal
         method = InteriorPoint(StandardForm(self.body(), self.tails, list(self.form.rows)))
-        if same and like is not None and method.fits(like):
-            return method.follow(like.copy(), exact)
-        return method.solve(v, exact, mu / method.form.pairs, like)
+        if grown == 0 and like is not None and method.fits(like):  # the same program: go on
+            point = method.follow(like.copy(), exact)
+        else:
+            point = method.solve(v, exact, search.mu / method.form.pairs, like)
+        done = Attempt(f"round {number}{self._size()}", f"{point.status} after {point.iterations} steps")
+        self.attempts.append(done)
+        return grown, point
+
+    def _learn(self, search: Search, point: Point) -> None:
+        """See the plan of a point over all scenarios, and tighten the bounds."""
+        search.sight = self.look(point.v)
+        search.v, search.like = self.view.lift(point.v, search.sight), point
+        search.best = self._tighter(search.best, search.sight, point)
+        cost = self.view.cost(search.v, search.sight)
+        if cost < search.known[1]:
+            search.known = search.v, cost
+        logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
+
+    def _without_guesses(self, search: Search) -> None:
+        self.around.leave()
+        search.like, search.sight = None, self.look(search.v)
 
     def first(self, v: Floats) -> Floats:
-        """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference."""
-        best = self.view.cost(v, self.look(v))
+        """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference.
+
+        A few scenarios of the tail tell how large it is.
+        """
+        view = View(self.program, self.form, self._thin())
+
+        def cost(v: Floats) -> float:
+            return view.cost(v, view.look(v, near=False))
+
+        best = cost(v)
         for factor in (2.0, 0.5):
             for _ in range(MOST_DOUBLINGS):
-                cost = self.view.cost(factor * v, self.look(factor * v))
-                if cost >= best:
+                other = cost(factor * v)
+                if other >= best:
                     break
-                v, best = factor * v, cost
+                v, best = factor * v, other
         return v
+
+    def _thin(self) -> Sample:
+        """A sample of this sample, where it is in memory."""
+        share = 1 - max((term.level for term in self.form.terms), default=0.0)
+        stride = int(len(self.sample.probabilities) * share / FEW)
+        if stride > 1 and not isinstance(self.sample.losses, Blocks):
+            with suppress(SolverError):
+                return self.sample.thinned(stride)
+        return self.sample
 
     def look(self, v: Floats) -> Sight:
         """One pass over the sample."""
         return self.view.look(v, near=not self.around.open)
 
-    def extend(self, v: Floats, sight: Sight) -> float:
-        """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew."""
+    def extend(self, v: Floats, sight: Sight, most: float = np.inf) -> float:
+        """Take the tails at a plan, with a margin, into the working sets. Returns by what share they grew.
+
+        `most`: by what share they may; the worst scenarios first.
+        """
         before = sum(map(len, self.working.values()))
         self.around.see(self.form.plan(v))
         self.tails = []
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
             old, sure = self.working.get(term), self.around.sure(term, sight.deep[term])
-            self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.tails[term])
+            self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.worst(term, old, most))
             M, m = self.form.coordinates(term.of, self.sample.collateral is None, t)
             guess = Guess(self.around.covered, self.around.exceeded, sure)
             grove = plant(self.program, self.sample, term, self.working[term], guess)
             self.tails.append(Tail(grove, M, m, t, float(price), self.program.n_cells))
         return sum(map(len, self.working.values())) / max(before, 1) - 1
+
+    def _pressed(self, point: Point, goal: float) -> bool:
+        """Whether the neighbourhood costs more than a goal allows, to first order; what holds it back is freed then."""
+        at, _, ends = self.body().bounds
+        caps = slice(len(self.form.body.bounded), len(at))
+        cost = point.multiplier[caps] * ends[caps]
+        allowed = goal * max(abs(point.value), LITTLE)
+        if cost.sum() <= PRESSED * allowed:
+            return False
+        self.around.give_up(at[caps][cost > allowed / len(at)])
+        return True
 
     def body(self) -> Body:
         """Costs, rules and bounds within the neighbourhood."""

@@ -44,9 +44,12 @@ class Neighbourhood:
         """Give up what a plan contradicts: it pays less than was covered, or all that it may."""
         own = len(self.own_rate)
         self.covered = np.where(self.own_rate * x[:own] < self.covered, 0.0, self.covered)
-        full = x >= FULL * self.most
-        self.most = np.where(full, np.inf, self.most)
-        if full[own:].any():  # a reserve that grows takes scenarios out of the tail
+        self.give_up(np.flatnonzero((x >= FULL * self.most) & np.isfinite(self.most)))
+
+    def give_up(self, decisions: Ints) -> None:
+        """These decisions may be as large as they like."""
+        self.most[decisions] = np.inf
+        if (decisions >= len(self.own_rate)).any():  # a reserve that grows takes scenarios out of the tail
             self.told = {term: sure[:0] for term, sure in self.told.items()}
 
     def sure(self, term: object, deep: Ints) -> Ints:

@@ -34,14 +34,17 @@ class Sample:
     def every(cls, program: Program, stride: int) -> Sample:
         """Every `stride`-th scenario, probabilities summing to 1 again."""
         scenarios = program.pool.scenarios
-        if stride == 1:
-            return cls(scenarios.losses, scenarios.probabilities, scenarios.collateral)
-        p = scenarios.probabilities[::stride]
-        collateral = None if scenarios.collateral is None else scenarios.collateral[::stride]
+        whole = cls(scenarios.losses, scenarios.probabilities, scenarios.collateral)
+        return whole if stride == 1 else whole.thinned(stride)
+
+    def thinned(self, stride: int) -> Sample:
+        """Every `stride`-th of these scenarios, probabilities summing to 1 again."""
+        p = self.probabilities[::stride]
+        collateral = None if self.collateral is None else self.collateral[::stride]
         mass = float(p.sum())
         if mass <= 0:
             raise SolverError(f"every {stride}-th scenario has no probability")
-        return cls(scenarios.losses[::stride], p / mass, collateral)
+        return Sample(self.losses[::stride], p / mass, collateral)
 
 
 @dataclass(frozen=True, eq=False)

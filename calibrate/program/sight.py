@@ -23,6 +23,7 @@ Ints = npt.NDArray[np.int64]
 FEW = 100  # scenarios more than the margin: a tail may be small
 MARGIN = 1.3  # working set over tail: room for the tail to move
 EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail or not
+LEAST = 1 / 16  # of a tail that may be too large: so much of it may be taken at once
 DEEP = 0.7  # of the tail: the worst scenarios, which are in it at all plans near
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
@@ -32,9 +33,20 @@ class Sight:
     """What a pass over all scenarios tells of a plan, by risk term: its tail with a margin, value at risk and risk."""
 
     tails: dict[RiskTerm, Ints]
+    left: dict[RiskTerm, Floats]  # in the scenarios of each tail
     deep: dict[RiskTerm, Ints]  # the worst of each tail
     at_risk: Floats
     risks: Floats
+
+    def worst(self, term: RiskTerm, known: Ints, most: float) -> Ints:
+        """Scenarios of a tail that are not `known`; of many only the worst, up to `most` times the known ones."""
+        tail = self.tails[term]
+        new = ~np.isin(tail, known, assume_unique=True)
+        scenarios, left = tail[new], self.left[term][new]
+        count = most * max(len(known), FEW, LEAST * len(tail))
+        if count >= len(scenarios):
+            return scenarios
+        return scenarios[np.argpartition(left, -int(count))[-int(count) :]]
 
 
 class View:
@@ -53,7 +65,7 @@ class View:
         else:
             floors = dict.fromkeys(lefts, np.array([-np.inf]))
         p = self.sample.probabilities
-        tails, deep, at_risk, risks = {}, {}, [], []
+        tails, lefts_of, deep, at_risk, risks = {}, {}, {}, [], []
         for term in self.form.terms:
             values, cap = lefts[term.of], 1 - term.level
             margin = MARGIN * cap
@@ -73,9 +85,10 @@ class View:
                 worst_of = tail[tail_of(values[tail], p[tail], DEEP * beyond)]
                 # A scenario that alone is more than the tail is never all in it.
                 deep[term] = worst_of if float(p[worst_of].sum()) < cap else tail[:0]
+            lefts_of[term] = values[tails[term]]
             at_risk.append(edge)
             risks.append(cvar(worst, mass, term.level))
-        return Sight(tails, deep, np.array(at_risk), np.array(risks))
+        return Sight(tails, lefts_of, deep, np.array(at_risk), np.array(risks))
 
     def _left(self, v: Floats, losses: Floats | Blocks, collateral: Floats | None) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units."""

@@ -56,7 +56,7 @@ def closest(level: Level, best: Bounds) -> Bounds:
         gives = closer.upper - best.upper
         if gives <= allowed:
             return closer
-        at = point.v
+        at = level.view.lift(point.v, sight)
         if level.extend(point.v, sight) == 0:  # the working set knows what the plan costs: the price was too high
             price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
     return best

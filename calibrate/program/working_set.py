@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 PROOF = "multipliers of rules and tail, by weak duality"
 COARSER = 4  # a level has a fourth of the scenarios of the one above
 COARSEST = 200  # scenarios in a tail below which no coarser level helps
-COLD = 30.0  # complementarity at the start far from the optimum, relative to the objective
+COLD = 1.0  # complementarity at the start far from the optimum, relative to the objective
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 
 
