@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from numba import get_num_threads
-from threadpoolctl import threadpool_limits
 
 from calibrate.errors import DataError
+from calibrate.one_thread import ONE_THREAD
 
 __all__ = ["HELD", "Blocks", "column_means"]
 
@@ -114,7 +114,7 @@ def column_means(losses: Floats | Blocks, probabilities: Floats) -> Floats:
         ends = range(0, len(block), CHUNK)
         return [probabilities[first + k : first + k + CHUNK][: len(block) - k] @ block[k : k + CHUNK] for k in ends]
 
-    with threadpool_limits(limits=1, user_api="blas"):  # a product's bytes may depend on its number of threads
+    with ONE_THREAD:
         parts = [*losses.over(means)] if isinstance(losses, Blocks) else [means(0, losses)]
     total = np.zeros(losses.shape[1])
     for part in parts:

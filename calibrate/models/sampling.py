@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits
 
 from calibrate.blocks import Blocks
 from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.process import Process
+from calibrate.one_thread import ONE_THREAD
 
 __all__ = ["BlockSource", "draw_losses", "key_of", "log_variance"]
 
@@ -61,29 +60,6 @@ def log_variance(process: Process, exposures: Floats) -> float:
     """Variance of the log of all columns' loss together in a period that has one; always the same draws."""
     totals = draw_losses(process, PILOT, exposures, 0, n_jobs=1).sum(axis=1)
     return float(np.log(totals[totals > 0]).var()) if totals.any() else 0.0
-
-
-class _OneThread:
-    """Linear algebra on one thread while anybody draws: a product's bytes may depend on its number of threads."""
-
-    def __init__(self) -> None:
-        self.lock, self.users = Lock(), 0
-        self.limits: Any = None
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.users:
-                self.limits = threadpool_limits(limits=1, user_api="blas")
-            self.users += 1
-
-    def __exit__(self, *failure: object) -> None:
-        with self.lock:
-            self.users -= 1
-            if not self.users:
-                self.limits.restore_original_limits()
-
-
-ONE_THREAD = _OneThread()
 
 
 class BlockSource:

@@ -14,10 +14,10 @@ from dataclasses import replace
 import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from calibrate.blocks import HELD
 from calibrate.errors import SolverError
+from calibrate.one_thread import ONE_THREAD
 from calibrate.program.bound import smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point
@@ -46,7 +46,7 @@ def solve_by_tail(program: Program, tolerance: float, start: Floats | None = Non
     """
     program.check()
     ordered = program.ordered
-    with one_thread():
+    with ONE_THREAD:
         form = compiled(ordered)
         near = None if start is None else ordered.arranged(start)
         level, best = _near(ordered, form, tolerance, near) or _levels(ordered, form, tolerance)
@@ -61,13 +61,8 @@ def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 
 def slack_bounds(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> Bounds:
     """Bounds on 1 plus the least slack; their multipliers prove that without slack there is no plan."""
     ordered = program.ordered
-    with one_thread():
+    with ONE_THREAD:
         return _levels(ordered, compiled(ordered, elastic), tolerance)[1]
-
-
-def one_thread() -> threadpool_limits:
-    """Matrices as small as a plan are slower on several threads, and their last digits would depend on how many."""
-    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _near(program: Program, form: Compiled, tolerance: float, start: Floats | None) -> tuple[Level, Bounds] | None:
