@@ -143,7 +143,7 @@ class Level:
         grown = self.extend(search.v, search.sight, most=DOUBLE if worse else np.inf)
         v = search.known[0] if grown >= MUCH and worse else search.v  # the working set knew too little: not from there
         like = search.like if grown < MUCH else None
-        exact = (ROUND if search.goal > self.tolerance else LAST_ROUND) * search.goal
+        exact = (ROUND if search.goal >= ROUGH else LAST_ROUND) * search.goal
         method = InteriorPoint(StandardForm(self.body(), self.tails, list(self.form.rows)))
         if grown == 0 and like is not None and method.fits(like):  # the same program: go on
             point = method.follow(like.copy(), exact)

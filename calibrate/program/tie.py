@@ -10,7 +10,7 @@ import numpy.typing as npt
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt
 from calibrate.program.interior_point import InteriorPoint
-from calibrate.program.level import Bounds, Level
+from calibrate.program.level import WARM, Bounds, Level
 from calibrate.program.newton import AT_A_CAP, FEASIBLE
 from calibrate.program.standard_form import Point, StandardForm
 
@@ -19,7 +19,7 @@ __all__ = ["closest"]
 Floats = npt.NDArray[np.float64]
 
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
-EXACT, WARM = 1e-8, 1e-3  # of the tolerance, and complementarity at the start, relative to the objective
+EXACT = 1e-8  # of the tolerance
 SMOOTH, ATOMS = 100.0, 300.0  # first price of the distance: times the one that is small enough for certain
 MOST_PRICES = 10
 SAMPLED = 1000  # scenarios of a tail that are asked whether their losses lie on atoms

@@ -82,8 +82,11 @@ class Trees:
             elimination.backward(self.forest, first, last, dy, d_price, state, factors, relative, reach)
             return reach
 
-        parts = np.array(side_by_side(work, self.ends))
-        return np.append(parts[:, :2].max(axis=0), parts[:, 2:].sum(axis=0))
+        parts = side_by_side(work, self.ends)
+        if len(parts) == 1:
+            return parts[0]
+        together = np.array(parts)
+        return np.append(together[:, :2].max(axis=0), together[:, 2:].sum(axis=0))
 
     def advance(self, primal: float, dual: float) -> tuple[Floats, Floats]:
         """Go along the moves. Returns the pull and `(constant, complementarity, sum w z)`."""
