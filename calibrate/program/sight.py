@@ -24,6 +24,7 @@ FEW = 100  # scenarios more than the margin: a tail may be small
 MARGIN = 1.3  # working set over tail: room for the tail to move
 EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail or not
 LEAST = 1 / 16  # of a tail that may be too large: so much of it may be taken at once
+TRACE = 1e-25  # units: a scenario that adds less to a risk is none, and its multipliers would underflow
 DEEP = 0.7  # of the tail: the worst scenarios, which are in it at all plans near
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
@@ -72,6 +73,7 @@ class View:
             if cap * len(p) < 1 and len(p) > FEW:  # less than one scenario: the next plan's tail is quite another
                 margin += FEW / len(p)
             tail = tail_of(values, p, margin, float(floors[term.of][0]))
+            tail = tail[p[tail] * (1.0 + np.maximum(values[tail], 0.0)) > TRACE * cap]
             # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.
             worst = np.append(np.maximum(values[tail], 0.0), 0.0)
             mass = np.append(p[tail], max(1.0 - float(p[tail].sum()), 0.0))
