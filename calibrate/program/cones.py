@@ -79,14 +79,13 @@ class Cone:
             z[block] = np.append(first, (b[1:] - first * a[1:]) / a[0])
         return z
 
-    def longest_step(self, x: Floats, dx: Floats) -> float:
-        """Largest `alpha` with `x + alpha dx` in the cone."""
+    def fall(self, x: Floats, dx: Floats) -> float:
+        """One over the largest `alpha` with `x + alpha dx` in the cone, 0 if there is none."""
         n = self.orthant
-        fall = float((-dx[:n] / x[:n]).max(initial=0.0))
-        alpha = 1 / fall if fall > 0 else np.inf
+        fall = -float((dx[:n] / x[:n]).min(initial=0.0))
         for block in self.blocks:
-            alpha = min(alpha, _longest_step_second_order(x[block], dx[block]))
-        return alpha
+            fall = max(fall, 1 / max(_longest_step_second_order(x[block], dx[block]), 1e-14))
+        return fall
 
 
 def _longest_step_second_order(x: Floats, dx: Floats) -> float:

@@ -67,7 +67,7 @@ class Search:
 
     v: Floats
     sight: Sight
-    known: tuple[Floats, float]
+    known: tuple[Floats, float]  # with its value
     mu: float  # complementarity at the start of a round
     goal: float  # relative gap
     best: Bounds
@@ -113,12 +113,8 @@ class Level:
             gap = search.best.gap
             if gap <= 0.5 * self.tolerance or (goal > self.tolerance and gap <= self.tolerance):
                 return search.best, point
-            if (
-                grown == 0
-                and point.iterations == 0
-                and self.around.open
-                and not self.tolerance < gap / 3 <= search.goal
-            ):
+            unmoved = grown == 0 and point.iterations == 0
+            if unmoved and self.around.open and not self.tolerance < gap / 3 <= goal:
                 break  # nothing new was seen, nothing moved, and no more digits are asked for
             if grown == 0 and not freed and not gap < STALLED * before and not self.around.open:
                 self._without_guesses(search)  # nothing new was seen, and still the bounds do not meet
@@ -132,10 +128,9 @@ class Level:
         if self.near:
             self.around.settle(self.form.plan(v))
         sight = self.look(v)
-        cost = self.view.cost(v, sight)
-        start = WARM * max(abs(cost), LITTLE) if mu is None else mu
-        goal = max(ROUGH, self.tolerance)
-        return Search(self.view.lift(v, sight), sight, (v, cost), start, goal, Bounds(v, np.inf, -np.inf))
+        mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
+        known, goal = (v, self.view.value(v, sight)), max(ROUGH, self.tolerance)
+        return Search(self.view.lift(v, sight), sight, known, mu, goal, Bounds(v, np.inf, -np.inf))
 
     def _round(self, search: Search, number: int) -> tuple[float, Point]:
         """Take in what was seen and solve on the working set. Returns by what share that grew, and the point."""
@@ -158,9 +153,9 @@ class Level:
         search.sight = self.look(point.v)
         search.v, search.like = self.view.lift(point.v, search.sight), point
         search.best = self._tighter(search.best, search.sight, point)
-        cost = self.view.cost(search.v, search.sight)
-        if cost < search.known[1]:
-            search.known = search.v, cost
+        value = self.view.value(search.v, search.sight)
+        if value < search.known[1]:
+            search.known = search.v, value
         logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
 
     def _without_guesses(self, search: Search) -> None:

@@ -191,7 +191,8 @@ class Newton:
         for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
             pushed, leaks[k] = trees.forward(self.prices[k], target, second)
             rhs[:n] += pushed @ tail.M
-        rhs[n : n + m] = -self.r_limit - form.eta @ leaks - aim[n_bounds:] / point.limit
+        if m:
+            rhs[n : n + m] = -self.r_limit - form.eta @ leaks - aim[n_bounds:] / point.limit
         rhs[n + m :] = -self.r_equal
         solution = self._solve(rhs)
         dv, limit, equal = solution[:n], solution[n : n + m], solution[n + m :]
@@ -201,22 +202,16 @@ class Newton:
         slack = (aim - point.slack * multiplier) / point.multiplier
         rule_slack = -self.r_rule - body.G @ dv
         rule = scaling.over(to_cone - scaling.over(rule_slack))
-        fall = max(
-            float((-slack / point.slack).max(initial=0.0)),
-            1 / max(cone.longest_step(point.rule_slack, rule_slack), TINY),
-        )
-        drop = max(
-            float((-multiplier / point.multiplier).max(initial=0.0)), 1 / max(cone.longest_step(point.rule, rule), TINY)
-        )
+        fall = max(cone.fall(point.rule_slack, rule_slack), -float((slack / point.slack).min(initial=0.0)))
+        drop = max(cone.fall(point.rule, rule), -float((multiplier / point.multiplier).min(initial=0.0)))
         bends = np.zeros(3)
         d_prices = limit @ form.eta
         for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
             reach = trees.backward(tail.M @ dv, d_prices[k])
             fall, drop = max(fall, reach[0]), max(drop, reach[1])
             bends += reach[2:]
-        far = np.array([fall, drop])
-        primal, dual = np.where(far > 0, 1 / far, np.inf)
-        return Move(dv, slack, multiplier, rule_slack, rule, equal, float(primal), float(dual), bends)
+        primal, dual = (1 / float(far) if far > 0 else np.inf for far in (fall, drop))
+        return Move(dv, slack, multiplier, rule_slack, rule, equal, primal, dual, bends)
 
     def _solve(self, rhs: Floats) -> Floats:
         """With two rounds of iterative refinement."""
