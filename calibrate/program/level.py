@@ -129,8 +129,9 @@ class Level:
             self.around.settle(self.form.plan(v))
         sight = self.look(v)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
+        v = self.view.lift(v, sight)
         known, goal = (v, self.view.value(v, sight)), max(ROUGH, self.tolerance)
-        return Search(self.view.lift(v, sight), sight, known, mu, goal, Bounds(v, np.inf, -np.inf))
+        return Search(v, sight, known, mu, goal, Bounds(v, np.inf, -np.inf))
 
     def _round(self, search: Search, number: int) -> tuple[float, Point]:
         """Take in what was seen and solve on the working set. Returns by what share that grew, and the point."""

@@ -24,8 +24,8 @@ FEW = 100  # scenarios more than the margin: a tail may be small
 MARGIN = 1.3  # working set over tail: room for the tail to move
 EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail or not
 LEAST = 1 / 16  # of a tail that may be too large: so much of it may be taken at once
-TRACE = 1e-25  # units: a scenario that adds less to a risk is none, and its multipliers would underflow
 DEEP = 0.7  # of the tail: the worst scenarios, which are in it at all plans near
+FAINT = 1e-16  # units that a scenario adds to a CVaR if nothing is paid: by so little no gap is ever missed
 SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
 
@@ -72,8 +72,7 @@ class View:
             margin = MARGIN * cap
             if cap * len(p) < 1 and len(p) > FEW:  # less than one scenario: the next plan's tail is quite another
                 margin += FEW / len(p)
-            tail = tail_of(values, p, margin, float(floors[term.of][0]))
-            tail = tail[p[tail] * (1.0 + np.maximum(values[tail], 0.0)) > TRACE * cap]
+            tail = self._felt(tail_of(values, p, margin, float(floors[term.of][0])), cap)
             # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.
             worst = np.append(np.maximum(values[tail], 0.0), 0.0)
             mass = np.append(p[tail], max(1.0 - float(p[tail].sum()), 0.0))
@@ -91,6 +90,15 @@ class View:
             at_risk.append(edge)
             risks.append(cvar(worst, mass, term.level))
         return Sight(tails, lefts_of, deep, np.array(at_risk), np.array(risks))
+
+    def _felt(self, tail: Ints, cap: float) -> Ints:
+        """A tail without scenarios so unlikely that no plan would notice; a solver's numbers would run out of range."""
+        weight = self.sample.probabilities[tail] / cap
+        unlikely = np.flatnonzero(weight <= FAINT)
+        if not unlikely.size:
+            return tail
+        gross = self.sample.losses[tail[unlikely]].sum(axis=1) / self.program.unit
+        return np.delete(tail, unlikely[weight[unlikely] * gross <= FAINT])
 
     def _left(self, v: Floats, losses: Floats | Blocks, collateral: Floats | None) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units."""
