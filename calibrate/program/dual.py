@@ -23,7 +23,7 @@ import scipy.sparse as sp
 from calibrate.certificate import verifier
 from calibrate.program.form import Floats, Program
 
-__all__ = ["Flows", "best_flows", "best_rules"]
+__all__ = ["Flows", "best_flows", "best_rules", "slope_without_rules"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -82,6 +82,20 @@ def best_flows(
     return blocks, nus, [term.flows() for term in terms]
 
 
+def slope_without_rules(body: dict[str, Any], pool: verifier.Pool) -> list[Any]:
+    """Slope of costs, limits and flows as a certificate has them, in all decisions and auxiliary variables, exactly."""
+    given = body["multipliers"]
+    slope: list[Any] = [*body["costs"], *[0] * body["auxiliary"]]
+    prices = [term["price"] for term in body["terms"]]
+    for limit, nu in zip(body["limits"], given["limits"], strict=True):
+        prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
+        for j, a in limit["row"][0]:
+            slope[j] += nu * a
+    for term, price, flows in zip(body["terms"], prices, given["flows"], strict=True):
+        pool.cut(term, price, flows, slope)
+    return slope
+
+
 class _Dual:
     """Variables for the multipliers of the blocks; amounts in units."""
 
@@ -107,16 +121,7 @@ class _Dual:
 
     def given(self, pool: verifier.Pool) -> Floats:
         """Slope of costs, limits and flows as the certificate has them."""
-        given = self.body["multipliers"]
-        slope: list[Any] = [*self.body["costs"], *[0] * self.body["auxiliary"]]
-        prices = [term["price"] for term in self.body["terms"]]
-        for limit, nu in zip(self.body["limits"], given["limits"], strict=True):
-            prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
-            for j, a in limit["row"][0]:
-                slope[j] += nu * a
-        for term, price, flows in zip(self.body["terms"], prices, given["flows"], strict=True):
-            pool.cut(term, price, flows, slope)
-        return np.array([float(one) for one in slope])
+        return np.array([float(one) for one in slope_without_rules(self.body, pool)])
 
     def solve(self, slope: Any, constant: Any, clear: float, most: float | None) -> list[list[float]] | None:
         """The best multipliers of the blocks, on top of what the rest slopes; None where there are none."""

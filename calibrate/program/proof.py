@@ -26,6 +26,7 @@ from calibrate.certificate.scenario_file import WrittenScenarios
 from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.dual import best_flows, best_rules
 from calibrate.program.form import Floats, Program, Solution
+from calibrate.program.mending import mended
 from calibrate.program.multipliers import Witness, given_of, in_cones, multipliers
 from calibrate.program.retelling import retold
 from calibrate.program.statement import Layout, auxiliary_at, statement
@@ -135,13 +136,27 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
         enough = claim.lower_bound - min(AS_GOOD, 0.1 * claim.tolerance) * abs(claim.objective)
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
-        with suppress(ValueError, OverflowError):  # nothing bounds a decision, or next to nothing does
-            bound = _below(verifier.bound(*carrying(program, plain), plain["objective"]))
+        with suppress(OverflowError):  # next to nothing bounds a decision
+            valid, bound = _bounding(given, *carrying(program, plain))
             if bound > best:
-                best, proved = bound, {"multipliers": given, "lower_bound": bound}
+                best, proved = bound, {"multipliers": valid, "lower_bound": bound}
             if best >= enough and proved:
                 break
     return proved
+
+
+def _bounding(given: dict[str, Any], body: dict[str, Any], pool: verifier.Pool) -> tuple[dict[str, Any], float]:
+    """Multipliers and the bound that they prove: as they are, or mended where nothing bounds a decision."""
+    with suppress(ValueError):
+        return given, _below(verifier.bound(body, pool, body["objective"]))
+    blocks = mended(body, pool)
+    if blocks is None:
+        return given, -math.inf
+    better = body["multipliers"] | exactly({"blocks": blocks})
+    with suppress(ValueError):
+        bound = _below(verifier.bound({**body, "multipliers": better}, pool, body["objective"]))
+        return {**given, "blocks": blocks}, bound
+    return given, -math.inf
 
 
 def _attempts(

@@ -1,0 +1,78 @@
+"""Multipliers that prove nothing because of their last digits, mended exactly.
+
+Where nothing bounds a variable on one side, the slope that the multipliers leave it must not lean to that side at all,
+and a solver leaves it leaning by a trace. What leans is a sum of what each row pulls. Taking from the rows that pull to
+the wrong side, until the sum is zero, keeps every multiplier valid: those of `at_most` rows stay >= 0, a cone holds all
+multiples of its own, an equality takes any. It costs the bound no more than a trace times the amounts of these rows.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from calibrate.certificate import verifier
+from calibrate.program.dual import slope_without_rules
+from calibrate.program.multipliers import in_cones
+
+__all__ = ["mended"]
+
+MOST_SWEEPS = 20  # over the variables: what is taken from a row may make another variable lean
+HAIR = 1e-15  # taken more: doubles round
+
+
+def mended(body: dict[str, Any], pool: verifier.Pool) -> list[list[float]] | None:
+    """Multipliers of the blocks of a certificate (numbers as fractions) with which no slope leans to an endless side.
+
+    None where some lean still: nothing proves a bound from them.
+    """
+    ends, lean = verifier.box(body, body["objective"]), _Lean(body, pool)
+    for _ in range(MOST_SWEEPS):
+        wrong = [j for j, g in enumerate(lean.slope) if g and ends[j][g < 0] is None]
+        if not wrong:
+            return [[float(one) for one in m] for m in lean.blocks]
+        for j in wrong:
+            lean.straighten(j)
+    return None
+
+
+class _Lean:
+    """Slopes of all variables under the multipliers of the blocks, which only become less."""
+
+    def __init__(self, body: dict[str, Any], pool: verifier.Pool) -> None:
+        self.body, given = body, body["multipliers"]
+        self.blocks = [list(map(Fraction, m)) for m in given["blocks"]]
+        self.slope = slope_without_rules(body, pool)
+        self.touching: dict[int, list[int]] = {}
+        for k, ((_, _, rows), m) in enumerate(zip(body["blocks"], self.blocks, strict=True)):
+            for j in {j for row, _ in rows for j, _ in row} if any(m) else ():
+                self.slope[j] += self._pull(k, j)
+                self.touching.setdefault(j, []).append(k)
+        for blocks in self.touching.values():  # who speaks of little else makes little else lean
+            blocks.sort(key=lambda k: sum(len(row) for row, _ in body["blocks"][k][2]))
+
+    def _pull(self, k: int, j: int) -> Fraction:
+        """What a block adds to the slope of a variable."""
+        _, _, rows = self.body["blocks"][k]
+        return sum(
+            (m * a for (row, _), m in zip(rows, self.blocks[k], strict=True) for i, a in row if i == j), Fraction(0)
+        )
+
+    def straighten(self, j: int) -> None:
+        """Take from the blocks that pull a variable to where its slope is, until it is zero or beyond by a hair."""
+        side = self.slope[j] > 0
+        for k in self.touching.get(j, ()):
+            pull = self._pull(k, j)
+            if pull and (pull > 0) == side:
+                self._scale(k, max(1 - self.slope[j] / pull, Fraction(0)) * (1 - Fraction(HAIR)))
+            if not self.slope[j] or (self.slope[j] > 0) != side:
+                return
+
+    def _scale(self, k: int, factor: Fraction) -> None:
+        """Multipliers of a block times a factor below one, as doubles of its cone."""
+        _, kind, rows = self.body["blocks"][k]
+        old, less = self.blocks[k], [float(m * factor) for m in self.blocks[k]]
+        self.blocks[k] = list(map(Fraction, in_cones({"blocks": [("", kind, rows)]}, [less])[0]))
+        for (row, _), before, now in zip(rows, old, self.blocks[k], strict=True):
+            for j, a in row:
+                self.slope[j] += (now - before) * a
