@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from calibrate.program.affine import NotSeparable, Rows, affine, rows_of
 from calibrate.program.cones import Cone
+from calibrate.program.equalities import independent, paired
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Parts, Program
 from calibrate.program.plan import Plan
@@ -97,12 +98,18 @@ class Compiled:
     rows: tuple[Row, ...]
     scale: Floats  # units of one entry of v: members of any size count in their own losses
     room: Floats  # column j: what one unit of slack in rule j adds to the left-hand side of the rule rows
-    equal_room: Floats  # the same of the equalities
+    equal_room: Floats  # the same of the equalities, those that follow last
+    follow: tuple[Floats, Floats]  # equalities that follow from those of the body: kept, without being asked for
 
     @property
     def size(self) -> int:
         """Length of `v`."""
         return len(self.body.q)
+
+    @property
+    def equalities(self) -> tuple[Floats, Floats]:
+        """`(E, f)` of all equalities `E v = f` that the rules say, those that follow from the others last."""
+        return np.vstack([self.body.E, self.follow[0]]), np.append(self.body.f, self.follow[1])
 
     def plan(self, v: Floats) -> Floats:
         """The decisions `x`, in units."""
@@ -157,9 +164,10 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
         scale[: program.n_cells] = _sizes(program)
     G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
     scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
-    G, h, E, f, cone, room, equal_room = _equalities(G, h, E, f, cone, room)
+    G, h, E, f, cone, room, equal_room = paired(G, h, E, f, cone, room)
     G, h, room = _near_one(G * scale, h, room, cone)
     E, f, equal_room = _near_one(E * scale, f, equal_room, Cone(len(E)))
+    said, implied = independent(E, f)
     rows = [replace(row, q=row.q * scale) for row in rows]
     body = Body(
         q=np.where(scale > 0, q * scale, 1.0),
@@ -167,12 +175,14 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
         G=G,
         h=h,
         cone=cone,
-        E=E,
-        f=f,
+        E=E[said],
+        f=f[said],
         bounded=bounded,
         constant=constant,
     )
-    return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room, equal_room)
+    follow = (E[implied], f[implied])
+    equal_room = equal_room[np.append(said, implied)]
+    return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room, equal_room, follow)
 
 
 def _sizes(program: Program) -> Floats:
@@ -282,30 +292,6 @@ def _without_zeros(
     idle = ours & np.all(rows <= 0, axis=1) & (h[:n] >= 0)
     kept = np.append(~(zeros | idle), np.ones(len(G) - n, dtype=bool))
     return G[kept], h[kept], Cone(int(kept[:n].sum()), cone.sizes), room[kept], np.flatnonzero(held)
-
-
-def _equalities(
-    G: Floats, h: Floats, E: Floats, f: Floats, cone: Cone, room: Floats
-) -> tuple[Floats, Floats, Floats, Floats, Cone, Floats, Floats]:
-    """Opposite rows `g.v <= a, -g.v <= -a` have no interior: each such pair becomes one equality."""
-    n = cone.orthant
-    scale = np.abs(G[:n]).max(axis=1, initial=0.0)
-    keys: dict[bytes, int] = {}
-    pairs: list[tuple[int, int]] = []
-    for i in range(n):
-        row = np.append(G[i], h[i]) + 0.0
-        opposite = (-row + 0.0).tobytes()
-        if scale[i] > 0 and opposite in keys:
-            pairs.append((keys.pop(opposite), i))
-        else:
-            keys[row.tobytes()] = i
-    empty = [i for i in range(n) if scale[i] == 0 and h[i] >= 0]
-    gone = np.array(sorted({i for pair in pairs for i in pair} | set(empty)), dtype=int)
-    kept = np.setdiff1d(np.arange(len(G)), gone)
-    first, second = [i for i, _ in pairs], [j for _, j in pairs]
-    cone = Cone(n - len(gone), cone.sizes)
-    equal_room = np.vstack([np.zeros((len(E), room.shape[1])), np.where(room[first] != 0, room[first], -room[second])])
-    return G[kept], h[kept], np.vstack([E, G[first]]), np.append(f, h[first]), cone, room[kept], equal_room
 
 
 def _linear(

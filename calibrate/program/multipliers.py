@@ -46,9 +46,10 @@ def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], le
     """
     form, point = witness.form, witness.point
     traces = max(float(np.abs(one).max(initial=1e-300)) for one in (point.rule, point.equal, point.limit)) * least
+    equal = np.append(point.equal, np.zeros(len(form.follow[1])))
     blocks: list[list[float]] = []
     for _, kind, at in placed(program, form, Layout.of(program, form)):
-        values = (point.equal if kind == "equal" else point.rule)[at]
+        values = (equal if kind == "equal" else point.rule)[at]
         if not (np.isfinite(values).all() and float(np.abs(values).max()) >= traces):
             values = np.zeros(len(values))
         blocks.append(values.tolist() if kind == "equal" else _in_cone(values))

@@ -77,12 +77,13 @@ def auxiliary_at(form: Compiled, layout: Layout, x: Floats) -> Floats:
         return np.zeros(0)
     body, n = form.body, layout.size
     v, miss = cp.Variable(layout.auxiliary), cp.Variable(nonneg=True)
-    G, E = layout.columns(body.G), layout.columns(body.E)
+    E, f = form.equalities
+    G, E = layout.columns(body.G), layout.columns(E)
     slack = body.h - G[:, :n] @ x - G[:, n:] @ v
     ends = np.cumsum([body.cone.orthant, *body.cone.sizes])
     rows = [slack[: body.cone.orthant] + miss >= 0] if body.cone.orthant else []
     rows += [cp.SOC(slack[int(a)] + miss, slack[int(a) + 1 : int(b)]) for a, b in pairwise(ends)]
-    rows += [cp.abs(body.f - E[:, :n] @ x - E[:, n:] @ v) <= miss] if len(body.f) else []
+    rows += [cp.abs(f - E[:, :n] @ x - E[:, n:] @ v) <= miss] if len(f) else []
     cp.Problem(cp.Minimize(miss), rows).solve(solver=cp.CLARABEL)
     return np.zeros(layout.auxiliary) if v.value is None else np.asarray(v.value)
 
@@ -110,7 +111,7 @@ def _blocks(program: Program, form: Compiled, layout: Layout) -> list[list[Any]]
     names = [str(rule) for rule in program.rules]
     blocks: list[list[Any]] = []
     for rule, kind, at in placed(program, form, layout):
-        matrix, amounts = (form.body.E, form.body.f) if kind == "equal" else (form.body.G, form.body.h)
+        matrix, amounts = form.equalities if kind == "equal" else (form.body.G, form.body.h)
         rows = zip(layout.columns(matrix[at]), (amounts[at] * program.unit).tolist(), strict=True)
         blocks.append([names[rule], kind, [_row(row, h) for row, h in rows]])
     blocks += [[names[rule], "at_most", [[[[j, 1.0]], 0.0]]] for rule, j in _held(program, form)]
@@ -135,19 +136,19 @@ def _absolute(blocks: list[list[Any]], size: int) -> list[list[Any]]:
 
 def placed(program: Program, form: Compiled, layout: Layout) -> list[tuple[int, str, slice]]:
     """The rows of the compiled program in their order: the rule they belong to, their kind, where they are."""
-    body = form.body
+    body, (E, _) = form.body, form.equalities
     n = body.cone.orthant
     pieces = [("at_most", slice(i, i + 1)) for i in range(n)] + [
         ("cone", slice(int(a), int(b))) for a, b in pairwise(np.cumsum([n, *body.cone.sizes]))
     ]
-    pieces += [("equal", slice(i, i + 1)) for i in range(len(body.f))]
+    pieces += [("equal", slice(i, i + 1)) for i in range(len(E))]
     owner: list[int | None] = []
     touched: list[list[int]] = []
     for kind, at in pieces:
         room = (form.equal_room if kind == "equal" else form.room)[at]
         own = np.flatnonzero(np.any(room != 0, axis=0))
         owner.append(int(own[0]) if own.size else None)
-        matrix = (body.E if kind == "equal" else body.G)[at, layout.size : layout.size + layout.auxiliary]
+        matrix = (E if kind == "equal" else body.G)[at, layout.size : layout.size + layout.auxiliary]
         touched.append(np.flatnonzero(np.any(matrix != 0, axis=0)).tolist())
     whose: dict[int, int] = {}  # auxiliary variables: each belongs to one rule, and carries it on to its rows
     waiting = True

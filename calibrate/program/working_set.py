@@ -108,7 +108,9 @@ def _solution(level: Level, best: Bounds) -> Solution:
     shadows: list[float] = []
     if best.point is not None:
         prices = np.abs(level.form.room).T @ np.abs(best.point.rule)
-        prices = prices + np.abs(level.form.equal_room).T @ np.abs(smallest(level.form.body.E, best.point.equal))
+        E, _ = level.form.equalities
+        equal = np.append(best.point.equal, np.zeros(len(E) - len(best.point.equal)))
+        prices = prices + np.abs(level.form.equal_room).T @ np.abs(smallest(E, equal))
         shadows = [float(price) for price in prices]
         shadows += [float(multiplier) for multiplier in best.point.limit]
     return Solution(

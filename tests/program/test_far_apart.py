@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from calibrate import Scenarios, fairness
+from calibrate import Scenarios, fairness, verify
 from calibrate.program import (
     CostOfCapital,
     CVaR,
@@ -13,6 +13,8 @@ from calibrate.program import (
     SegmentReserve,
     Waterfall,
 )
+from calibrate.program.compiled import compiled
+from calibrate.program.equalities import independent
 
 OWN_AND_POOL = Waterfall((OwnContribution(), PoolReserve()))
 TERMS = [CostOfCapital(0.02, 0.05), CVaR(0.99, of="mutualised")]
@@ -46,3 +48,43 @@ def test_scenarios_that_never_happen_are_left_out_and_change_nothing():
     without = PoolProblem(Scenarios(losses[:n]), OWN_AND_POOL, TERMS).solve()
     assert "CLARABEL" not in " ".join(with_them.provenance["attempts"])
     assert with_them.objective == pytest.approx(without.objective, rel=2e-6)
+
+
+# --- a giant --------------------------------------------------------------------------------------------------------
+
+
+def beside_a_giant(seed=5, members=4):
+    """One member loses 1e12 times what the others do; a floor then asks for a plan 1e12 times the losses."""
+    losses = np.random.default_rng(seed).pareto(3, (40, members))
+    losses[:, 1] *= 1e12
+    floor = fairness.ContributionFloor(float(losses.mean(axis=0).sum()) / members / 10)
+    terms = [CostOfCapital(0.02, 0.05), 30 * CVaR(0.999999)]
+    return PoolProblem(
+        Scenarios(losses), Waterfall((OwnContribution(),)), terms, [fairness.ActuarialFairness(0.0), floor]
+    )
+
+
+def test_shares_beside_a_giant_are_said_once(tmp_path):
+    problem = beside_a_giant()
+    calibration = problem.solve()
+    losses = problem.program.pool.expected_losses
+    np.testing.assert_allclose(calibration.weights, losses / losses.sum(), rtol=1e-9)
+    assert verify(calibration.save(tmp_path / "giant")).proved
+
+
+def test_the_last_share_follows_from_the_others_and_is_stated_all_the_same(tmp_path):
+    problem = beside_a_giant()
+    form = compiled(problem.program.ordered)
+    E, f = form.equalities
+    assert len(form.body.E) == 3
+    assert (len(E), len(f), len(form.equal_room)) == (4, 4, 4)
+    blocks = problem.solve().certificate["blocks"]
+    assert sum(kind == "equal" for _, kind, _ in blocks) == 4
+
+
+def test_equalities_that_follow_and_such_that_contradict():
+    E = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1e-9], [1.0, 2.0, 1e-9]])
+    kept, follow = independent(E, np.array([1.0, 1.0, 2.0]))
+    assert (len(kept), len(follow)) == (2, 1)
+    assert len(independent(E, np.array([1.0, 1.0, 3.0]))[1]) == 0  # a contradiction is for the solver to find
+    assert len(independent(E[:1], np.ones(1))[0]) == 1
