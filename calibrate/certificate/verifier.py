@@ -156,7 +156,7 @@ def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
         least = [None if ends[j][a < 0] is None else a * ends[j][a < 0] for j, a in row]
         known, unknown = sum(one or 0 for one in least), least.count(None)
         for (j, a), one in zip(row, least, strict=True):
-            if unknown == (one is None):
+            if unknown == (one is None) and (None in ends[j] or ends[j][0] <= ends[j][1]):  # crossed: nothing is left
                 rest, old = amount - known + (one or 0), ends[j][a > 0]
                 new = -(-rest // a) if a > 0 else rest // a
                 ends[j][a > 0] = new if old is None else min(old, new) if a > 0 else max(old, new)

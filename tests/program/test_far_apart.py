@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from calibrate import Scenarios, fairness, verify
+from calibrate.errors import RuleConflictError
 from calibrate.program import (
     CostOfCapital,
     CVaR,
@@ -88,3 +89,15 @@ def test_equalities_that_follow_and_such_that_contradict():
     assert (len(kept), len(follow)) == (2, 1)
     assert len(independent(E, np.array([1.0, 1.0, 3.0]))[1]) == 0  # a contradiction is for the solver to find
     assert len(independent(E[:1], np.ones(1))[0]) == 1
+
+
+@pytest.mark.parametrize("tiny", [1e-30, 1e-74])
+def test_a_conflict_beside_dwarfs_is_proved(tiny, tmp_path):
+    """The rows of the rules close in on an empty box, whose ends once ran beyond all doubles."""
+    losses = np.random.default_rng(0).pareto(2, (30, 8)) * np.geomspace(1, tiny, 8)
+    pool = Scenarios(losses)
+    even = dict.fromkeys(pool.members, float(losses.mean(axis=0).sum()) / 8)
+    rules = [fairness.ActuarialFairness(0.1), fairness.Turnover(even, total=0.5)]
+    with pytest.raises(RuleConflictError) as raised:
+        PoolProblem(pool, OWN_AND_POOL, TERMS, rules).solve()
+    assert verify(raised.value.certificate.save(tmp_path / "conflict")).proved
