@@ -25,7 +25,7 @@ from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
 from calibrate.scenarios import Scenarios
 
-__all__ = ["answer", "gaps_at", "objective_at"]
+__all__ = ["answer", "gaps_at", "objective_at", "vouched"]
 
 CURVE_POINTS = 200
 PROVED_AT_ONCE = 20_000  # losses
@@ -42,6 +42,22 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
             with suppress(SolverError):
                 return _written(program, other, tolerance, fresh)
         raise refused from None
+
+
+def vouched(program: Program, solution: Solution, tolerance: float) -> Solution:
+    """A solution whose bound was a claim, with the bound that exact arithmetic proves.
+
+    Raises SolverError where that is not good enough.
+    """
+    objective = objective_at(program, solution.x)
+    _check_gap(program, solution, objective, tolerance)
+    certificate = certified(program, solution, objective, tolerance)
+    proved = -math.inf
+    if certificate is not None and certificate["multipliers"] is not None:
+        proved = float(certificate["lower_bound"])
+    solution = replace(solution, lower_bound=proved, claimed=False)
+    _check_gap(program, solution, objective, tolerance)
+    return solution
 
 
 def _written(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:

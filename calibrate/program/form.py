@@ -192,4 +192,5 @@ class Solution:
     attempts: tuple[Attempt, ...]
     bound_by: str  # who vouches for the bound
     witness: Witness | None = None  # what the bound follows from
-    v: Floats | None = None  # `x` with the auxiliary variables of the rules, as the solver scales them
+    claimed: bool = False  # the bound is a claim, of which only exact arithmetic can tell
+    v: Floats | None = None  # `x` with the auxiliary variables of the rules, units

@@ -54,6 +54,7 @@ class Bounds:
     lower: float
     point: Point | None = None
     witness: Witness | None = None  # of the lower bound
+    claimed: bool = False  # the lower bound is what the solver says, and only exact arithmetic can tell
 
     @property
     def gap(self) -> float:
@@ -71,6 +72,7 @@ class Search:
     mu: float  # complementarity at the start of a round
     goal: float  # relative gap
     best: Bounds
+    claimed: Bounds  # of the last round
     like: Point | None = None
 
     def aim(self, tolerance: float) -> None:
@@ -120,8 +122,9 @@ class Level:
                 self._without_guesses(search)  # nothing new was seen, and still the bounds do not meet
             search.aim(self.tolerance)
         best = search.best
-        if best.gap <= self.tolerance and best.point is not None:
-            return best, best.point
+        for found in (best, search.claimed):
+            if found.gap <= self.tolerance and found.point is not None:
+                return found, found.point
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
 
     def _begin(self, v: Floats, mu: float | None) -> Search:
@@ -130,8 +133,8 @@ class Level:
         sight = self.look(v)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
         v = self.view.lift(v, sight)
-        known, goal = (v, self.view.value(v, sight)), max(ROUGH, self.tolerance)
-        return Search(v, sight, known, mu, goal, Bounds(v, np.inf, -np.inf))
+        nothing, goal = Bounds(v, np.inf, -np.inf), max(ROUGH, self.tolerance)
+        return Search(v, sight, (v, self.view.value(v, sight)), mu, goal, nothing, nothing)
 
     def _round(self, search: Search, number: int) -> tuple[float, Point]:
         """Take in what was seen and solve on the working set. Returns by what share that grew, and the point."""
@@ -154,6 +157,7 @@ class Level:
         search.sight = self.look(point.v)
         search.v, search.like = self.view.lift(point.v, search.sight), point
         search.best = self._tighter(search.best, search.sight, point)
+        search.claimed = self._claimed(search.sight, point)
         value = self.view.value(search.v, search.sight)
         if value < search.known[1]:
             search.known = search.v, value
@@ -233,6 +237,18 @@ class Level:
         sizes = " + ".join(f"{len(one):,}" for one in self.working.values())
         return f" on {sizes} scenarios" if sizes else ""
 
+    def _claimed(self, sight: Sight, point: Point) -> Bounds:
+        """Both bounds as the solver claims them.
+
+        Where numbers lie far apart, the last digits of a slope times all that a decision may be leave no bound in
+        floating point. Exact arithmetic may find one from the same multipliers (see `mending`).
+        """
+        upper = self.view.value(point.v, sight) if point.residual <= FEASIBLE else np.inf
+        return Bounds(point.v, upper, min(point.dual, upper), point, self._witness(point), claimed=True)
+
+    def _witness(self, point: Point) -> Witness:
+        return Witness(self.form, tuple(self.tails), tuple(self.working[term] for term in self.form.terms), point)
+
     def _tighter(self, best: Bounds, sight: Sight, point: Point) -> Bounds:
         """Both bounds after a solve on the working set."""
         upper = self.view.value(point.v, sight)
@@ -241,5 +257,4 @@ class Level:
         lower = lower_bound(self.form, self.tails, point, best.upper)
         if lower <= best.lower:
             return best
-        chosen = tuple(self.working[term] for term in self.form.terms)
-        return replace(best, lower=lower, witness=Witness(self.form, tuple(self.tails), chosen, point))
+        return replace(best, lower=lower, witness=self._witness(point))

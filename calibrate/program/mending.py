@@ -4,10 +4,12 @@ Where nothing bounds a variable on one side, the slope that the multipliers leav
 and a solver leaves it leaning by a trace. What leans is a sum of what each row pulls. Taking from the rows that pull to
 the wrong side, until the sum is zero, keeps every multiplier valid: those of `at_most` rows stay >= 0, a cone holds all
 multiples of its own, an equality takes any. It costs the bound no more than a trace times the amounts of these rows.
+So it does where a variable has an end that is ever so far: there a trace would cost the bound more.
 """
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -21,19 +23,28 @@ MOST_SWEEPS = 20  # over the variables: what is taken from a row may make anothe
 HAIR = 1e-15  # taken more: doubles round
 
 
-def mended(body: dict[str, Any], pool: verifier.Pool) -> list[list[float]] | None:
+def mended(body: dict[str, Any], pool: verifier.Pool, spare: float = math.inf) -> list[list[float]] | None:
     """Multipliers of the blocks of a certificate (numbers as fractions) with which no slope leans to an endless side.
 
-    None where some lean still: nothing proves a bound from them.
+    Nor by more than `spare` (money, of a bound) to an end, where that can be had. None where some lean to an endless
+    side still: nothing proves a bound from them.
     """
     ends, lean = verifier.box(body, body["objective"]), _Lean(body, pool)
+    most = None if math.isinf(spare) else Fraction(spare) * 10 ** body["decimals"] * verifier.FINER
     for _ in range(MOST_SWEEPS):
-        wrong = [j for j, g in enumerate(lean.slope) if g and ends[j][g < 0] is None]
+        wrong = [j for j, g in enumerate(lean.slope) if g and _leans(g, ends[j], most)]
         if not wrong:
-            return [[float(one) for one in m] for m in lean.blocks]
+            break
         for j in wrong:
             lean.straighten(j)
-    return None
+    endless = any(g and ends[j][g < 0] is None for j, g in enumerate(lean.slope))
+    return None if endless else [[float(one) for one in m] for m in lean.blocks]
+
+
+def _leans(slope: Fraction, ends: list[Any], most: Fraction | None) -> bool:
+    """Whether the lower end (of a slope > 0) or the upper one is missing, or costs more than it may."""
+    end = ends[slope < 0]
+    return end is None or (most is not None and -slope * end > most)
 
 
 class _Lean:

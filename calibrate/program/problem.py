@@ -14,7 +14,7 @@ import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, RuleConflictError, SolverError
-from calibrate.program.answer import answer, objective_at
+from calibrate.program.answer import answer, objective_at, vouched
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
 from calibrate.program.even import evened
@@ -200,7 +200,8 @@ def _solved(program: Program, tolerance: float, start: Floats | None) -> Solutio
     """The seam: by the tail; without a proof the rules are asked for a conflict; then the program is written out."""
     _check_bounded(program)
     try:
-        return evened(program, solve_by_tail(program, tolerance, start), tolerance)
+        solution = solve_by_tail(program, tolerance, start)
+        return evened(program, vouched(program, solution, tolerance) if solution.claimed else solution, tolerance)
     except (NotSeparable, SolverError, ArithmeticError) as reason:  # the last: numbers ran out of range
         logger.info("no plan found; asking the rules for a conflict")
         logger.debug("not solved by the tail: %s", reason)

@@ -137,7 +137,7 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
         with suppress(OverflowError):  # next to nothing bounds a decision
-            valid, bound = _bounding(given, *carrying(program, plain))
+            valid, bound = _bounding(given, *carrying(program, plain), enough)
             if bound > best:
                 best, proved = bound, {"multipliers": valid, "lower_bound": bound}
             if best >= enough and proved:
@@ -145,18 +145,25 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
     return proved
 
 
-def _bounding(given: dict[str, Any], body: dict[str, Any], pool: verifier.Pool) -> tuple[dict[str, Any], float]:
-    """Multipliers and the bound that they prove: as they are, or mended where nothing bounds a decision."""
+def _bounding(
+    given: dict[str, Any], body: dict[str, Any], pool: verifier.Pool, enough: float
+) -> tuple[dict[str, Any], float]:
+    """Multipliers and the bound that they prove: as they are, or mended where that is not enough."""
+    bound, objective = -math.inf, body["objective"]
     with suppress(ValueError):
-        return given, _below(verifier.bound(body, pool, body["objective"]))
-    blocks = mended(body, pool)
-    if blocks is None:
-        return given, -math.inf
-    better = body["multipliers"] | exactly({"blocks": blocks})
-    with suppress(ValueError):
-        bound = _below(verifier.bound({**body, "multipliers": better}, pool, body["objective"]))
-        return {**given, "blocks": blocks}, bound
-    return given, -math.inf
+        bound = _below(verifier.bound(body, pool, objective))
+    if bound > enough or bound == enough != 0:
+        return given, bound
+    spare = (
+        math.inf if objective is None else AS_GOOD * abs(float(objective)) / (len(body["costs"]) + body["auxiliary"])
+    )
+    blocks = mended(body, pool, spare)
+    if blocks is not None:
+        better = body["multipliers"] | exactly({"blocks": blocks})
+        with suppress(ValueError):
+            other = _below(verifier.bound({**body, "multipliers": better}, pool, objective))
+            return ({**given, "blocks": blocks}, other) if other > bound else (given, bound)
+    return given, bound
 
 
 def _attempts(

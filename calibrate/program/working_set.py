@@ -120,7 +120,8 @@ def _solution(level: Level, best: Bounds) -> Solution:
         (*level.attempts, Attempt("passes over all scenarios", str(level.view.passes))),
         PROOF,
         best.witness,
-        best.v,
+        best.claimed,
+        level.form.scale * best.v,
     )
 
 

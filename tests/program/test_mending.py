@@ -44,6 +44,13 @@ def test_what_leans_to_an_endless_side_is_taken_from_who_pulls_there():
     assert proved(endless, mended(endless, None)) == 0  # `z` pays for all: multipliers that bound it are zero
 
 
+def test_a_slope_that_leans_to_an_end_far_away_costs_no_more_than_it_may():
+    far = body([*ROWS[:2], ("at_most", [(0, -1e12), (1, 1)], 0), ("at_most", [(0, -1)], -0.5)], [1e-9, 0, 0, 0.25])
+    assert proved(far, far["multipliers"]["blocks"]) < -1000  # a slope of -1e-9 times all that `z` may be
+    assert proved(far, mended(far, None)) < -1000
+    assert proved(far, mended(far, None, spare=1e-8)) == pytest.approx(1 / 8, abs=1e-8)
+
+
 def test_a_sound_multiplier_stays_as_it_is():
     sound = body(ROWS, [0.125, 0.0, 0.125])
     assert mended(sound, None) == [[0.125], [0.0], [0.125]]
