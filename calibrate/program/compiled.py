@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import cvxpy as cp
 import numpy as np
@@ -18,6 +17,7 @@ from calibrate.program.form import Parts, Program
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, Kind, RiskTerm
 from calibrate.program.row_order import placed_by_content
+from calibrate.program.scaling import balanced, near_one, sizes_of, sizes_of_auxiliary
 from calibrate.program.standard_form import Body, Row
 from calibrate.program.waterfall import Stage
 
@@ -27,7 +27,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 _Rules = tuple[Floats, Floats, Floats, Floats, Cone, Floats]  # G, h, E, f, cone, room
 MOST_COLUMNS = 3000  # decisions and auxiliary variables of the rules: beyond it a dense system is the wrong tool
-FAINT = 1e-6  # of a row near one
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +160,15 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     constant = 0.0 if elastic is None else 1.0
     scale = np.ones(n)
     if elastic is None:  # what has to give is money, and so are the plans that are asked about it
-        scale[: program.n_cells] = _sizes(program)
+        scale[: program.n_cells] = sizes_of(program)
     G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
     scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
     G, h, E, f, cone, room, equal_room = paired(G, h, E, f, cone, room)
-    G, h, room = _near_one(G * scale, h, room, cone)
-    E, f, equal_room = _near_one(E * scale, f, equal_room, Cone(len(E)))
+    scale[program.size : program.size + extra] = sizes_of_auxiliary(
+        np.vstack([E, G]) * scale, np.append(f, h), cone, program.size, extra
+    )
+    G, h, room = near_one(G * scale, h, room, cone)
+    E, f, equal_room = near_one(E * scale, f, equal_room, Cone(len(E)))
     said, implied = independent(E, f)
     rows = [replace(row, q=row.q * scale) for row in rows]
     body = Body(
@@ -185,61 +187,15 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room, equal_room, follow)
 
 
-def _sizes(program: Program) -> Floats:
-    """A power of two near each column's share of the expected losses; 1 for a column that never loses."""
-    mu = program.pool.column_means / program.unit
-    return 1 / _power(np.where(mu > 0, mu / max(float(mu.sum()), 1e-300), 1.0))
-
-
 def rule_rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> Rows:
     """One rule as balanced rows of a cone, units; `x` and `plan` in the caller's order, the rows in the program's."""
     slack = cp.Variable()
     rows = rows_of(rule.gap(plan) / program.unit <= slack, [x, slack])
     fixed = program.size + 1
     rows.A[:, : program.size] = rows.A[:, program.positions]
-    A, b = _balanced(rows.A, rows.b, fixed, rows.sizes)
+    A, b = balanced(rows.A, rows.b, fixed, rows.sizes)
     placed = placed_by_content(A, b, fixed, (rows.zero, rows.zero + rows.orthant), rows.sizes)
     return replace(rows, A=A[np.ix_(placed.rows, placed.columns)], b=b[placed.rows], sizes=placed.sizes)
-
-
-def _balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """Rows and auxiliary columns brought near one by powers of two: cvxpy's auxiliary variables count in money.
-
-    The first `fixed` columns keep their scale. It spreads from them: a row is measured by the columns whose scale is
-    known, a column by the rows whose scale is known. The rows of a second-order cone keep one scale among them.
-    """
-    ends = np.cumsum([len(b) - sum(sizes), *sizes])
-    cones = [slice(int(a), int(z)) for a, z in pairwise(ends)]
-    row, column = np.ones(len(b)), np.ones(A.shape[1])
-    told, known = np.zeros(len(b), dtype=bool), np.arange(A.shape[1]) < fixed
-    size = np.abs(A)
-    while True:
-        height = (size[:, known] * column[known]).max(axis=1, initial=0.0)
-        for cone in cones:
-            height[cone] = height[cone].max(initial=0.0)
-        new = (height > 0) & ~told
-        if not new.any():
-            return A * row[:, None] * column, b * row
-        row[new] = _power(height[new])
-        told |= new
-        width = (size[told] * row[told, None]).max(axis=0, initial=0.0)
-        found = (width > 0) & ~known
-        column[found] = _power(width[found])
-        known |= found
-
-
-def _near_one(A: Floats, b: Floats, room: Floats, cone: Cone) -> tuple[Floats, Floats, Floats]:
-    """Rows so small in the columns as the solver scales them that no residual would tell, brought near one."""
-    height = np.maximum(np.abs(A).max(axis=1, initial=0.0), np.abs(b))
-    for block in cone.blocks:
-        height[block] = height[block].max(initial=0.0)
-    factor = np.where(height < FAINT, _power(height), 1.0)
-    return A * factor[:, None], b * factor, room * factor[:, None]
-
-
-def _power(size: Floats) -> Floats:
-    """The power of two that brings each size near one; 1 for zero."""
-    return np.asarray(np.where(size > 0, 2.0 ** -np.round(np.log2(np.where(size > 0, size, 1.0))), 1.0))
 
 
 def _stack(blocks: list[Rows], size: int, n: int, slack: dict[int, int]) -> _Rules:

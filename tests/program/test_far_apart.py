@@ -102,3 +102,17 @@ def test_a_conflict_beside_dwarfs_is_proved(tiny, tmp_path):
     with pytest.raises(RuleConflictError) as raised:
         PoolProblem(pool, OWN_AND_POOL, TERMS, rules).solve()
     assert verify(raised.value.certificate.save(tmp_path / "conflict")).proved
+
+
+def test_what_counts_in_the_least_of_dwarfs_counts(tmp_path):
+    """Differences of loadings of 1e-27 of the pool, added up in one row: anything far less than 1 met it."""
+    losses = np.zeros((12, 5))
+    losses[np.arange(12), np.arange(12) % 5] = np.geomspace(1, 1e-27, 5)[np.arange(12) % 5]
+    rules = [fairness.GiniLimit(0.05), fairness.RiskMonotonicity(0.5)]
+    problem = PoolProblem(
+        Scenarios(losses), OWN_AND_POOL, [CostOfCapital(0.02, 0.5), CVaR(0.9, of="mutualised")], rules
+    )
+    calibration = problem.solve()
+    loadings = calibration.contributions / problem.program.pool.expected_losses
+    assert loadings.max() < 1.3 * loadings.min()
+    assert verify(calibration.save(tmp_path / "dwarfs")).proved

@@ -1,0 +1,95 @@
+"""Rows and columns of rules brought near one by powers of two, which change no digit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from calibrate.program.cones import Cone
+from calibrate.program.form import Program
+
+__all__ = ["balanced", "factors", "near_one", "sizes_of", "sizes_of_auxiliary"]
+
+Floats = npt.NDArray[np.float64]
+
+FAINT = 1e-6  # of a row, or of an auxiliary variable, near one
+
+
+def sizes_of(program: Program) -> Floats:
+    """A power of two near each column's share of the expected losses; 1 for a column that never loses."""
+    mu = program.pool.column_means / program.unit
+    return 1 / power_of(np.where(mu > 0, mu / max(float(mu.sum()), 1e-300), 1.0))
+
+
+def sizes_of_auxiliary(rows: Floats, amounts: Floats, cone: Cone, start: int, count: int) -> Floats:
+    """Sizes of the auxiliary variables in columns `start:start + count`, where no residual would tell them from zero.
+
+    They count in what the decisions and amounts beside them count in: the difference between the loadings of two
+    dwarfs is 1e-27 of the pool, and a row that adds it to others would be met by anything.
+    """
+    known = np.ones(rows.shape[1] + 1, dtype=bool)
+    known[start : start + count] = False
+    _, column = factors(np.column_stack([rows, amounts]), known, cone.sizes, least)
+    found = column[start : start + count]
+    return np.where((found < FAINT) | (found > 1 / FAINT), found, 1.0)
+
+
+def balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Rows and auxiliary columns brought near one: cvxpy's auxiliary variables count in money."""
+    row, column = factors(A, np.arange(A.shape[1]) < fixed, sizes, largest)
+    return A * row[:, None] * column, b * row
+
+
+def factors(
+    A: Floats, known: npt.NDArray[np.bool_], sizes: tuple[int, ...], measure: Callable[[Floats], Floats]
+) -> tuple[Floats, Floats]:
+    """Powers of two for rows and columns; those of `known` columns are 1.
+
+    It spreads from them: a row is measured by the largest of the columns whose scale is known, a column by the rows
+    whose scale is known. The rows of a second-order cone keep one scale among them.
+    """
+    ends = np.cumsum([len(A) - sum(sizes), *sizes])
+    cones = [slice(int(a), int(z)) for a, z in pairwise(ends)]
+    row, column = np.ones(len(A)), np.ones(A.shape[1])
+    told, known, size = np.zeros(len(A), dtype=bool), known.copy(), np.abs(A)
+    while True:
+        height = (size[:, known] * column[known]).max(axis=1, initial=0.0)
+        for cone in cones:
+            height[cone] = height[cone].max(initial=0.0)
+        new = (height > 0) & ~told
+        if not new.any():
+            return row, column
+        row[new] = power_of(height[new])
+        told |= new
+        width = measure(size[told] * row[told, None])
+        found = (width > 0) & ~known
+        column[found] = power_of(width[found])
+        known |= found
+
+
+def largest(size: Floats) -> Floats:
+    """Of each column."""
+    return np.asarray(size.max(axis=0, initial=0.0))
+
+
+def least(size: Floats) -> Floats:
+    """Of each column, zeros apart: a variable that is at least this and that is as large as the largest of these."""
+    found = np.where(size > 0, size, np.inf).min(axis=0, initial=np.inf)
+    return np.where(np.isfinite(found), found, 0.0)
+
+
+def near_one(A: Floats, b: Floats, room: Floats, cone: Cone) -> tuple[Floats, Floats, Floats]:
+    """Rows so small in the columns as the solver scales them that no residual would tell, brought near one."""
+    height = np.maximum(np.abs(A).max(axis=1, initial=0.0), np.abs(b))
+    for block in cone.blocks:
+        height[block] = height[block].max(initial=0.0)
+    factor = np.where(height < FAINT, power_of(height), 1.0)
+    return A * factor[:, None], b * factor, room * factor[:, None]
+
+
+def power_of(size: Floats) -> Floats:
+    """The power of two that brings each size near one; 1 for zero."""
+    return np.asarray(np.where(size > 0, 2.0 ** -np.round(np.log2(np.where(size > 0, size, 1.0))), 1.0))
