@@ -50,11 +50,13 @@ def best_rules(body: dict[str, Any], pool: verifier.Pool, unit: float, clear: fl
 
     `clear` of the largest multiplier is how far from zero a slope keeps that must not have the other sign.
     """
-    largest = max((abs(float(m)) for block in body["multipliers"]["blocks"] for m in block), default=0.0)
-    if not largest:
+    if not body["blocks"]:
         return None
     dual = _Dual(body, unit)
-    return dual.solve(dual.given(pool), 0.0, clear * largest, MOST * largest)
+    slope = dual.given(pool)
+    largest = max((abs(float(m)) for block in body["multipliers"]["blocks"] for m in block), default=0.0)
+    largest = largest or float(np.abs(slope).max())
+    return dual.solve(slope, 0.0, clear * largest, MOST * largest)
 
 
 def best_flows(

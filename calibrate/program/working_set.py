@@ -22,6 +22,7 @@ from calibrate.program.bound import smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
+from calibrate.program.held import Held, held_together
 from calibrate.program.level import ROUGH, WARM, Bounds, Level
 from calibrate.program.sample import Sample
 from calibrate.program.sight import SAFE
@@ -49,8 +50,23 @@ def solve_by_tail(program: Program, tolerance: float, start: Floats | None = Non
     with ONE_THREAD:
         form = compiled(ordered)
         near = None if start is None else ordered.arranged(start)
-        level, best = _near(ordered, form, tolerance, near) or _levels(ordered, form, tolerance)
+        try:
+            level, best = _near(ordered, form, tolerance, near) or _levels(ordered, form, tolerance)
+        except (SolverError, ArithmeticError):
+            held = held_together(form)
+            if held is None:
+                raise
+            return program.answered(_without_held(ordered, held, tolerance))
         return program.answered(_solution(level, closest(level, best)))
+
+
+def _without_held(program: Program, held: Held, tolerance: float) -> Solution:
+    """The solution where rules hold decisions at zero together: that of the rest, with a bound still to be proved."""
+    level, best = _levels(program, held.rest, tolerance)
+    best = closest(level, best)
+    if best.witness is not None:
+        best = replace(best, witness=held.told(best.witness), claimed=True)
+    return _solution(level, best)
 
 
 def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> float:

@@ -16,6 +16,7 @@ from calibrate.program import (
 )
 from calibrate.program.compiled import compiled
 from calibrate.program.equalities import independent
+from calibrate.program.held import held_together
 
 OWN_AND_POOL = Waterfall((OwnContribution(), PoolReserve()))
 TERMS = [CostOfCapital(0.02, 0.05), CVaR(0.99, of="mutualised")]
@@ -116,3 +117,40 @@ def test_what_counts_in_the_least_of_dwarfs_counts(tmp_path):
     loadings = calibration.contributions / problem.program.pool.expected_losses
     assert loadings.max() < 1.3 * loadings.min()
     assert verify(calibration.save(tmp_path / "dwarfs")).proved
+
+
+# --- rules that only nothing keeps ----------------------------------------------------------------------------------
+
+
+def contradiction():
+    """A loses twice as much as B, whose losses are rarer and larger: A is to pay about twice what B pays, and less."""
+    losses = np.zeros((20, 3))
+    losses[:, 0], losses[:2, 1], losses[2:8, 2] = 1.0, 5.0, 2.0
+    return Scenarios(losses, members=["A", "B", "C"]), [fairness.ActuarialFairness(0.1), fairness.RiskMonotonicity(0.9)]
+
+
+def concentration():
+    """One member loses; those of the other group pay nothing, and two cannot be as even as three."""
+    groups = {"A": "x", "B": "y", "C": "x"}
+    rules = [fairness.GroupParity(groups, 0.2), fairness.ConcentrationLimit(0.48)]
+    return Scenarios(np.array([[3.0, 0, 0], [0.0, 0, 0]]), members=["A", "B", "C"]), rules
+
+
+@pytest.mark.parametrize("pool", [contradiction, concentration])
+def test_rules_that_leave_no_contribution_leave_the_reserve(pool, tmp_path):
+    scenarios, rules = pool()
+    terms = [CostOfCapital(0.3, 0.05), 30 * CVaR(0.9, of="mutualised")]
+    calibration = PoolProblem(scenarios, OWN_AND_POOL, terms, rules).solve()
+    assert calibration.contributions.max() < 1e-6
+    reserve = float(scenarios.losses.sum(axis=1).max())
+    assert calibration.objective == pytest.approx(0.05 * reserve, rel=1e-5)
+    assert verify(calibration.save(tmp_path / "none")).proved
+
+
+def test_what_no_rule_holds_is_not_held():
+    scenarios, rules = contradiction()
+    for one in rules:
+        assert held_together(compiled(PoolProblem(scenarios, OWN_AND_POOL, TERMS, [one]).program.ordered)) is None
+    held = held_together(compiled(PoolProblem(scenarios, OWN_AND_POOL, TERMS, rules).program.ordered))
+    assert held.zero.tolist() == [True, True, True, False, False]
+    assert not held.rows.any()
