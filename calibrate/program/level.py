@@ -254,7 +254,10 @@ class Level:
         upper = self.view.value(point.v, sight)
         if upper < best.upper and point.residual <= FEASIBLE:
             best = replace(best, v=point.v, upper=upper, point=point)
+        if best.gap < -self.tolerance:  # a bound above a plan is none: its box was as small as the plan before
+            best = replace(best, lower=-np.inf, witness=None)
         lower = lower_bound(self.form, self.tails, point, best.upper)
         if lower <= best.lower:
             return best
-        return replace(best, lower=lower, witness=self._witness(point))
+        found = replace(best, lower=lower, witness=self._witness(point))
+        return found if found.gap >= -self.tolerance else best

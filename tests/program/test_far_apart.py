@@ -13,10 +13,14 @@ from calibrate.program import (
     PoolReserve,
     SegmentReserve,
     Waterfall,
+    level,
 )
+from calibrate.program.answer import objective_at
+from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import compiled
 from calibrate.program.equalities import independent
 from calibrate.program.held import held_together
+from calibrate.program.working_set import solve_by_tail
 
 OWN_AND_POOL = Waterfall((OwnContribution(), PoolReserve()))
 TERMS = [CostOfCapital(0.02, 0.05), CVaR(0.99, of="mutualised")]
@@ -40,6 +44,30 @@ def test_a_solve_that_begins_again_has_its_value_at_risk():
     rule = fairness.CoverK(np.full((1, 3), losses.max()), 1)
     calibration = PoolProblem(Scenarios(losses, segments=["x", "y"]), waterfall, terms, [rule]).solve()
     assert steps(calibration) < 60  # 190 without it
+
+
+def test_a_bound_above_a_plan_is_none(monkeypatch):
+    """The box of free variables is a guess by the plan at hand; a round that guessed too little bounds too much."""
+    calls = []
+
+    def too_high(form, tails, point, upper):
+        calls.append(upper)
+        return 2 * upper if len(calls) == 1 else lower_bound(form, tails, point, upper)
+
+    monkeypatch.setattr(level, "lower_bound", too_high)
+    program = PoolProblem(Scenarios(np.random.default_rng(1).pareto(2, (400, 4))), OWN_AND_POOL, TERMS).program
+    solution = solve_by_tail(program, 1e-6)
+    assert 0.999 < solution.lower_bound / objective_at(program, solution.x) <= 1 + 1e-9
+
+
+def test_a_tail_of_few_scenarios_is_searched_among_a_hundred():
+    """Sparse losses: no plan's tail holds much of the next one's, and twelve rounds of six more were not enough."""
+    rng = np.random.default_rng(0)
+    losses = rng.pareto(1.2, (300, 60)) * (rng.random((300, 60)) < 0.02)
+    terms = [CostOfCapital(0.02, 0.5), 30 * CVaR(0.99, of="mutualised")]
+    pool = Scenarios(losses, segments=["x", "y", "z"])
+    calibration = PoolProblem(pool, Waterfall((OwnContribution(),)), terms, [fairness.LoadingRatio(2.0)]).solve()
+    assert len([one for one in calibration.provenance["attempts"] if one.startswith("round")]) < 6
 
 
 def test_scenarios_that_never_happen_are_left_out_and_change_nothing():
