@@ -23,7 +23,7 @@ import scipy.sparse as sp
 from calibrate.certificate import verifier
 from calibrate.program.form import Floats, Program
 
-__all__ = ["Flows", "best_flows", "best_rules", "slope_without_rules"]
+__all__ = ["Flows", "best_flows", "best_rules", "slope_without_rules", "solved"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -141,7 +141,7 @@ class _Dual:
             self.constraints += [least[known] <= cp.multiply(end[known], slope[known])] if known.size else []
             self.constraints += [sign * slope[endless] >= clear] if endless.size else []
         self.constraints += [] if most is None else [cp.abs(self.m) <= most]
-        if not _solved(cp.Problem(cp.Maximize(constant + cp.sum(least)), self.constraints)):
+        if not solved(cp.Problem(cp.Maximize(constant + cp.sum(least)), self.constraints)):
             return None
         values = self.m.value.tolist() if self.rows else []
         return [values[a:b] for a, b in zip(self.ends[:-1], self.ends[1:], strict=True)]
@@ -152,7 +152,7 @@ def _double(end: Any, grid: Fraction) -> float:
     return np.nan if end is None or abs(end) > ENDLESS * grid else float(end / grid)
 
 
-def _solved(problem: cp.Problem) -> bool:
+def solved(problem: cp.Problem) -> bool:
     """Whether a solver calls it optimal. What it found is proved or discarded afterwards, so any claim will do."""
     for solver, options in LADDER:
         if solver == cp.CLARABEL or problem.is_lp():

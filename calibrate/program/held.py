@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from calibrate.program.compiled import Compiled
 from calibrate.program.cones import Cone
+from calibrate.program.dual import solved
 from calibrate.program.multipliers import Witness
 
 __all__ = ["Held", "held_together"]
@@ -117,5 +118,4 @@ def _largest(form: Compiled, size: int) -> Floats:
     rows += [body.E[body.f == 0] @ v == 0] if (body.f == 0).any() else []
     rows += [cp.SOC(slack[block][0], slack[block][1:]) for block in body.cone.blocks if not body.h[block].any()]
     problem = cp.Problem(cp.Maximize(cp.sum(most)), rows)
-    problem.solve(solver=cp.CLARABEL)
-    return np.ones(size) if problem.status != cp.OPTIMAL else np.asarray(most.value)
+    return np.asarray(most.value) if solved(problem) else np.ones(size)

@@ -20,7 +20,7 @@ from calibrate.program.multipliers import in_cones
 __all__ = ["mended"]
 
 MOST_SWEEPS = 20  # over the variables: what is taken from a row may make another variable lean
-HAIR = 1e-15  # taken more: doubles round
+DIGITS = 50  # of the largest multiplier in binary: what all are multiples of, so that sums of them are zero exactly
 
 
 def mended(body: dict[str, Any], pool: verifier.Pool, spare: float = math.inf) -> list[list[float]] | None:
@@ -36,7 +36,7 @@ def mended(body: dict[str, Any], pool: verifier.Pool, spare: float = math.inf) -
         if not wrong:
             break
         for j in wrong:
-            lean.straighten(j)
+            lean.straighten(j, ends[j] == [None, None])
     endless = any(g and ends[j][g < 0] is None for j, g in enumerate(lean.slope))
     return None if endless else [[float(one) for one in m] for m in lean.blocks]
 
@@ -51,8 +51,10 @@ class _Lean:
     """Slopes of all variables under the multipliers of the blocks, which only become less."""
 
     def __init__(self, body: dict[str, Any], pool: verifier.Pool) -> None:
-        self.body, given = body, body["multipliers"]
-        self.blocks = [list(map(Fraction, m)) for m in given["blocks"]]
+        self.body, given = body, body["multipliers"]["blocks"]
+        largest = max((abs(float(one)) for m in given for one in m), default=0.0)
+        self.grid = Fraction(2) ** (math.frexp(largest)[1] - DIGITS)
+        self.blocks = [[self._less(Fraction(one)) if len(m) == 1 else Fraction(one) for one in m] for m in given]
         self.slope = slope_without_rules(body, pool)
         self.touching: dict[int, list[int]] = {}
         for k, ((_, _, rows), m) in enumerate(zip(body["blocks"], self.blocks, strict=True)):
@@ -62,28 +64,39 @@ class _Lean:
         for blocks in self.touching.values():  # who speaks of little else makes little else lean
             blocks.sort(key=lambda k: sum(len(row) for row, _ in body["blocks"][k][2]))
 
+    def _less(self, multiplier: Fraction) -> Fraction:
+        """The next multiple of the grid towards zero."""
+        return math.trunc(multiplier / self.grid) * self.grid
+
     def _pull(self, k: int, j: int) -> Fraction:
         """What a block adds to the slope of a variable."""
         _, _, rows = self.body["blocks"][k]
-        return sum(
-            (m * a for (row, _), m in zip(rows, self.blocks[k], strict=True) for i, a in row if i == j), Fraction(0)
-        )
+        pulls = (m * a for (row, _), m in zip(rows, self.blocks[k], strict=True) for i, a in row if i == j)
+        return sum(pulls, Fraction(0))
 
-    def straighten(self, j: int) -> None:
-        """Take from the blocks that pull a variable to where its slope is, until it is zero or beyond by a hair."""
+    def straighten(self, j: int, free: bool) -> None:
+        """Take from the blocks that pull a variable to where its slope is, until it is zero.
+
+        Or beyond by a hair, unless the variable is `free` on both sides: its slope must be zero exactly.
+        """
         side = self.slope[j] > 0
         for k in self.touching.get(j, ()):
             pull = self._pull(k, j)
             if pull and (pull > 0) == side:
-                self._scale(k, max(1 - self.slope[j] / pull, Fraction(0)) * (1 - Fraction(HAIR)))
+                self._scale(k, max(1 - self.slope[j] / pull, Fraction(0)), free)
             if not self.slope[j] or (self.slope[j] > 0) != side:
                 return
 
-    def _scale(self, k: int, factor: Fraction) -> None:
+    def _scale(self, k: int, factor: Fraction, exactly: bool) -> None:
         """Multipliers of a block times a factor below one, as doubles of its cone."""
         _, kind, rows = self.body["blocks"][k]
-        old, less = self.blocks[k], [float(m * factor) for m in self.blocks[k]]
-        self.blocks[k] = list(map(Fraction, in_cones({"blocks": [("", kind, rows)]}, [less])[0]))
-        for (row, _), before, now in zip(rows, old, self.blocks[k], strict=True):
+        old = self.blocks[k]
+        new = [m * factor for m in old]
+        if len(new) > 1:
+            new = list(map(Fraction, in_cones({"blocks": [("", kind, rows)]}, [list(map(float, new))])[0]))
+        elif not (exactly and new[0] == Fraction(float(new[0]))):
+            new = [self._less(new[0])]
+        self.blocks[k] = new
+        for (row, _), before, now in zip(rows, old, new, strict=True):
             for j, a in row:
                 self.slope[j] += (now - before) * a

@@ -34,7 +34,7 @@ def sizes_of_auxiliary(rows: Floats, amounts: Floats, cone: Cone, start: int, co
     known[start : start + count] = False
     _, column = factors(np.column_stack([rows, amounts]), known, cone.sizes, least)
     found = column[start : start + count]
-    return np.where((found < FAINT) | (found > 1 / FAINT), found, 1.0)
+    return np.where(found < FAINT, found, 1.0)
 
 
 def balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:

@@ -51,6 +51,15 @@ def test_a_slope_that_leans_to_an_end_far_away_costs_no_more_than_it_may():
     assert proved(far, mended(far, None, spare=1e-8)) == pytest.approx(1 / 8, abs=1e-8)
 
 
+def test_what_nothing_bounds_on_either_side_has_no_slope_at_all():
+    """`q <= r` and `q >= r + 1` of free variables exclude each other: only equal multipliers say so."""
+    rows = (("at_most", [(1, 1), (2, -1)], 0), ("at_most", [(1, -1), (2, 1)], -1))
+    conflict = body(rows, [0.1, 0.1 * (1 + 1e-13)], costs=(0,), auxiliary=2) | {"objective": None}
+    with pytest.raises(ValueError, match="nothing bounds"):
+        proved(conflict, conflict["multipliers"]["blocks"])
+    assert float(proved(conflict, mended(conflict, None))) == pytest.approx(0.1)
+
+
 def test_a_sound_multiplier_stays_as_it_is():
     sound = body(ROWS, [0.125, 0.0, 0.125])
     assert mended(sound, None) == [[0.125], [0.0], [0.125]]
