@@ -16,16 +16,17 @@ import pandas as pd
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
 from calibrate.precision import tail_mean
-from calibrate.program.form import Floats, Parts, Program, Solution
+from calibrate.program.form import Floats, Program, Solution
+from calibrate.program.measure import left_of, lefts, objective_at, total
 from calibrate.program.nearest import plans_instead
 from calibrate.program.plan import Plan
 from calibrate.program.proof import Certificate, certified
-from calibrate.program.risk import CostTerm, CVaR, ExpectedLoss, Kind, RiskTerm
+from calibrate.program.risk import CVaR, ExpectedLoss, Kind, RiskTerm
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
 from calibrate.scenarios import Scenarios
 
-__all__ = ["answer", "gaps_at", "objective_at", "vouched"]
+__all__ = ["answer", "gaps_at", "vouched"]
 
 CURVE_POINTS = 200
 PROVED_AT_ONCE = 20_000  # losses
@@ -64,8 +65,8 @@ def _written(program: Program, solution: Solution, tolerance: float, fresh: Scen
     """Measure the plan and write it down."""
     plan = program.plan(cp.Constant(solution.x))
     scenarios, ordered = program.pool.scenarios, program.ordered
-    left = _lefts(ordered, ordered.arranged(solution.x))
-    objective = _total(ordered, program.objective, plan, left)
+    left = lefts(ordered, ordered.arranged(solution.x))
+    objective = total(ordered, program.objective, plan, left)
     _check_gap(program, solution, objective, tolerance)
     fairness = _fairness_table(ordered, plan, left, solution)
     certificate = certified(program, solution, objective, tolerance)
@@ -90,20 +91,13 @@ def _written(program: Program, solution: Solution, tolerance: float, fresh: Scen
     )
 
 
-def objective_at(program: Program, x: Floats) -> float:
-    """The objective at decisions `x` (units) on the program's scenarios, money; the rules are not asked."""
-    ordered = program.ordered
-    x = ordered.arranged(x)
-    return _total(ordered, program.objective, ordered.plan(cp.Constant(x)), _lefts(ordered, x))
-
-
 def gaps_at(program: Program, x: Floats) -> Floats:
     """The worst gap of each rule, then of each limit, at decisions `x` (units), money."""
-    return np.array(_gaps(program, program.plan(cp.Constant(x)), _lefts(program, x)))
+    return np.array(_gaps(program, program.plan(cp.Constant(x)), lefts(program, x)))
 
 
 def _gaps(program: Program, plan: Plan, left: dict[Kind, Floats]) -> list[float]:
-    limits = (_total(program, limit.term.parts, plan, left) - limit.amount for limit in program.limits)
+    limits = (total(program, limit.term.parts, plan, left) - limit.amount for limit in program.limits)
     return [*program.gaps(plan).tolist(), *limits]
 
 
@@ -144,28 +138,6 @@ def _check_gap(program: Program, solution: Solution, objective: float, tolerance
         )
 
 
-def _kinds(program: Program) -> tuple[Kind, ...]:
-    return ("shortfall", "mutualised") if program.waterfall.defaulter_pays else ("shortfall",)
-
-
-def _lefts(program: Program, x: Floats) -> dict[Kind, Floats]:
-    """What each kind of waterfall leaves in every scenario at decisions `x` (units), money."""
-    cascade = program.cascade(x)
-    return {kind: _left(cascade, kind, program.pool.scenarios) for kind in _kinds(program)}
-
-
-def _left(cascade: Cascade, kind: Kind, scenarios: Scenarios) -> Floats:
-    return cascade.leaves(kind, scenarios.losses, scenarios.collateral)
-
-
-def _total(program: Program, parts: Parts, plan: Plan, left: dict[Kind, Floats]) -> float:
-    p = program.pool.scenarios.probabilities
-    return sum(
-        price * (float(part.amount(plan).value) if isinstance(part, CostTerm) else cvar(left[part.of], p, part.level))
-        for price, part in parts
-    )
-
-
 def _risk_table(
     program: Program, cascade: Cascade, left: dict[Kind, Floats], fresh: Scenarios | None
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -179,7 +151,7 @@ def _risk_table(
     levels = sorted({term.level for term in program.risk_terms if term.level > 0}, reverse=True) or [0.99]
     terms: list[RiskTerm] = [CVaR(level, of=kind) for level in levels for kind in left]
     terms += [ExpectedLoss(of=kind) for kind in left]
-    new = {} if fresh is None else {kind: _left(cascade, kind, fresh) for kind in left}
+    new = {} if fresh is None else {kind: left_of(cascade, kind, fresh) for kind in left}
     rows, notes = [], []
     for term in terms:
         p = program.ordered.pool.scenarios.probabilities

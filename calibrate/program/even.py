@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.program.answer import gaps_at, objective_at
+from calibrate.program.answer import gaps_at
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import Program, Solution
+from calibrate.program.measure import objective_at
 from calibrate.program.order import Order
 
 __all__ = ["evened"]

@@ -14,13 +14,14 @@ import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, RuleConflictError, SolverError
-from calibrate.program.answer import answer, objective_at, vouched
+from calibrate.program.answer import answer, vouched
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
 from calibrate.program.even import evened
 from calibrate.program.extensive import Infeasible, run, solve_extensive
 from calibrate.program.fairness.base import GeneratedRule, Rule
 from calibrate.program.form import Attempt, Floats, Program, Solution
+from calibrate.program.measure import objective_at
 from calibrate.program.plan import Pool
 from calibrate.program.risk import CostTerm, ExpectedLoss, RiskLimit, RiskTerm, Term
 from calibrate.program.tail import cvar

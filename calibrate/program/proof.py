@@ -25,7 +25,8 @@ from calibrate.certificate.rounding import auxiliary, rounded, rows_of
 from calibrate.certificate.scenario_file import WrittenScenarios
 from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.dual import best_flows, best_rules
-from calibrate.program.form import Floats, Program, Solution
+from calibrate.program.form import LITTLE, Floats, Program, Solution
+from calibrate.program.measure import cost
 from calibrate.program.mending import mended
 from calibrate.program.multipliers import Witness, given_of, in_cones, multipliers
 from calibrate.program.retelling import retold
@@ -38,6 +39,8 @@ Ints = npt.NDArray[np.int64]
 
 AS_GOOD = 1e-8  # of the objective: what exact arithmetic may cost the bound
 MOST_DECIMALS = 400  # of the published unit
+MOST_FINER = 6  # decimals more, where integers would cost too much
+GIVEN = 0.1  # of the tolerance: what integers may cost more than the plan
 EDGE = 1e-6  # units: scenarios so close to the edge of a tail may be in it
 MOST_ANEW = 300_000  # losses whose flows may all be sought anew
 CLEAR = (1e-11, 1e-9, 1e-8, 1e-7)  # of the largest multiplier: how far slopes without bounds keep from zero
@@ -209,9 +212,7 @@ def _below(value: Fraction) -> float:
 
 def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
     """The plan as integers, with the auxiliary variables of the rules at them, and what is claimed of it."""
-    decimals = published_decimals(program, claim.decisions)
-    names = list(program.pool.scenarios.columns)
-    published = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body), names)
+    decimals, published = _rounded(program, claim, body)
     fine = 10**decimals * verifier.FINER
     near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
     witness = auxiliary(exactly({**body, "decimals": decimals, "scale": program.unit}), published, near)
@@ -223,6 +224,23 @@ def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[
         "tolerance": claim.tolerance,
         "scale": program.unit,
     }
+
+
+def _rounded(program: Program, claim: Claim, body: Mapping[str, Any]) -> tuple[int, list[int]]:
+    """Decimals and the plan in them: so many that the integers cost no more than a tenth of the tolerance.
+
+    Each contribution is off by up to half a unit. A segment has the sum of what many are off by, at the price of its
+    risk.
+    """
+    first, names = published_decimals(program, claim.decisions), list(program.pool.scenarios.columns)
+    exact = cost(program, claim.decisions / program.unit)
+    room = GIVEN * claim.tolerance * max(abs(exact), LITTLE * program.unit)
+    for decimals in range(first, first + MOST_FINER):
+        whole = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body), names)
+        money = np.array([float(Fraction(n, 10**decimals)) for n in whole])
+        if cost(program, money / program.unit) <= exact + room:
+            break
+    return decimals, whole
 
 
 def published_decimals(program: Program, decisions: Floats) -> int:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrate import Calibration, Scenarios, fairness
+from calibrate import Calibration, Scenarios, fairness, verify
 from calibrate.certificate.rounding import Row, largest_remainder, rounded, rows_of
 from calibrate.fixed_point import FixedPoint
-from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
+from calibrate.program import CostOfCapital, CVaR, PoolProblem, PoolReserve, SegmentReserve, Waterfall
 
 from .conftest import pareto
 
@@ -170,3 +170,13 @@ def test_a_loaded_calibration_rounds_alike(calibration, tmp_path):
 def test_odd_decimals_are_refused(decimals):
     with pytest.raises(ValueError, match="expected a whole number from 0 to 60, such as 18"):
         FixedPoint.of({("A",): 1.0}, {}, decimals)
+
+
+def test_integers_cost_what_the_plan_costs(tmp_path):
+    """Thirty-six members of three segments, half a unit each, at thirty times their sum: more than the tolerance."""
+    rng = np.random.default_rng(0)
+    losses = rng.pareto(1.2, (2, 108)) * (rng.random((2, 108)) < 0.3)
+    waterfall = Waterfall((SegmentReserve(), PoolReserve()))
+    terms = [CostOfCapital(0.02, 0.5), 30 * CVaR(0.85)]
+    calibration = PoolProblem(Scenarios(losses, segments=["x", "y", "z"]), waterfall, terms).solve()
+    assert verify(calibration.save(tmp_path / "many")).proved

@@ -15,11 +15,11 @@ from calibrate.program import (
     Waterfall,
     level,
 )
-from calibrate.program.answer import objective_at
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import compiled
 from calibrate.program.equalities import independent
 from calibrate.program.held import held_together
+from calibrate.program.measure import objective_at
 from calibrate.program.working_set import solve_by_tail
 
 OWN_AND_POOL = Waterfall((OwnContribution(), PoolReserve()))
