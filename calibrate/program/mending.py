@@ -10,6 +10,7 @@ So it does where a variable has an end that is ever so far: there a trace would 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -20,7 +21,8 @@ from calibrate.program.multipliers import in_cones
 __all__ = ["mended"]
 
 MOST_SWEEPS = 20  # over the variables: what is taken from a row may make another variable lean
-DIGITS = 50  # of the largest multiplier in binary: what all are multiples of, so that sums of them are zero exactly
+HAIR = 1e-15  # taken more: doubles round
+DIGITS = 50  # of the largest multiplier in binary: what others are multiples of, so that sums of them are zero exactly
 
 
 def mended(body: dict[str, Any], pool: verifier.Pool, spare: float = math.inf) -> list[list[float]] | None:
@@ -51,10 +53,8 @@ class _Lean:
     """Slopes of all variables under the multipliers of the blocks, which only become less."""
 
     def __init__(self, body: dict[str, Any], pool: verifier.Pool) -> None:
-        self.body, given = body, body["multipliers"]["blocks"]
-        largest = max((abs(float(one)) for m in given for one in m), default=0.0)
-        self.grid = Fraction(2) ** (math.frexp(largest)[1] - DIGITS)
-        self.blocks = [[self._less(Fraction(one)) if len(m) == 1 else Fraction(one) for one in m] for m in given]
+        self.body = body
+        self.blocks = [list(map(Fraction, m)) for m in body["multipliers"]["blocks"]]
         self.slope = slope_without_rules(body, pool)
         self.touching: dict[int, list[int]] = {}
         for k, ((_, _, rows), m) in enumerate(zip(body["blocks"], self.blocks, strict=True)):
@@ -63,10 +63,6 @@ class _Lean:
                 self.touching.setdefault(j, []).append(k)
         for blocks in self.touching.values():  # who speaks of little else makes little else lean
             blocks.sort(key=lambda k: sum(len(row) for row, _ in body["blocks"][k][2]))
-
-    def _less(self, multiplier: Fraction) -> Fraction:
-        """The next multiple of the grid towards zero."""
-        return math.trunc(multiplier / self.grid) * self.grid
 
     def _pull(self, k: int, j: int) -> Fraction:
         """What a block adds to the slope of a variable."""
@@ -79,24 +75,30 @@ class _Lean:
 
         Or beyond by a hair, unless the variable is `free` on both sides: its slope must be zero exactly.
         """
+        if free:
+            self._align(self.touching.get(j, ()))
         side = self.slope[j] > 0
         for k in self.touching.get(j, ()):
             pull = self._pull(k, j)
             if pull and (pull > 0) == side:
-                self._scale(k, max(1 - self.slope[j] / pull, Fraction(0)), free)
+                factor = max(1 - self.slope[j] / pull, Fraction(0))
+                self._take(k, [m * (factor if free else factor * (1 - Fraction(HAIR))) for m in self.blocks[k]])
             if not self.slope[j] or (self.slope[j] > 0) != side:
                 return
 
-    def _scale(self, k: int, factor: Fraction, exactly: bool) -> None:
-        """Multipliers of a block times a factor below one, as doubles of its cone."""
+    def _align(self, blocks: Sequence[int]) -> None:
+        """Multipliers of single rows as multiples of a part of the largest: sums of such are zero exactly."""
+        single = [k for k in blocks if len(self.blocks[k]) == 1]
+        largest = max((abs(float(self.blocks[k][0])) for k in single), default=0.0)
+        grid = Fraction(2) ** (math.frexp(largest)[1] - DIGITS)
+        for k in single:
+            self._take(k, [math.trunc(self.blocks[k][0] / grid) * grid])
+
+    def _take(self, k: int, less: list[Fraction]) -> None:
+        """Give a block multipliers that are less, as doubles of its cone."""
         _, kind, rows = self.body["blocks"][k]
-        old = self.blocks[k]
-        new = [m * factor for m in old]
-        if len(new) > 1:
-            new = list(map(Fraction, in_cones({"blocks": [("", kind, rows)]}, [list(map(float, new))])[0]))
-        elif not (exactly and new[0] == Fraction(float(new[0]))):
-            new = [self._less(new[0])]
-        self.blocks[k] = new
-        for (row, _), before, now in zip(rows, old, new, strict=True):
+        old, new = self.blocks[k], in_cones({"blocks": [("", kind, rows)]}, [list(map(float, less))])[0]
+        self.blocks[k] = list(map(Fraction, new))
+        for (row, _), before, now in zip(rows, old, self.blocks[k], strict=True):
             for j, a in row:
                 self.slope[j] += (now - before) * a
