@@ -27,6 +27,7 @@ __all__ = ["Witness", "given_of", "in_cones", "multipliers"]
 Ints = npt.NDArray[np.int64]
 
 FLOW_BITS, ROOT_BITS = 60, 44  # of a price, and at least of the largest flow: a scenario may be ever so unlikely
+CARRIED = 36  # bits of the losses that flows carry
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,20 +124,22 @@ def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, lea
     p = scenarios.probabilities[flows.chosen].tolist()
     largest = min(price, share * max(map(Fraction, p), default=Fraction(0)))
     shift = max(0, *(bits - math.frexp(float(one))[1] for bits, one in ((FLOW_BITS, price), (ROOT_BITS, largest))))
+    shift = max(shift, _bits_of(flows.root, scenarios.losses[flows.chosen].sum(axis=1)))
     most = int(price * (1 << shift))
     caps = [min(most, int(share * Fraction(one) * (1 << shift))) for one in p]
-    root = np.minimum(_on_grid(flows.root, shift), np.array(caps, dtype=np.int64))
+    kind = np.dtype(np.int64) if max(caps, default=0) < 1 << FLOW_BITS + 2 else np.dtype(object)
+    root = np.minimum(_on_grid(flows.root, shift, kind), np.array(caps, dtype=kind))
     root[root < min(least, 2.0) * most] = 0
     total = sum(root.tolist())
     if total > most:
-        root = np.array([flow * most // total for flow in root.tolist()], dtype=np.int64)
+        root = np.array([flow * most // total for flow in root.tolist()], dtype=kind)
     segments = len(scenarios.segments)
     group = np.repeat(root[:, None], segments, axis=1)
     if flows.group is not None:
-        group = np.minimum(_on_grid(flows.group, shift), group)
+        group = np.minimum(_on_grid(flows.group, shift, kind), group)
     leaf: list[list[int]] = [[] for _ in root]
     if flows.leaf is not None:
-        leaves = np.minimum(_on_grid(flows.leaf, shift), np.tile(group, program.n_cells // segments))
+        leaves = np.minimum(_on_grid(flows.leaf, shift, kind), np.tile(group, program.n_cells // segments))
         losses = scenarios.losses[flows.chosen]
         leaf = [row[own > 0].tolist() for row, own in zip(leaves, losses, strict=True)]
     return {
@@ -148,6 +151,19 @@ def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, lea
     }
 
 
-def _on_grid(flow: Floats, shift: int) -> Ints:
-    finite = np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0)
+def _bits_of(root: Floats, gross: Floats) -> int:
+    """So many that rounding all flows down costs no more than 2 ** -CARRIED of the losses that they carry.
+
+    A loss of 1e11 times the rest is carried by a flow of next to nothing, of which every digit counts.
+    """
+    carried = float(np.nan_to_num(root) @ gross)
+    return math.frexp(float(gross.sum()) / carried)[1] + CARRIED if carried > 0 else 0
+
+
+def _on_grid(flow: Floats, shift: int, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Rounded down to multiples of `2 ** -shift`; as whole numbers of any length where 64 bits do not hold them."""
+    finite = np.maximum(np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+    if kind.hasobject:
+        whole = [above * (1 << shift) // below for above, below in map(float.as_integer_ratio, finite.ravel().tolist())]
+        return np.array([*whole, None], dtype=object)[:-1].reshape(flow.shape)
     return np.asarray(np.floor(np.clip(np.ldexp(finite, shift), 0.0, 2.0**FLOW_BITS)), dtype=np.int64)

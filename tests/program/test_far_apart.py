@@ -80,6 +80,17 @@ def test_scenarios_that_never_happen_are_left_out_and_change_nothing():
     assert with_them.objective == pytest.approx(without.objective, rel=2e-6)
 
 
+def test_a_giant_loss_of_next_to_no_probability_is_carried_to_the_last_digit(tmp_path):
+    """A flow of 1e-16 carries a loss of 1e12: rounded at 2 ** -55 it cost the bound 2e-6 of the objective."""
+    losses, p = np.random.default_rng(0).pareto(2, (20, 5)), np.full(20, (1 - 1e-18) / 19)
+    losses[0, 0], p[0] = 1e12, 1e-18
+    pool = Scenarios(losses, probabilities=p)
+    rule = fairness.AbilityToPay(dict.fromkeys(pool.members, 0.1), 1.0)
+    terms = [CostOfCapital(0.3, 0.5), 30 * CVaR(0.9)]
+    calibration = PoolProblem(pool, OWN_AND_POOL, terms, [rule]).solve()
+    assert verify(calibration.save(tmp_path / "unlikely")).proved
+
+
 # --- a giant --------------------------------------------------------------------------------------------------------
 
 
