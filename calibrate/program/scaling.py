@@ -11,17 +11,36 @@ import numpy.typing as npt
 from calibrate.program.cones import Cone
 from calibrate.program.form import Program
 
-__all__ = ["balanced", "factors", "near_one", "sizes_of", "sizes_of_auxiliary"]
+__all__ = ["asked_of", "balanced", "factors", "near_one", "sizes_of", "sizes_of_auxiliary"]
 
 Floats = npt.NDArray[np.float64]
 
-FAINT = 1e-6  # of a row, or of an auxiliary variable, near one
+FAINT = 1e-6  # of a row, or of a variable, near one
+SWEEPS = 3  # over the rows: who is asked for much may ask others
 
 
 def sizes_of(program: Program) -> Floats:
     """A power of two near each column's share of the expected losses; 1 for a column that never loses."""
     mu = program.pool.column_means / program.unit
     return 1 / power_of(np.where(mu > 0, mu / max(float(mu.sum()), 1e-300), 1.0))
+
+
+def asked_of(rows: Floats, amounts: Floats, sizes: Floats, few: int) -> Floats:
+    """The `sizes` of the first columns, but of what a rule asks for where that is far beyond.
+
+    A rule asks `few` columns, those of one member, to be as large as others, `a x >= b y`, or, but for an auxiliary
+    variable, as an amount. A part of what a giant pays would count as 1e27 of what a member of 1e-30 of the losses
+    pays. A floor alone does not count: where shares are tied to each other, all are as far beyond their sizes.
+    """
+    own = rows[:, : len(sizes)]
+    others = np.any(own > 0, axis=1) | np.any(rows[:, len(sizes) :] != 0, axis=1)
+    asking = others & (amounts <= 0) & (np.count_nonzero(own < 0, axis=1) <= few)
+    own, below = own[asking], own[asking] < 0
+    for _ in range(SWEEPS):
+        most = np.maximum(-amounts[asking], (np.maximum(own, 0.0) * sizes).max(axis=1, initial=0.0))
+        asked = np.where(below, most[:, None] / np.where(below, -own, 1.0), 0.0).max(axis=0, initial=0.0)
+        sizes = np.where(asked * FAINT > sizes, 1 / power_of(asked), sizes)
+    return sizes
 
 
 def sizes_of_auxiliary(rows: Floats, amounts: Floats, cone: Cone, start: int, count: int) -> Floats:

@@ -144,6 +144,23 @@ def test_a_conflict_beside_dwarfs_is_proved(tiny, tmp_path):
     assert verify(raised.value.certificate.save(tmp_path / "conflict")).proved
 
 
+def shares_of_a_blend(pool):
+    return fairness.Solidarity(0.3, 0.1)
+
+
+def a_plan_of_equal_parts(pool):
+    return fairness.Turnover(dict.fromkeys(pool.members, float(pool.expected_losses.sum()) / 5), total=0.5)
+
+
+@pytest.mark.parametrize("rule", [shares_of_a_blend, a_plan_of_equal_parts])
+def test_dwarfs_who_are_asked_for_much_count_in_what_they_are_asked_for(rule):
+    """Of 1e-25 of the losses, and a fifth of what a giant pays: 1e24 in their own size, beyond any solver."""
+    pool = Scenarios(np.random.default_rng(0).pareto(2, (30, 5)) * np.geomspace(1, 1e-25, 5))
+    terms = [CostOfCapital(0.3, 0.05), CVaR(0.5)]
+    calibration = PoolProblem(pool, OWN_AND_POOL, terms, [rule(pool)]).solve()
+    assert "CLARABEL" not in " ".join(calibration.provenance["attempts"])
+
+
 def test_what_counts_in_the_least_of_dwarfs_counts(tmp_path):
     """Differences of loadings of 1e-27 of the pool, added up in one row: anything far less than 1 met it."""
     losses = np.zeros((12, 5))
