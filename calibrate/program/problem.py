@@ -15,6 +15,7 @@ import pandas as pd
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, RuleConflictError, SolverError
 from calibrate.program.answer import answer, vouched
+from calibrate.program.beyond import far_beyond
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
 from calibrate.program.even import evened
@@ -111,7 +112,13 @@ class PoolProblem:
         RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded; SolverError,
         when no optimum was proven.
         """
-        return answer(*_optimum(self.program, tolerance, _start(self.program, start)), tolerance, out_of_sample)
+        try:
+            return answer(*_optimum(self.program, tolerance, _start(self.program, start)), tolerance, out_of_sample)
+        except SolverError as refused:
+            why = far_beyond(self.program)
+            if why is None:
+                raise
+            raise SolverError(why) from refused
 
     def frontier(
         self, condition: Term | Callable[[float], Rule | RiskLimit], values: Iterable[float], tolerance: float = 1e-6

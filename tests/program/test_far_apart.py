@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from calibrate import Scenarios, fairness, verify
-from calibrate.errors import RuleConflictError
+from calibrate.errors import RuleConflictError, SolverError
 from calibrate.program import (
     CostOfCapital,
     CVaR,
@@ -15,6 +15,7 @@ from calibrate.program import (
     Waterfall,
     level,
 )
+from calibrate.program.beyond import far_beyond
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import compiled
 from calibrate.program.equalities import independent
@@ -112,6 +113,17 @@ def test_shares_beside_a_giant_are_said_once(seed, members, tmp_path):
     losses = problem.program.pool.expected_losses
     np.testing.assert_allclose(calibration.weights, losses / losses.sum(), rtol=1e-9)
     assert verify(calibration.save(tmp_path / "giant")).proved
+
+
+def test_a_plan_beyond_all_losses_is_refused_by_who_asks_for_it():
+    """A floor for a member of 1e-35 of the losses, within a band: the others would pay 1e34 times what they lose."""
+    losses = np.random.default_rng(0).pareto(3, (40, 4)) * np.array([1.0, 1e-35, 1e-9, 1.0])
+    pool = Scenarios(losses, members=["A", "dwarf", "C", "D"])
+    rules = [fairness.ActuarialFairness(0.5), fairness.ContributionFloor(0.01), fairness.ShareCap(0.9)]
+    with pytest.raises(SolverError, match=r"^ActuarialFairness\(.*\) and ContributionFloor\(.*\) can only") as told:
+        PoolProblem(pool, OWN_AND_POOL, TERMS, rules).solve()
+    assert "'dwarf' is expected to lose" in str(told.value)
+    assert far_beyond(PoolProblem(pool, OWN_AND_POOL, TERMS, rules[:1]).program) is None
 
 
 def test_the_last_share_follows_from_the_others_and_is_stated_all_the_same(tmp_path):
