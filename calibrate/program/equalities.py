@@ -22,15 +22,15 @@ def paired(
     """Opposite rows `g.v <= a, -g.v <= -a` have no interior: each such pair becomes one equality."""
     n = cone.orthant
     scale = np.abs(G[:n]).max(axis=1, initial=0.0)
-    keys: dict[bytes, int] = {}
+    keys: dict[bytes, list[int]] = {}  # the same row may be there twice: shares of two members are each other's
     pairs: list[tuple[int, int]] = []
     for i in range(n):
         row = np.append(G[i], h[i]) + 0.0
         opposite = (-row + 0.0).tobytes()
-        if scale[i] > 0 and opposite in keys:
-            pairs.append((keys.pop(opposite), i))
+        if scale[i] > 0 and keys.get(opposite):
+            pairs.append((keys[opposite].pop(0), i))
         else:
-            keys[row.tobytes()] = i
+            keys.setdefault(row.tobytes(), []).append(i)
     empty = [i for i in range(n) if scale[i] == 0 and h[i] >= 0]
     gone = np.array(sorted({i for pair in pairs for i in pair} | set(empty)), dtype=int)
     kept = np.setdiff1d(np.arange(len(G)), gone)
