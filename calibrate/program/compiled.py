@@ -17,7 +17,7 @@ from calibrate.program.form import Parts, Program
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, Kind, RiskTerm
 from calibrate.program.row_order import placed_by_content
-from calibrate.program.scaling import asked_of, balanced, near_one, sizes_of, sizes_of_auxiliary
+from calibrate.program.scaling import asked_of, balanced, near_one, shared_out, sizes_of, sizes_of_auxiliary
 from calibrate.program.standard_form import Body, Row
 from calibrate.program.waterfall import Stage
 
@@ -160,9 +160,9 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     constant = 0.0 if elastic is None else 1.0
     scale = np.ones(n)
     if elastic is None:  # what has to give is money, and so are the plans that are asked about it
-        scale[: program.n_cells] = asked_of(
-            G[: cone.orthant], h[: cone.orthant], sizes_of(program), len(program.pool.scenarios.segments)
-        )
+        few, linear = len(program.pool.scenarios.segments), slice(cone.orthant)
+        sizes = asked_of(G[linear], h[linear], sizes_of(program), few)
+        scale[: program.n_cells] = shared_out(G, h, cone, sizes)
     G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
     scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
     G, h, E, f, cone, room, equal_room = paired(G, h, E, f, cone, room)

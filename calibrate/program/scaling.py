@@ -11,7 +11,7 @@ import numpy.typing as npt
 from calibrate.program.cones import Cone
 from calibrate.program.form import Program
 
-__all__ = ["asked_of", "balanced", "factors", "near_one", "sizes_of", "sizes_of_auxiliary"]
+__all__ = ["asked_of", "balanced", "factors", "near_one", "shared_out", "sizes_of", "sizes_of_auxiliary"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,6 +41,30 @@ def asked_of(rows: Floats, amounts: Floats, sizes: Floats, few: int) -> Floats:
         asked = np.where(below, most[:, None] / np.where(below, -own, 1.0), 0.0).max(axis=0, initial=0.0)
         sizes = np.where(asked * FAINT > sizes, 1 / power_of(asked), sizes)
     return sizes
+
+
+def shared_out(rows: Floats, amounts: Floats, cone: Cone, sizes: Floats) -> Floats:
+    """The `sizes` of the first columns, but of those that have to be as large as another together.
+
+    Where a cap on shares, or on their concentration, holds a giant down, the others pay what it may not: in
+    proportion to their sizes, for want of better.
+    """
+    n, m = cone.orthant, len(sizes)
+    linear = rows[:n][amounts[:n] == 0]
+    own = [linear[:, :m]]
+    for block in cone.blocks:  # a norm is as large as the largest in it, and so is what a row has in its place
+        head, tail = rows[block][0], np.abs(rows[block][1:, :m])
+        norm = tail[int(np.argmax((tail * sizes).max(axis=1)))]
+        own.append((head[:m] + norm)[None])
+        for k in np.flatnonzero(head[m:] < 0) + m:
+            in_place = linear[linear[:, k] > 0]
+            own.append(in_place[:, :m] - in_place[:, k, None] * norm / head[k])
+    every = np.vstack(own)
+    asking, giving = np.maximum(every, 0.0), np.maximum(-every, 0.0)
+    given = (giving * sizes).max(axis=1, initial=0.0)
+    times = np.divide((asking * sizes).max(axis=1, initial=0.0), given, out=np.ones(len(every)), where=given > 0)
+    beyond = np.where(giving > 0, times[:, None], 1.0).max(axis=0, initial=1.0)
+    return np.where(beyond * FAINT > 1, sizes / power_of(beyond), sizes)
 
 
 def sizes_of_auxiliary(rows: Floats, amounts: Floats, cone: Cone, start: int, count: int) -> Floats:

@@ -18,7 +18,8 @@ from calibrate.program import (
 from calibrate.program.beyond import far_beyond
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import compiled
-from calibrate.program.equalities import independent
+from calibrate.program.cones import Cone
+from calibrate.program.equalities import independent, paired
 from calibrate.program.held import held_together
 from calibrate.program.measure import objective_at
 from calibrate.program.working_set import solve_by_tail
@@ -136,6 +137,15 @@ def test_the_last_share_follows_from_the_others_and_is_stated_all_the_same(tmp_p
     assert sum(kind == "equal" for _, kind, _ in blocks) == 4
 
 
+def test_the_same_row_twice_is_paired_twice():
+    G = np.array([[1.0, -2.0], [-1.0, 2.0], [-1.0, 2.0], [1.0, -2.0], [1.0, 0.0]])
+    nothing = (np.zeros((0, 2)), np.zeros(0))
+    left, _, E, *_ = paired(G, np.array([0.0, 0.0, 0.0, 0.0, 1.0]), *nothing, Cone(5, ()), np.ones((5, 1)))
+    assert left.tolist() == [[1.0, 0.0]]
+    assert len(E) == 2
+    assert len(independent(E, np.zeros(2))[0]) == 1
+
+
 def test_equalities_that_follow_and_such_that_contradict():
     E = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1e-9], [1.0, 2.0, 1e-9]])
     kept, follow = independent(E, np.array([1.0, 1.0, 2.0]))
@@ -171,6 +181,15 @@ def test_dwarfs_who_are_asked_for_much_count_in_what_they_are_asked_for(rule):
     terms = [CostOfCapital(0.3, 0.05), CVaR(0.5)]
     calibration = PoolProblem(pool, OWN_AND_POOL, terms, [rule(pool)]).solve()
     assert "CLARABEL" not in " ".join(calibration.provenance["attempts"])
+
+
+@pytest.mark.parametrize("rule", [fairness.ShareCap(0.3), fairness.ConcentrationLimit(0.3)])
+def test_dwarfs_who_pay_what_a_giant_may_not_count_in_it(rule):
+    pool = Scenarios(np.random.default_rng(1).pareto(2, (60, 12)) * np.array([1.0] + [1e-20] * 11))
+    terms = [CostOfCapital(0.02, 0.5), 30 * CVaR(0.9, of="mutualised")]
+    calibration = PoolProblem(pool, Waterfall((OwnContribution(),)), terms, [rule]).solve()
+    assert "CLARABEL" not in " ".join(calibration.provenance["attempts"])
+    assert calibration.weights.iloc[0] < 0.56
 
 
 def test_what_counts_in_the_least_of_dwarfs_counts(tmp_path):
