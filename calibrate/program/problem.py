@@ -217,7 +217,12 @@ def _solved(program: Program, tolerance: float, start: Floats | None) -> Solutio
         if conflict is not None:
             raise conflict from None
         if program.pool.scenarios.losses.size > EXTENSIVE_UP_TO:
-            raise
+            if isinstance(reason, SolverError):
+                raise
+            raise SolverError(
+                f"the pool is too large to be solved but by its tail, and that way ends here: {reason}; "
+                "use fewer scenarios, or rules that speak of fewer pairs of members"
+            ) from reason
         first = Attempt("by the tail", str(reason))
     try:
         solution = solve_extensive(program, tolerance)

@@ -14,6 +14,7 @@ from calibrate.program import (
     SegmentReserve,
     Waterfall,
     level,
+    problem,
 )
 from calibrate.program.beyond import far_beyond
 from calibrate.program.bound import lower_bound
@@ -241,3 +242,11 @@ def test_what_no_rule_holds_is_not_held():
     held = held_together(compiled(PoolProblem(scenarios, OWN_AND_POOL, TERMS, rules).program.ordered))
     assert held.zero.tolist() == [True, True, True, False, False]
     assert not held.rows.any()
+
+
+def test_a_pool_too_large_for_a_general_solver_is_refused_in_words(monkeypatch):
+    monkeypatch.setattr(problem, "EXTENSIVE_UP_TO", 10)
+    monkeypatch.setattr("calibrate.program.compiled.MOST_COLUMNS", 8)
+    pool = Scenarios(np.random.default_rng(0).pareto(2, (40, 6)))
+    with pytest.raises(SolverError, match=r"too large to be solved but by its tail.*15 auxiliary variables"):
+        PoolProblem(pool, OWN_AND_POOL, TERMS, [fairness.GiniLimit(0.3)]).solve()
