@@ -19,6 +19,7 @@ from calibrate.errors import DataError, ModelError, ProblemError, RuleConflictEr
 from calibrate.fairness import ActuarialFairness, Rule
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel
+from calibrate.models.resampling import resampling_of
 from calibrate.models.tails import dependence_summary, tail_table
 from calibrate.models.uncertainty import chain_uncertainty, optimality_gap
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, RiskLimit, Term, Waterfall
@@ -98,7 +99,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         """Do the work, one stage after the other, each announced."""
         self._check(history, previous)
         yield f"fitting the loss model to {len(history.members)} members, {len(history.periods)} periods"
-        self.model_ = (JointLossModel() if self.model is None else clone(self.model)).fit(history)
+        self.model_ = self._fitted(history)
         yield f"simulating {self.n_scenarios:,} + {self.n_out_of_sample:,} scenarios"
         self.scenarios_ = self._sample(self.n_scenarios, IN_SAMPLE)
         fresh = self._sample(self.n_out_of_sample, OUT_OF_SAMPLE)
@@ -128,10 +129,11 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         """What the length of the history, and apart from it the simulation, leave open in the published numbers.
 
         The whole chain is run again on `replications` histories of resampled periods (`block` consecutive ones drawn
-        together), and on the history itself with `seeds` seeds: minutes. Rows: contributions by member, reserves, risk
-        terms (out-of-sample); columns as in `models.uncertainty.chain_uncertainty`. Money.
+        together; around the level of a panel, if it wanders), and on the history itself with `seeds` seeds: minutes.
+        Rows: contributions by member, reserves, risk terms (out-of-sample); columns as in
+        `models.uncertainty.chain_uncertainty`. Money. ModelError where `block` loses what the model reads of the order.
         """
-
+        resampling = resampling_of(self._fitted(history), history, block)
         runs = itertools.count(1)
 
         def chain(resampled: LossHistory, seed: int) -> pd.Series[float]:
@@ -144,8 +146,17 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
             return _published(again.calibration_)
 
         return chain_uncertainty(
-            history, chain, replications=replications, seeds=seeds, block=block, random_state=self.random_state
+            history,
+            chain,
+            replications=replications,
+            seeds=seeds,
+            resampling=resampling,
+            random_state=self.random_state,
         )
+
+    def _fitted(self, history: LossHistory) -> Any:
+        """The loss model, fitted to a history."""
+        return (JointLossModel() if self.model is None else clone(self.model)).fit(history)
 
     def optimality_gap(self, batches: int = 10) -> pd.Series[float]:
         """How far the plan may be from the best one under the fitted model, because it was fitted to scenarios.

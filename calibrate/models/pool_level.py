@@ -124,13 +124,15 @@ class LocalLevel(PoolLevel):
     Harrison 1997, chapters 2 and 4 (Student t forecasts).
 
     Fitted, by credibility in the long run: `chances_`, `log_levels_` (less the mean of x), `errors_` (`P`), `drifts_`
-    (`q`), `variances_` (`s^2`); `scales_` (what these are times, equally likely), `credibility_` (their mean).
+    (`q`), `variances_` (`s^2`); `scales_` (what these are times, equally likely), `credibility_` (their mean), `logs_`
+    (x by period less its mean, NaN where nothing was lost).
 
     >>> model = LocalLevel().fit([60.0, 62.0, 61.0, 80.0, 82.0, 84.0], exposure=np.full(6, 100.0))
     >>> round(model.level_, 2), round(model.credibility_, 2)
     (1.15, 0.7)
     """
 
+    logs_: Floats
     chances_: Floats
     log_levels_: Floats
     errors_: Floats
@@ -146,6 +148,7 @@ class LocalLevel(PoolLevel):
         found = [_filtered(logs, drift) for drift in self.drifts_]
         levels, self.errors_, squares, log_errors = np.array(found).T
         mean = known.mean() if known.size else 0.0
+        self.logs_ = logs - mean
         moves = bool((squares > 1e-24 * (1 + mean**2)).all())  # else rounding of a constant ratio
         seen = known - whole if moves else np.zeros(1)
         self.log_levels_ = np.clip(levels - mean, seen.min(), seen.max())

@@ -12,9 +12,10 @@ from scipy.stats import t as student_t
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
+from calibrate.models.resampling import Blocks, Resampling
 from calibrate.precision import TailMean, tail_mean
 
-__all__ = ["TailMean", "chain_uncertainty", "optimality_gap", "optimism_ratio", "resampled", "tail_mean"]
+__all__ = ["TailMean", "chain_uncertainty", "optimality_gap", "optimism_ratio", "tail_mean"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,7 +66,7 @@ def chain_uncertainty(
     *,
     replications: int = 100,
     seeds: int = 10,
-    block: int = 1,
+    resampling: Resampling | None = None,
     confidence: float = 0.95,
     random_state: int = 0,
 ) -> pd.DataFrame:
@@ -73,17 +74,17 @@ def chain_uncertainty(
 
     `chain(history, seed)` gives named numbers (contributions, reserves, CVaR). It runs on the history with several
     seeds (`monte_carlo_error`, the standard deviation), and with one seed on histories of resampled periods
-    (`history_error`, `lower`, `upper`: percentiles). `block` consecutive periods are drawn together, for clusters and
-    dependence in time. Resampled histories that cannot be fitted are left out and counted in `failed`.
-    Source: Efron 1979; Kuensch 1989 (blocks).
+    (`history_error`, `lower`, `upper`: percentiles), drawn by `resampling`: `Blocks()`, single periods, if not given.
+    Resampled histories that cannot be fitted are left out and counted in `failed`. Source: Efron 1979.
     """
+    another = Blocks() if resampling is None else resampling
     roots = np.random.SeedSequence(random_state).spawn(replications)
     estimate = chain(history, random_state)
     again = pd.DataFrame([estimate, *(chain(history, random_state + k) for k in range(1, seeds))])
     rows = []
     for root in roots:
         try:
-            rows.append(chain(resampled(history, np.random.default_rng(root), block), random_state))
+            rows.append(chain(another(history, np.random.default_rng(root)), random_state))
         except (ModelError, DataError):
             continue
     if len(rows) < 0.5 * replications:
@@ -102,41 +103,3 @@ def chain_uncertainty(
         "failed": replications - len(rows),
     }
     return pd.DataFrame(columns, index=estimate.index)
-
-
-def resampled(history: LossHistory, generator: np.random.Generator, block: int = 1) -> LossHistory:
-    """A history of as many periods, drawn with replacement in blocks of neighbours, events and exposures with them.
-
-    The last period stays what it is: forecasts start from its exposures.
-    """
-    n = len(history.periods)
-    if not 1 <= block <= n:
-        raise ModelError(f"a block must have between 1 and {n} periods, got {block}")
-    starts = generator.integers(0, n, -(-n // block))
-    source = np.concatenate([(start + np.arange(block)) % n for start in starts])[:n]
-    source[-1] = n - 1
-    exposures = None if history.exposures is None else _moved(history.exposures, source)
-    events = None if history.events is None else _moved_events(history.events, history.periods, source)
-    return LossHistory(_moved(history.losses, source), exposures, events, history.currency)
-
-
-def _moved(table: pd.DataFrame, source: npt.NDArray[np.intp]) -> pd.DataFrame:
-    """Rows of the source periods under the labels of the original ones, columns (member, segment)."""
-    moved: pd.DataFrame = table.iloc[source].set_axis(table.index, axis=0)
-    if moved.columns.nlevels == 1:
-        moved.columns = pd.MultiIndex.from_product([moved.columns, ["all"]], names=["member", "segment"])
-    return moved
-
-
-def _moved_events(events: pd.DataFrame, periods: pd.PeriodIndex, source: npt.NDArray[np.intp]) -> pd.DataFrame:
-    """Events of each source period, as far into the new period as they were into the old one (or on its last day)."""
-    place = periods.get_indexer(pd.PeriodIndex(events["date"].dt.tz_localize(None), freq=periods.freqstr))
-    pieces = []
-    for new, old in enumerate(source):
-        piece = events[place == old].copy()
-        begin, end = periods[new].start_time.tz_localize("UTC"), periods[new].end_time.tz_localize("UTC")
-        dates = begin + (piece["date"] - periods[old].start_time.tz_localize("UTC"))
-        piece["date"] = dates.where(dates <= end, end.normalize())
-        pieces.append(piece)
-    moved: pd.DataFrame = pd.concat(pieces)
-    return moved.sort_values("date", kind="stable").reset_index(drop=True)

@@ -8,7 +8,7 @@ from scipy import stats
 from calibrate import LossHistory, Scenarios
 from calibrate.errors import DataError, ModelError
 from calibrate.models.enrichment import enriched_scenarios
-from calibrate.models.uncertainty import chain_uncertainty, optimality_gap, optimism_ratio, resampled, tail_mean
+from calibrate.models.uncertainty import chain_uncertainty, optimality_gap, optimism_ratio, tail_mean
 
 LAWS = {
     "Pareto 2.5": (stats.pareto(2.5), lambda law, level: law.ppf(level) * 2.5 / 1.5),
@@ -165,29 +165,6 @@ def test_histories_that_cannot_be_fitted_are_counted_and_too_many_refused():
 
     with pytest.raises(ModelError, match="only 0 of 20 resampled histories could be fitted: 60 periods"):
         chain_uncertainty(panel(), hopeless, replications=20, seeds=1)
-
-
-def test_resampled_events_go_with_their_period():
-    frame = pd.DataFrame(
-        {
-            "when": ["2024-01-31", "2024-02-10", "2024-04-05", "2024-04-30"],
-            "who": ["A", "B", "A", "A"],
-            "usd": [1.0, 2.0, 4.0, 8.0],
-        }
-    )
-    history = LossHistory.from_events(frame, date="when", member="who", loss="usd", start="2024-01", end="2024-05")
-    for seed in range(20):
-        again = resampled(history, np.random.default_rng(seed), block=2)
-        assert list(again.periods) == list(history.periods)
-        events = again.events
-        total = events.groupby([events["date"].dt.tz_localize(None).dt.to_period("M"), "member"], observed=True)[
-            "loss"
-        ].sum()
-        for (month, member), value in total.items():
-            assert again.losses.loc[month, member] == value
-        assert again.losses.to_numpy().sum() == events["loss"].sum()
-    with pytest.raises(ModelError, match="a block must have between 1 and 5 periods, got 6"):
-        resampled(history, np.random.default_rng(0), block=6)
 
 
 class Lognormals:

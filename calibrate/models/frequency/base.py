@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.arrays import Floats, RandomState, broadcast, generator
 from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability
-from calibrate.models.frequency.model import CountModel, counted, levels
+from calibrate.models.frequency.model import CountModel, Order, counted, levels
 
 __all__ = ["Frequency"]
 
@@ -85,6 +85,11 @@ class Frequency(CountModel, ABC):
     def shared(self) -> bool:
         """Whether one shock hits all columns together."""
         return bool(self._together(np.ones((1, 2))).shape[1] == 1)
+
+    @property
+    def order(self) -> Order:
+        """Nothing: periods are drawn anew."""
+        return Order.NOTHING
 
     def mean(self, exposure: Any = 1.0) -> Floats:
         """Expected count of each column at `exposure` (one number or one for each column)."""

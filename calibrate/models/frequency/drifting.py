@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from calibrate.models.arrays import Floats, broadcast
 from calibrate.models.frequency.likelihood import log_probability
-from calibrate.models.frequency.model import counted
+from calibrate.models.frequency.model import Order, counted
 from calibrate.models.frequency.reexposed import Reexposed
 from calibrate.models.frequency.shared_shock import SharedShock
 
@@ -67,6 +67,11 @@ class Drifting(Reexposed):
         self.base_.collective_rate_ *= self.level_
         self.base_.size_, self.base_.log_likelihood_ = float(shapes[-1]), value
         return self
+
+    @property
+    def order(self) -> Order:
+        """Which periods follow each other, and which is the last."""
+        return Order.NEIGHBOURS
 
     def _ahead(self, exposure: Any) -> Floats:
         return broadcast(exposure, self.n_features_in_)

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import DataError, ModelError
 from calibrate.models.arrays import Floats, broadcast
 from calibrate.models.frequency.base import Frequency
-from calibrate.models.frequency.model import counted
+from calibrate.models.frequency.model import Order, counted
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.reexposed import Reexposed
 
@@ -106,6 +106,11 @@ class LogLinear(Reexposed):
         frame = isinstance(self.covariates, pd.DataFrame)
         names = self.covariates.columns if frame else pd.RangeIndex(given.shape[2], name="covariate")
         return names, given[:periods], given[min(periods, len(given) - 1)]
+
+    @property
+    def order(self) -> Order:
+        """When each period was: covariates belong to places."""
+        return Order.PLACES
 
     def _ahead(self, exposure: Any) -> Floats:
         check_is_fitted(self)

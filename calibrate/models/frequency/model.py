@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from enum import Enum
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +12,15 @@ from sklearn.base import BaseEstimator
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats, RandomState, exposure_table, nonnegative, row_weights, table
 
-__all__ = ["CountModel", "counted", "levels"]
+__all__ = ["CountModel", "Order", "counted", "levels"]
+
+
+class Order(Enum):
+    """What a model reads of the order of the periods: what may be done to it when a history is drawn again."""
+
+    NOTHING = "nothing"
+    NEIGHBOURS = "which periods follow each other, and which is the last"
+    PLACES = "when each period was"
 
 
 class CountModel(BaseEstimator, ABC):  # type: ignore[misc]
@@ -61,6 +70,11 @@ class CountModel(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def shared(self) -> bool:
         """Whether one shock hits all columns together."""
+
+    @property
+    @abstractmethod
+    def order(self) -> Order:
+        """What it reads of the order of the periods."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

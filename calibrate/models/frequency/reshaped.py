@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.arrays import Floats, broadcast, exposure_table, nonnegative, row_weights, table
 from calibrate.models.frequency.base import Frequency
+from calibrate.models.frequency.model import Order
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.reexposed import Reexposed
 
@@ -110,6 +111,11 @@ class Elastic(Reshaped):
     def _covariate(self, exposures: Floats, ages: Floats) -> Floats:
         return np.log(exposures)
 
+    @property
+    def order(self) -> Order:
+        """Nothing: exposures go with their periods."""
+        return Order.NOTHING
+
 
 class Trend(Reshaped):
     """Rates that grow or fall in time: `E N = rate * E * exp(c t)`, `t` in periods; forecasts are one period ahead.
@@ -128,3 +134,8 @@ class Trend(Reshaped):
 
     def _covariate(self, exposures: Floats, ages: Floats) -> Floats:
         return -ages * np.ones_like(exposures)
+
+    @property
+    def order(self) -> Order:
+        """When each period was."""
+        return Order.PLACES

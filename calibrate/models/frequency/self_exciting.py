@@ -14,7 +14,7 @@ from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats, broadcast
 from calibrate.models.frequency.baseline import Baseline
 from calibrate.models.frequency.hawkes import LARGEST, Hawkes
-from calibrate.models.frequency.model import counted
+from calibrate.models.frequency.model import Order, counted
 from calibrate.models.frequency.reexposed import Reexposed
 from calibrate.models.frequency.shared_shock import SharedShock
 
@@ -114,6 +114,11 @@ class SelfExciting(Reexposed):
         doubt = f"; time rescaling rejects this (p-value {process.goodness_of_fit_:.2g})"
         against = f", {process.intensity_ / steady:.2f} times what it is in the long run" if steady > 0 else ""
         return f"segment {segment!r}: {brings}; {start}{against}" + doubt * (process.goodness_of_fit_ < DOUBTFUL)
+
+    @property
+    def order(self) -> Order:
+        """Which periods follow each other, and which is the last."""
+        return Order.NEIGHBOURS
 
     def _level(self, exposure: Any) -> float:
         """Level of the base rate, one in the mean of the history."""

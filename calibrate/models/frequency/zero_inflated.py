@@ -13,7 +13,7 @@ from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats, RandomState, generator
 from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability
-from calibrate.models.frequency.model import CountModel, counted, levels
+from calibrate.models.frequency.model import CountModel, Order, counted, levels
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 
 __all__ = ["ZeroInflated"]
@@ -83,6 +83,11 @@ class ZeroInflated(CountModel):
     def shared(self) -> bool:
         """No shock hits all columns together."""
         return False
+
+    @property
+    def order(self) -> Order:
+        """Nothing: periods are drawn anew."""
+        return Order.NOTHING
 
     def mean(self, exposure: Any = 1.0) -> Floats:
         """`(1 - z) m`."""
