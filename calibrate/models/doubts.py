@@ -69,8 +69,8 @@ def thin_flags(periods: int, knowledge: str) -> tuple[str, ...]:
     if periods >= FEW_PERIODS:
         return ()
     return (
-        f"{periods} periods are few: how members' losses scatter and how they come together rest on what members share "
-        f"and on the family, and the simulation takes that as known. {knowledge}",
+        f"{periods} periods are few: how members' losses come together, and their family, rest on what members share, "
+        f"and the simulation takes that as known. {knowledge}",
     )
 
 

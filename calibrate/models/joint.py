@@ -21,12 +21,13 @@ from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.frequency import CountModel, Elastic, Hawkes, NegativeBinomial, SharedShock
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
+from calibrate.models.panel import told_apart
 from calibrate.models.pool_level import LocalLevel, PoolLevel
 from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, SharedShocks
 from calibrate.models.ratio import LogNormalRatio, Ratio
-from calibrate.models.sampling import BlockSource, draw_losses, log_variance
+from calibrate.models.sampling import BlockSource, draw_losses, log_variances
 from calibrate.models.severity import Severity
-from calibrate.models.wandering import WanderingLevel
+from calibrate.models.wandering import Held, WanderingLevel
 from calibrate.scenarios import Scenarios
 
 __all__ = ["JointLossModel"]
@@ -40,9 +41,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     Event history (collective model): `L[i,g] = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`, `N` by `frequency`
     (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the member's scale (credibility).
-    Panel: `L[i] = e[i] R[i] W` with `R` by `ratio`, `W` the level of all members together by `pool_level`. Members lose
-    together by the `dependence` of the periods' losses over exposure (`ComposedMargins`, `OrderedMargins`), by the
-    level (`WanderingLevel`), or by shocks that a segment's members share (`SharedShocks`).
+    Panel: `L[i,g] = e[i,g] R[i,g] W V[g]`, `R` by `ratio`, `W` the level of all by `pool_level`, `V` of segments
+    around it. Members lose together by the `dependence` of the periods' losses over exposure (`ComposedMargins`,
+    `OrderedMargins`), by levels (`WanderingLevel`), or by shocks that a segment's members share (`SharedShocks`).
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
     `correlation_`, `tail_dependence_` (DataFrames; before the level), `margins_`, `frequencies_` (by segment),
-    `pool_level_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
+    `pool_level_`, `segment_levels_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -123,13 +124,15 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     def _panel(self, losses: Floats, exposures: Floats) -> None:
         foreign = ("severity", "frequency", "coverage", "exposure_cap")
         self._refuse(foreign, "single events, and a panel has none; use from_events")
-        ratio = (LogNormalRatio() if self.ratio is None else clone(self.ratio)).fit(losses, exposure=exposures)
+        ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
         level = LocalLevel() if self.pool_level is None else clone(self.pool_level)
-        self.pool_level_ = level.fit(losses.sum(axis=1), exposure=exposures @ ratio.mean())
-        margins = RatioMargins(ratio, losses.sum(axis=0) / exposures.sum(axis=0), level.level_)
+        apart = told_apart(ratio, level, losses, exposures, len(self.segments_))
+        self.pool_level_, self.segment_levels_ = level, apart.segments
+        margins = RatioMargins(apart.ratio, losses.sum(axis=0) / exposures.sum(axis=0), apart.ahead)
         around = ComposedMargins(margins, self._bound(losses, exposures))
         self.margins_: Margins = margins
-        self.process_: Process = WanderingLevel(around, level, log_variance(around, exposures[-1]))
+        pool, *parts = log_variances(around, exposures[-1], len(self.segments_))
+        self.process_: Process = WanderingLevel(around, Held(level, pool), tuple(map(Held, apart.segments, parts)))
         remembered = persistence_flags("loss ratios", losses, exposures, self._periods, level.outlook)
         self.flags_ = thin_flags(len(losses), level.knowledge) + remembered
 
@@ -217,8 +220,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             raise ModelError(
                 f"dependence is {self.dependence!r}, and Hawkes brings members together by its own events; leave it out"
             )
-        excited = [model for model in frequencies if isinstance(model, SelfExciting)]
-        self.process_ = SelfExcitedEvents(collective, excited)
+        self.process_ = SelfExcitedEvents(collective, [each for each in frequencies if isinstance(each, SelfExciting)])
         labels = pd.Index(self.segments_, name="segment")
         self._remember(Independent().fit(np.zeros((2, len(labels)))), labels)
         if len(labels) > 1:

@@ -92,9 +92,9 @@ class SeverityMargins(InvertibleMargins):
 
 
 class RatioMargins(InvertibleMargins):
-    """Losses of a panel: exposure times ratio, times the level of the pool ahead over that of the whole history."""
+    """Losses of a panel: exposure times ratio, times the column's level ahead over that of the whole history."""
 
-    def __init__(self, ratio: Ratio, observed: Floats, level: float = 1.0) -> None:
+    def __init__(self, ratio: Ratio, observed: Floats, level: Floats) -> None:
         self.ratio = ratio
         self.observed = observed
         self.level = level
@@ -105,7 +105,9 @@ class RatioMargins(InvertibleMargins):
 
     def exceeded(self, chance: Floats, exposures: Floats, column: int) -> Floats:
         """Exposure times the ratio's quantile, at the level ahead."""
-        return np.asarray(self.level * exposures[column] * self.ratio.exceeded(chance, column), dtype=np.float64)
+        return np.asarray(
+            self.level[column] * exposures[column] * self.ratio.exceeded(chance, column), dtype=np.float64
+        )
 
     def events_per_period(self, exposures: Floats) -> float:
         """One draw a column."""

@@ -35,14 +35,14 @@ def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Float
     return collective + credibility * (own - collective), collective, credibility
 
 
-def pooled_variances(variances: Floats, freedom: Floats) -> tuple[Floats, float]:
-    """Variances `(d0 s0^2 + d s^2) / (d0 + d)` and the common one, `s0^2`; `d` the degrees of freedom of `s^2`.
+def pooled_variances(variances: Floats, freedom: Floats) -> tuple[Floats, Floats]:
+    """Variances `(d0 s0^2 + d s^2) / (d0 + d)` and their degrees of freedom, `d0 + d`; `d` those of `s^2`.
 
     `d0, s0^2` by moments of `log s^2` (Smyth 2004, the scaled inverse chi-square prior). Constant columns do not speak.
     """
     seen = (freedom > 0) & (variances > 0)
     if not seen.any():
-        return np.zeros_like(variances), 0.0
+        return np.zeros_like(variances), np.full_like(variances, math.inf)
     s2, d = variances[seen], freedom[seen]
     if s2.size == 1:
         common, prior = float(s2[0]), 0.0
@@ -55,11 +55,11 @@ def pooled_variances(variances: Floats, freedom: Floats) -> tuple[Floats, float]
         else:
             prior, common = math.inf, float(np.average(s2, weights=d))
     if math.isinf(prior):
-        return np.full_like(variances, common), common
+        return np.full_like(variances, common), np.full_like(variances, math.inf)
     d = np.maximum(freedom, 0.0)
     total = prior + d
     pooled = np.where(total > 0, (prior * common + d * variances) / np.where(total > 0, total, 1.0), common)
-    return np.where(pooled > 0, pooled, common), common
+    return np.where(pooled > 0, pooled, common), total
 
 
 def size_exponent(variances: Floats, freedom: Floats, log_size: Floats) -> float:

@@ -48,6 +48,7 @@ class ComposedMargins(Process):
     def __init__(self, margins: InvertibleMargins, dependence: Dependence) -> None:
         self.margins: InvertibleMargins = margins
         self.dependence = dependence
+        self._tables: dict[int, tuple[float, QuantileTable]] = {}
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Scores above the thresholds, and their losses by table."""
@@ -64,7 +65,10 @@ class ComposedMargins(Process):
         return [add] * periods
 
     def table(self, column: int, exposures: Floats) -> QuantileTable:
-        """Losses of one column by score."""
+        """Losses of one column by score; kept for the next scenarios at the same exposure."""
+        kept = self._tables.get(column)
+        if kept is not None and kept[0] == exposures[column]:
+            return kept[1]
         none = self.margins.zero_probability(exposures)
         positive = 1 - none[column]
 
@@ -72,7 +76,9 @@ class ComposedMargins(Process):
             chance = self.dependence.score_sf(scores, column) / positive
             return self.margins.exceeded(np.minimum(chance, 1.0), exposures, column)
 
-        return QuantileTable(loss, float(_thresholds(self.dependence, none)[column]))
+        made = QuantileTable(loss, float(_thresholds(self.dependence, none)[column]))
+        self._tables[column] = (float(exposures[column]), made)
+        return made
 
 
 class OrderedMargins(Process):

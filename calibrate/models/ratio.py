@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import digamma, gammainccinv, ndtri
+from scipy.special import digamma, gammainccinv
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +23,7 @@ from calibrate.models.arrays import (
     table,
 )
 from calibrate.models.pooling import inverse_trigamma, pooled_means, pooled_shares, pooled_variances, size_exponent
+from calibrate.models.unsure import SURE, unsure_lognormal_isf
 
 __all__ = ["EmpiricalRatio", "GammaRatio", "LogNormalRatio", "Ratio"]
 
@@ -32,12 +34,14 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     `L[t, j] = E[t, j] R[t, j]`; `R = 0` with probability `p[j]`, else `log R` has mean `a[j]` and deviation `b[j]`.
     Means by credibility (`Z[j]` by member), variances drawn to the common one (which falls with a member's exposure by
     `size_exponent_`), zeros to the common share: ten periods a member do not carry more.
-    Fitted: `log_mean_`, `log_deviation_`, `zero_share_`, `credibility_`, `collective_log_mean_`, `size_exponent_`,
-    `residuals_` (standardised log-ratios of all) at `residual_levels_`.
+    Fitted: `log_mean_`, `log_deviation_`, `freedom_` (degrees of freedom of its square: own and borrowed),
+    `zero_share_`, `credibility_`, `collective_log_mean_`, `size_exponent_`, `residuals_` (standardised log-ratios of
+    all) at `residual_levels_`.
     """
 
     log_mean_: Floats
     log_deviation_: Floats
+    freedom_: Floats
     zero_share_: Floats
     credibility_: Floats
     collective_log_mean_: float
@@ -47,7 +51,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     n_features_in_: int
 
     @abstractmethod
-    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
+    def _isf(self, p: Floats, log_mean: float, log_deviation: float, freedom: float) -> Floats:
         """The positive ratio that is exceeded with probability `p`."""
 
     @abstractmethod
@@ -85,12 +89,19 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         raw = np.where(raw > 1e-24, raw, 0.0)  # rounding of a constant ratio
         self.size_exponent_ = size_exponent(raw, freedom, log_size)
         by_size = np.exp(self.size_exponent_ * log_size)
-        variances = by_size * pooled_variances(raw / by_size, freedom)[0]
+        by_size_one, known_by = pooled_variances(raw / by_size, freedom)
+        variances, self.freedom_ = by_size * by_size_one, np.minimum(known_by, SURE)
         of_mean = np.where(count > 0, variances / np.where(count > 0, count, 1.0), np.inf)
         pooled, collective, self.credibility_ = pooled_means(means, of_mean)
         self.log_mean_, self.collective_log_mean_ = pooled + centre, collective + centre
         self.log_deviation_ = np.sqrt(variances)
         self.residuals_, self.residual_levels_ = _standard(logs - self.log_mean_, self.log_deviation_, weights)
+
+    def with_means(self, means: Floats) -> Self:
+        """The same ratios times what gives them these means, by column; where nothing is ever lost, they stay."""
+        moved, seen = copy(self), self.mean() > 0
+        moved.log_mean_ = self.log_mean_ + np.log(np.where(seen, means, 1.0) / np.where(seen, self.mean(), 1.0))
+        return moved
 
     def mean(self, exposure: Any = 1.0) -> Floats:
         """Expected loss of each column at `exposure` (one number or one for each column)."""
@@ -111,12 +122,16 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             raise ModelError("quantile levels must lie in [0, 1]")
         with np.errstate(divide="ignore", invalid="ignore"):
             inner = np.where(none < 1, (levels - none) / (1 - none), 0.0).clip(0, 1)
-            loss = broadcast(exposure, self.n_features_in_) * self._isf(1 - inner, self.log_mean_, self.log_deviation_)
-        return np.where(levels > none, loss, 0.0)
+        ratios = np.empty_like(inner)
+        for column in range(self.n_features_in_):
+            ratios[..., column] = self.exceeded(1 - inner[..., column], column)
+        return np.where(levels > none, broadcast(exposure, self.n_features_in_) * ratios, 0.0)
 
     def exceeded(self, chance: Floats, column: int) -> Floats:
         """Positive ratio of one column that is exceeded with probability `chance`."""
-        return self._isf(chance, self.log_mean_[column], self.log_deviation_[column])
+        return self._isf(
+            chance, float(self.log_mean_[column]), float(self.log_deviation_[column]), float(self.freedom_[column])
+        )
 
     def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
         """`n` independent losses of each column, shape (n, columns)."""
@@ -129,15 +144,18 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
 
 
 class LogNormalRatio(Ratio):
-    """Lognormal ratios: `R = exp(a + b Z)`, mean `exp(a + b^2 / 2)`.
+    """Lognormal ratios: `R = exp(a + b Z)`, mean `exp(a + b^2 / 2)`; `b` known as far as the periods tell.
+
+    `log R` is a Student t of `freedom_` degrees (`unsure_lognormal_isf`): a member of a pool whose members scatter
+    unlike each other borrows little, and has the wider intervals for it.
 
     >>> model = LogNormalRatio().fit([[70.0, 9.0], [80.0, 8.0], [60.0, 7.0]], exposure=[100.0, 10.0])
     >>> model.mean([100.0, 10.0]).round(1)
     array([73.4,  7.7])
     """
 
-    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
-        return np.asarray(np.exp(log_mean - log_deviation * np.where(log_deviation > 0, ndtri(p), 0.0)))
+    def _isf(self, p: Floats, log_mean: float, log_deviation: float, freedom: float) -> Floats:
+        return unsure_lognormal_isf(p, log_mean, log_deviation, freedom)
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         return np.exp(log_mean + log_deviation**2 / 2)
@@ -146,18 +164,19 @@ class LogNormalRatio(Ratio):
 class GammaRatio(Ratio):
     """Gamma ratios with the log moments of the data: `trigamma(shape) = b^2`, `log scale = a - digamma(shape)`.
 
-    Lighter to the right than the lognormal, heavier to the left.
+    Lighter to the right than the lognormal, heavier to the left. The scatter is taken as known.
 
     >>> model = GammaRatio().fit([[70.0, 9.0], [80.0, 8.0], [60.0, 7.0]], exposure=[100.0, 10.0])
     >>> model.mean([100.0, 10.0]).round(1)
     array([73.4,  7.7])
     """
 
-    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
-        shape = _gamma_shape(log_deviation)
+    def _isf(self, p: Floats, log_mean: float, log_deviation: float, freedom: float) -> Floats:
+        shape = _gamma_shape(np.asarray(log_deviation))
         steady = np.isinf(shape)
         k = np.where(steady, 1.0, shape)
-        return np.where(steady, np.exp(log_mean), np.exp(log_mean - digamma(k)) * gammainccinv(k, p))
+        ratios = np.where(steady, np.exp(log_mean), np.exp(log_mean - digamma(k)) * gammainccinv(k, p))
+        return np.asarray(ratios)
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         shape = _gamma_shape(log_deviation)
@@ -168,14 +187,15 @@ class GammaRatio(Ratio):
 class EmpiricalRatio(Ratio):
     """Ratios as observed: `R = exp(a + b z)`, `z` a standardised log-ratio of any member and period (interpolated).
 
-    No ratio is drawn beyond the most extreme one seen in the pool, at the member's own level and scatter.
+    No ratio is drawn beyond the most extreme one seen in the pool, at the member's own level and scatter, both taken
+    as known.
 
     >>> model = EmpiricalRatio().fit([[70.0, 9.0], [80.0, 8.0], [60.0, 7.0]], exposure=[100.0, 10.0])
     >>> model.mean([100.0, 10.0]).round(1)
     array([73.3,  7.7])
     """
 
-    def _isf(self, p: Floats, log_mean: Floats, log_deviation: Floats) -> Floats:
+    def _isf(self, p: Floats, log_mean: float, log_deviation: float, freedom: float) -> Floats:
         return np.asarray(np.exp(log_mean + log_deviation * np.interp(1 - p, self.residual_levels_, self.residuals_)))
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:

@@ -78,6 +78,7 @@ class AroundLevel(Resampling):
 
     level: LocalLevel
     length: int = 1
+    segments: tuple[LocalLevel, ...] = ()
 
     def __call__(self, history: LossHistory, generator: np.random.Generator) -> LossHistory:
         """ModelError if a block has no period, or more than the history."""
@@ -85,26 +86,17 @@ class AroundLevel(Resampling):
         amounts = losses.to_numpy()
         exposures = np.ones_like(amounts) if given is None else given.to_numpy()
         source = _blocks(len(amounts), self.length, generator)
-        factors = np.exp(self._logs(source, generator) - np.nan_to_num(self.level.logs_[source]))
+        factors = np.exp(_moved_logs(self.level, source, generator))[:, None]
+        if self.segments:
+            apart = [_moved_logs(level, source, generator) for level in self.segments]
+            factors = np.tile(factors * np.exp(np.column_stack(apart)), losses.shape[1] // len(self.segments))
         stand_in = np.where(exposures[source] > 0, source[:, None], _present(exposures, generator))
         columns = np.arange(exposures.shape[1])
         base = exposures[stand_in, columns]
         ratios = np.where(base > 0, amounts[stand_in, columns] / np.where(base > 0, base, 1.0), 0.0)
-        drawn = pd.DataFrame(factors[:, None] * exposures * ratios, losses.index, losses.columns)
+        drawn = pd.DataFrame(factors * exposures * ratios, losses.index, losses.columns)
         kept = None if given is None else _labelled(given, given)
         return LossHistory(_labelled(drawn, losses), kept, None, history.currency)
-
-    def _logs(self, source: Places, generator: np.random.Generator) -> Floats:
-        """Log-ratios of the pool less their mean, period by period; 0 for a period in which it lost nothing."""
-        level = self.level
-        cell = generator.choice(level.chances_.size, p=level.chances_)
-        drift = level.drifts_[cell]
-        steps = math.sqrt(drift * level.variances_[cell]) * generator.standard_normal(source.size)
-        path = math.log(level.level_) + np.append(np.cumsum(steps[1:])[::-1], 0.0)
-        known = ~np.isnan(level.logs_)
-        residuals = np.full(source.size, np.nan)
-        residuals[known] = _residuals(level.logs_[known], np.flatnonzero(known), drift)
-        return np.asarray(np.nan_to_num(path + residuals[source]))
 
 
 def resampling_of(model: Any, history: LossHistory, block: int = 1) -> Resampling:
@@ -118,7 +110,7 @@ def resampling_of(model: Any, history: LossHistory, block: int = 1) -> Resamplin
         return Blocks(block)
     level = getattr(model, "pool_level_", None)
     if isinstance(level, LocalLevel):
-        return AroundLevel(level, block)
+        return AroundLevel(level, block, model.segment_levels_)
     frequencies: dict[str, CountModel] = getattr(model, "frequencies_", {})
     read = {frequency.order: type(frequency).__name__ for frequency in frequencies.values()}
     if Order.PLACES in read:
@@ -135,6 +127,18 @@ def resampling_of(model: Any, history: LossHistory, block: int = 1) -> Resamplin
             f"block >= {least}, and more where bad times last longer"
         )
     return Blocks(block, kept=block)
+
+
+def _moved_logs(level: LocalLevel, source: Places, generator: np.random.Generator) -> Floats:
+    """`x*[t] - x[k(t)]`; 0 for a period in which nothing was lost."""
+    cell = generator.choice(level.chances_.size, p=level.chances_)
+    drift = level.drifts_[cell]
+    steps = math.sqrt(drift * level.variances_[cell]) * generator.standard_normal(source.size)
+    path = math.log(level.level_) + np.append(np.cumsum(steps[1:])[::-1], 0.0)
+    known = ~np.isnan(level.logs_)
+    residuals = np.full(source.size, np.nan)
+    residuals[known] = _residuals(level.logs_[known], np.flatnonzero(known), drift)
+    return np.asarray(np.nan_to_num(path + residuals[source] - level.logs_[source]))
 
 
 def _residuals(logs: Floats, places: Places, drift: float) -> Floats:

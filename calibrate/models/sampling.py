@@ -12,7 +12,7 @@ from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.process import Process
 from calibrate.one_thread import ONE_THREAD
 
-__all__ = ["BlockSource", "draw_losses", "key_of", "log_variance"]
+__all__ = ["BlockSource", "draw_losses", "key_of", "log_variances"]
 
 BLOCK = 2**15  # scenarios that are drawn together; fixed, so that the bytes do not depend on memory or workers
 CHUNK = 1024  # a block has a multiple of so many rows
@@ -56,10 +56,16 @@ def draw_losses(
     return losses
 
 
-def log_variance(process: Process, exposures: Floats) -> float:
-    """Variance of the log of all columns' loss together in a period that has one; always the same draws."""
-    totals = draw_losses(process, PILOT, exposures, 0, n_jobs=1).sum(axis=1)
-    return float(np.log(totals[totals > 0]).var()) if totals.any() else 0.0
+def log_variances(process: Process, exposures: Floats, segments: int = 1) -> list[float]:
+    """Variance of the log of all columns' loss together in a period that has one, and of that of each segment over it.
+
+    Always the same draws.
+    """
+    drawn = draw_losses(process, PILOT, exposures, 0, n_jobs=1).reshape(PILOT, -1, segments).sum(axis=1)
+    totals = drawn.sum(axis=1)
+    logs = [np.log(totals[totals > 0])]
+    logs += [np.log(x[x > 0] / totals[x > 0]) for x in drawn.T]
+    return [float(x.var()) if x.size else 0.0 for x in logs]
 
 
 class BlockSource:

@@ -73,13 +73,14 @@ def test_expected_losses_are_those_of_the_scenarios_at_the_level_ahead():
     known = JointLossModel(pool_level=KnownLevel()).fit(rising).summary_
     assert model.pool_level_.level_ > 1.3
     np.testing.assert_allclose(model.summary_["expected_loss"], known["expected_loss"] * model.pool_level_.level_)
+    assert (model.summary_["log_deviation"] < 0.5 * np.log(table).std().to_numpy()).all()  # to have risen is no scatter
     np.testing.assert_allclose(model.summary_["pool_level"], model.pool_level_.level_)
 
 
 def test_what_scenarios_scatter_already_is_taken_off():
     """The variance of the log of the pool's loss is that of the law, or what it was without the factor if more."""
     model = JointLossModel().fit(panel())
-    level, held = model.pool_level_, model.process_.held
+    level, held = model.pool_level_, model.process_.pool.variance
     noise = np.outer(level.variances_, level.scales_)
     law = np.maximum(noise * (1 + level.errors_ + level.drifts_)[:, None], held)
     centres = level.log_levels_[:, None] - law / 2
@@ -87,7 +88,7 @@ def test_what_scenarios_scatter_already_is_taken_off():
     expected = np.average(law + (centres - np.average(centres, weights=weights)) ** 2, weights=weights)
     drawn = np.log(model.sample(200_000, 1).losses.sum(axis=1)).var()
     plain = np.log(JointLossModel(pool_level=KnownLevel()).fit(panel()).sample(200_000, 1).losses.sum(axis=1)).var()
-    assert held == pytest.approx(plain, rel=0.1)
+    assert held < plain  # which takes for scatter that the level has wandered
     assert drawn == pytest.approx(expected, rel=0.05)
     assert drawn > 1.2 * plain
 
@@ -182,7 +183,7 @@ def test_an_event_history_has_no_pool_level():
 
 
 @pytest.mark.parametrize(
-    ("level", "words"), [(None, "known only as far as the periods tell"), (KnownLevel(), "10 times of 30")]
+    ("level", "words"), [(None, "known only as far as the periods tell"), (KnownLevel(), "9 times of 30")]
 )
 def test_few_periods_say_what_is_made_of_them(level, words):
     assert words in JointLossModel(pool_level=level).fit(panel()).flags_[0]
