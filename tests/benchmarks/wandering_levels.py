@@ -24,6 +24,10 @@ Measured with 500 pools (standard error of `inside` .013), each but the width wi
     20     reverts  .916 (.830)  .038 (.094)  .910     1.03   .090 (.150)   .008 (-.003)
     20     wanders  .944 (.794)  .038 (.114)  .922     1.02   .111 (.243)   .010 (.002)
 
+`inside`, `above`, `members` and `width` are from before members' scatter was told apart from where the level has
+wandered (`models.panel`); `error` and `bias` cannot have changed by that. `tests/references/test_members.py` has what
+members are inside since then.
+
 What it costs: where the level forgets, the expected loss of the pool (not its split among members) follows noise.
 """
 
