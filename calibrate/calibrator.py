@@ -124,12 +124,13 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         )
 
     def uncertainty(
-        self, history: LossHistory, replications: int = 100, seeds: int = 10, block: int = 1
+        self, history: LossHistory, replications: int = 100, seeds: int = 10, block: int | None = None
     ) -> pd.DataFrame:
         """What the length of the history, and apart from it the simulation, leave open in the published numbers.
 
-        The whole chain is run again on `replications` histories of resampled periods (`block` consecutive ones drawn
-        together; around the level of a panel, if it wanders), and on the history itself with `seeds` seeds: minutes.
+        The whole chain is run again on `replications` histories of resampled periods, and on the history itself with
+        `seeds` seeds: minutes. `block` consecutive periods are drawn together, by default as few as the model allows;
+        around the level of a panel, if it wanders.
         Rows: contributions by member, reserves, risk terms (out-of-sample); columns as in
         `models.uncertainty.chain_uncertainty`. Money. ModelError where `block` loses what the model reads of the order.
         """

@@ -99,6 +99,15 @@ def test_the_history_is_resampled_only_when_asked_for(fitted, tmp_path, write_po
     )
 
 
+def test_a_plan_stands_where_its_history_cannot_be_drawn_again(tmp_path, write_pool, pool_config):
+    trend = pool_config.replace('"Poisson"', '"Trend"').replace("n_out_of_sample = 2500", "n_out_of_sample = 100")
+    trend += "\n[uncertainty]\nreplications = 2\nseeds = 2\nbatches = 2\n"
+    result = calibrate("fit", write_pool(tmp_path, trend))
+    assert result.exit_code == 0, result.output
+    assert "what the history leaves open is not given: Trend reads when each period was" in result.stderr
+    assert Calibration.load(f"{RUN.search(result.stdout).group(1)}/calibration").uncertainty is None
+
+
 def test_recalibrate_waits_then_says_what_moved(tmp_path, write_pool, pool_config):
     turnover = '\n[[rules]]\nrule = "Turnover"\nmember = 0.25\n[schedule]\nevery = "month"\n'
     config = write_pool(tmp_path, pool_config + turnover)

@@ -99,18 +99,18 @@ class AroundLevel(Resampling):
         return LossHistory(_labelled(drawn, losses), kept, None, history.currency)
 
 
-def resampling_of(model: Any, history: LossHistory, block: int = 1) -> Resampling:
+def resampling_of(model: Any, history: LossHistory, block: int | None = None) -> Resampling:
     """How the history of a fitted model is drawn again so that it keeps what the model reads of the order.
 
     Panels whose level wanders: around it. Counts that remember their neighbours: blocks of at least `n^(1/3)` periods
-    (Hall, Horowitz and Jing 1995), the last one kept. Else blocks as asked for.
+    (Hall, Horowitz and Jing 1995), the last one kept. Else blocks as asked for; `block` None: as short as will do.
     Raises ModelError for blocks that are too short, and where no block would do.
     """
     if not isinstance(model, JointLossModel):
-        return Blocks(block)
+        return Blocks(block or 1)
     level = getattr(model, "pool_level_", None)
     if isinstance(level, LocalLevel):
-        return AroundLevel(level, block, model.segment_levels_)
+        return AroundLevel(level, block or 1, model.segment_levels_)
     frequencies: dict[str, CountModel] = getattr(model, "frequencies_", {})
     read = {frequency.order: type(frequency).__name__ for frequency in frequencies.values()}
     if Order.PLACES in read:
@@ -119,8 +119,9 @@ def resampling_of(model: Any, history: LossHistory, block: int = 1) -> Resamplin
             "history leaves open cannot be told by resampling it; its standard errors, or another frequency, can"
         )
     if Order.NEIGHBOURS not in read:
-        return Blocks(block)
+        return Blocks(block or 1)
     least = math.ceil(len(history.periods) ** (1 / 3))
+    block = least if block is None else block
     if block < least:
         raise ModelError(
             f"{read[Order.NEIGHBOURS]} reads which periods follow each other, and a block of {block} loses that; give "

@@ -76,13 +76,13 @@ class Run(_Section):
 class Uncertainty(_Section):
     """`[uncertainty]`: run the whole chain again, on `replications` resampled histories and with `seeds` seeds.
 
-    `block` neighbouring periods are drawn together (more than one if the frequency remembers them); the plan is held
-    against the best one on `batches` fresh sets of scenarios. Minutes, so it is left out unless asked for.
+    `block` neighbouring periods are drawn together (left out: as few as the model allows); the plan is held against the
+    best one on `batches` fresh sets of scenarios. Minutes, so it is left out unless asked for.
     """
 
     replications: Annotated[int, Field(ge=2)] = 100
     seeds: Annotated[int, Field(ge=2)] = 10
-    block: Annotated[int, Field(ge=1)] = 1
+    block: Annotated[int, Field(ge=1)] | None = None
     batches: Annotated[int, Field(ge=2)] = 10
 
 

@@ -76,8 +76,12 @@ def _with_evidence(calibrator: PoolCalibrator, history: LossHistory, asked: Unce
         calibration = calibration.with_choices(compare(calibrator.model_, history))
     if asked is None:
         return calibration
-    table = calibrator.uncertainty(history, asked.replications, asked.seeds, asked.block)
-    calibration = calibration.with_uncertainty(table).with_provenance({"uncertainty": asked.model_dump()})
+    try:
+        table = calibrator.uncertainty(history, asked.replications, asked.seeds, asked.block)
+    except ModelError as reason:  # the plan stands all the same
+        logger.warning("what the history leaves open is not given: %s", reason)
+    else:
+        calibration = calibration.with_uncertainty(table).with_provenance({"uncertainty": asked.model_dump()})
     try:
         gap = calibrator.optimality_gap(asked.batches)
     except ModelError as reason:  # a rule that measures risk on the scenarios excludes the plan from some of them

@@ -142,8 +142,9 @@ def test_what_the_order_tells_decides_how_a_history_is_drawn_again():
     assert resampling_of(JointLossModel().fit(history), history, 2) == Blocks(2)
     drifting = JointLossModel(frequency=frequency.Drifting()).fit(history)
     assert resampling_of(drifting, history, 4) == Blocks(4, kept=4)
+    assert resampling_of(drifting, history) == Blocks(3, kept=3)  # 27 periods
     with pytest.raises(ModelError, match=r"Drifting reads which periods follow each other, .* give block >= 3"):
-        resampling_of(drifting, history)
+        resampling_of(drifting, history, 1)
     with pytest.raises(ModelError, match="Trend reads when each period was"):
         resampling_of(JointLossModel(frequency=frequency.Trend()).fit(history), history, 4)
     assert resampling_of(object(), history, 2) == Blocks(2)

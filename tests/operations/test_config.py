@@ -82,7 +82,7 @@ def test_uncertainty_is_off_until_asked_for_and_decides_the_run(tmp_path):
     plain = load(write(tmp_path, GOOD))
     assert plain.uncertainty is None
     asked = plain.resampling(50)
-    assert asked.uncertainty.model_dump() == {"replications": 50, "seeds": 10, "block": 1, "batches": 10}
+    assert asked.uncertainty.model_dump() == {"replications": 50, "seeds": 10, "block": None, "batches": 10}
     assert asked.settings != plain.settings
     assert asked.resampling(0).settings == plain.settings
     blocks = load(write(tmp_path, GOOD + "[uncertainty]\nblock = 6\n"))
