@@ -70,7 +70,7 @@ class View:
         for term in self.form.terms:
             values, cap = lefts[term.of], 1 - term.level
             margin = MARGIN * cap
-            if cap * len(p) < SMALL and len(p) > FEW:  # hardly a scenario: the next plan's tail is quite another
+            if cap * len(p) < SMALL:  # hardly a scenario: the next plan's tail is quite another
                 margin += FEW / len(p)
             tail = self._felt(tail_of(values, p, margin, float(floors[term.of][0])), cap)
             # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.

@@ -73,6 +73,14 @@ def test_a_tail_of_few_scenarios_is_searched_among_a_hundred():
     assert len([one for one in calibration.provenance["attempts"] if one.startswith("round")]) < 6
 
 
+def test_a_pool_of_few_scenarios_is_seen_as_a_whole():
+    """A tail of less than one of twenty: each round found one more, and twelve were not enough."""
+    losses = np.random.default_rng(0).pareto(3, (20, 50))
+    terms = [CostOfCapital(0.02, 0.05), CVaR(0.985, of="mutualised")]
+    calibration = PoolProblem(Scenarios(losses), Waterfall((OwnContribution(),)), terms).solve()
+    assert len([one for one in calibration.provenance["attempts"] if one.startswith("round")]) < 5
+
+
 def test_scenarios_that_never_happen_are_left_out_and_change_nothing():
     rng = np.random.default_rng(0)
     losses, n = rng.pareto(2, (300, 4)), 50
