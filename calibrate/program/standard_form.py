@@ -66,7 +66,8 @@ class Body:
             reach[costly] = value / self.q[costly]
         if len(self.cap):  # a cap that holds a decision down counts; the others must not make a bound look better
             reach = np.where(v >= HELD_DOWN * self.cap, np.minimum(reach, self.cap), reach)
-        rows, h = self.G[: self.cone.orthant], self.h[: self.cone.orthant]
+        rows = np.vstack([self.G[: self.cone.orthant], self.E, -self.E])
+        h = np.concatenate([self.h[: self.cone.orthant], self.f, -self.f])
         if not len(rows):
             return reach
         free = np.ones(len(v), dtype=bool)

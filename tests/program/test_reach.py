@@ -13,8 +13,8 @@ def body_of(rng, n, rows, free):
     G = rng.normal(size=(rows, n)) * (rng.random((rows, n)) < 0.6)
     G[:, -free:] = np.abs(G[:, -free:]) * rng.choice([-1.0, 1.0], (rows, free))
     q = np.append(10.0 ** rng.uniform(-9, 1, n - free), np.zeros(free))
-    h, none = np.abs(rng.normal(size=rows)), np.zeros((0, n))
-    return Body(q, np.zeros(n), G, h, Cone(rows), none, np.zeros(0), np.arange(n - free))
+    h, E = np.abs(rng.normal(size=rows)), rng.normal(size=(1, n)) * np.append(np.ones(n - free), np.zeros(free))
+    return Body(q, np.zeros(n), G, h, Cone(rows), E, np.zeros(1), np.arange(n - free))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -25,16 +25,19 @@ def test_no_plan_that_keeps_the_rules_and_costs_no_more_reaches_farther(seed):
     within = [(0.0, None)] * (n - free) + [(-far, far) for far in reach[-free:]]
     for j in range(n - free):
         aim = -np.eye(n)[j]
-        most = linprog(aim, np.vstack([body.G, body.q]), np.append(body.h, value), bounds=within, method="highs-ds")
+        rules, amounts = np.vstack([body.G, body.q]), np.append(body.h, value)
+        most = linprog(aim, rules, amounts, body.E, body.f, bounds=within, method="highs-ds")
         assert most.status == 0
         assert -most.fun <= reach[j] * (1 + 1e-9)
 
 
-def test_a_dwarf_beside_a_giant_is_limited_by_the_rule_that_ties_them():
+@pytest.mark.parametrize("equal", [0, 1])
+def test_a_dwarf_beside_a_giant_is_limited_by_the_rule_that_ties_them(equal):
     """Costs allow the dwarf 1e12 of its entries; the band allows it its share, twice."""
-    G = np.array([[1.0, -2.0]])  # v_0 <= 2 v_1
+    row = np.array([[1.0, -2.0]])  # v_0 <= 2 v_1, or = 2 v_1
+    G, E = row[equal:], row[:equal]
     body = Body(
-        np.array([1e-12, 1.0]), np.zeros(2), G, np.zeros(1), Cone(1), np.zeros((0, 2)), np.zeros(0), np.arange(2)
+        np.array([1e-12, 1.0]), np.zeros(2), G, np.zeros(len(G)), Cone(len(G)), E, np.zeros(len(E)), np.arange(2)
     )
     np.testing.assert_allclose(body.reach(np.ones(2), 3.0), [6.0, 3.0])
     assert body.short(np.array([-1e-9, 0.0]), np.ones(2), 3.0) == pytest.approx(6e-9)
