@@ -53,12 +53,14 @@ def told_apart(ratio: Ratio, level: PoolLevel, losses: Floats, exposures: Floats
     level.fit(losses.sum(axis=1), exposure=expected.sum(axis=1))
     parts = tuple[LocalLevel, ...]()
     if segments > 1 and isinstance(level, LocalLevel):
-        common = expected * (losses.sum(axis=1) / expected.sum(axis=1))[:, None]
+        whole_pool = expected.sum(axis=1)  # 0 in a period without exposure, which tells nothing
+        common = expected * (losses.sum(axis=1) / np.where(whole_pool > 0, whole_pool, 1.0))[:, None]
         seen = losses.reshape(shape).sum(axis=1)
         parts = tuple(LocalLevel(TOGETHER).fit(x, exposure=e) for x, e in zip(seen.T, common.T, strict=True))
     path = level.path_[:, None] + np.column_stack([part.path_ for part in parts] or [np.zeros((len(losses), segments))])
     steady = (losses.reshape(shape) * np.exp(-path)[:, None, :]).reshape(losses.shape)
     own = ratio.fit(steady, exposure=exposures).with_means(whole.mean())
     over = np.array([part.level_ for part in parts] or [1.0] * segments)
-    over /= expected[-1] @ over / expected[-1].sum()
+    weights = expected[-1] if expected[-1].any() else expected.sum(axis=0)
+    over /= weights @ over / weights.sum()
     return Apart(own, parts, np.tile(level.level_ * over, losses.shape[1] // segments))

@@ -132,3 +132,19 @@ def test_hopeless_segments_are_answered():
     losses[:, 0, 2] = [1.0, 5.0, 2.0, 9.0, 1e6, 3.0]
     history = LossHistory.from_panel(panel(losses).losses, confirm_unit_jumps=list("ABCD"))
     assert np.isfinite(JointLossModel().fit(history).sample(2000, 1).losses).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("year", [2003, 2008])
+def test_a_year_in_which_nobody_was_exposed_tells_nothing(year):
+    losses = apart().losses
+    exposures = pd.DataFrame(1.0, losses.index, losses.columns)
+    nobody = losses.index.year == year
+    losses = losses.mask(nobody[:, None] & np.ones(losses.shape, dtype=bool), 0.0)
+    exposures[nobody] = 0.0
+    found = JointLossModel().fit(LossHistory.from_panel(losses, exposures=exposures))
+    levels = np.array([level.level_ for level in (found.pool_level_, *found.segment_levels_)])
+    assert np.isfinite(found.sample(1000, random_state=0).losses).all()
+    whole = JointLossModel().fit(apart())  # the year was like its neighbours
+    known = [level.level_ for level in (whole.pool_level_, *whole.segment_levels_)]
+    np.testing.assert_allclose(levels, known, rtol=0.15)
