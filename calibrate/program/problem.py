@@ -1,11 +1,9 @@
-"""The problem as a user states it, and the seam behind which it is solved."""
+"""The problem as a user states it."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import cvxpy as cp
@@ -14,27 +12,19 @@ import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, RuleConflictError, SolverError
-from calibrate.program.answer import answer, vouched
+from calibrate.program.answer import answer
 from calibrate.program.beyond import far_beyond
-from calibrate.program.compiled import NotSeparable
-from calibrate.program.conflict import explain
-from calibrate.program.even import evened
-from calibrate.program.extensive import Infeasible, run, solve_extensive
-from calibrate.program.fairness.base import GeneratedRule, Rule
-from calibrate.program.form import Attempt, Floats, Program, Solution
+from calibrate.program.fairness.base import Rule
+from calibrate.program.form import Floats, Program
 from calibrate.program.measure import objective_at
 from calibrate.program.plan import Pool
-from calibrate.program.risk import CostTerm, ExpectedLoss, RiskLimit, RiskTerm, Term
+from calibrate.program.risk import ExpectedLoss, RiskLimit, RiskTerm, Term
+from calibrate.program.seam import optimum
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Waterfall
-from calibrate.program.working_set import solve_by_tail
 from calibrate.scenarios import Scenarios
 
 __all__ = ["PoolProblem"]
-
-logger = logging.getLogger(__name__)
-
-EXTENSIVE_UP_TO = 1_000_000  # losses: beyond it the program written out would not end
 
 
 class PoolProblem:
@@ -113,7 +103,7 @@ class PoolProblem:
         when no optimum was proven.
         """
         try:
-            return answer(*_optimum(self.program, tolerance, _start(self.program, start)), tolerance, out_of_sample)
+            return answer(*optimum(self.program, tolerance, _start(self.program, start)), tolerance, out_of_sample)
         except SolverError as refused:
             why = far_beyond(self.program)
             if why is None:
@@ -152,7 +142,7 @@ class PoolProblem:
             program = self.program.with_condition(one)
             program.check()
             try:
-                program, solution = _optimum(program, tolerance, start)
+                program, solution = optimum(program, tolerance, start)
             except RuleConflictError as error:
                 rows.append((*[math.nan] * 5, ", ".join(error.conflict)))
                 continue
@@ -179,18 +169,6 @@ class PoolProblem:
         return objective_at(program, np.concatenate([paid.to_numpy(), held.to_numpy()]) / program.unit)
 
 
-def _optimum(program: Program, tolerance: float, start: Floats | None) -> tuple[Program, Solution]:
-    """The solution, and the program with all rows that had to be generated for it."""
-    if not 0 < tolerance < 1:
-        raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
-    while True:
-        solution = _solved(program, tolerance, start)
-        refined = _refined(program, solution)
-        if refined is None:
-            return program, solution
-        program, start = refined, solution.x
-
-
 def _start(program: Program, start: Calibration | None) -> Floats | None:
     """Decisions of another calibration in units of this program, by name; newcomers pay their reference."""
     if start is None:
@@ -202,74 +180,6 @@ def _start(program: Program, start: Calibration | None) -> Floats | None:
     own = paid.reindex(columns).to_numpy(dtype=float)
     held = start.reserves.reindex(list(program.reserve_names)).fillna(0.0).to_numpy(dtype=float)
     return np.append(np.where(np.isfinite(own), own, program.reference), held) / program.unit
-
-
-def _solved(program: Program, tolerance: float, start: Floats | None) -> Solution:
-    """The seam: by the tail; without a proof the rules are asked for a conflict; then the program is written out."""
-    _check_bounded(program)
-    try:
-        solution = solve_by_tail(program, tolerance, start)
-        return evened(program, vouched(program, solution, tolerance) if solution.claimed else solution, tolerance)
-    except (NotSeparable, SolverError, ArithmeticError) as reason:  # the last: numbers ran out of range
-        logger.info("no plan found; asking the rules for a conflict")
-        logger.debug("not solved by the tail: %s", reason)
-        conflict = explain(program)
-        if conflict is not None:
-            raise conflict from None
-        if program.pool.scenarios.losses.size > EXTENSIVE_UP_TO:
-            if isinstance(reason, SolverError):
-                raise
-            raise SolverError(
-                f"the pool is too large to be solved but by its tail, and that way ends here: {reason}; "
-                "use fewer scenarios, or rules that speak of fewer pairs of members"
-            ) from reason
-        first = Attempt("by the tail", str(reason))
-    try:
-        solution = solve_extensive(program, tolerance)
-    except Infeasible as claim:
-        raise SolverError(
-            "no plan was found, and no conflict of the rules could be proved; a plan far beyond all losses may keep "
-            f"them, such as a floor for small members beside a giant: {claim}"
-        ) from None
-    return evened(program, replace(solution, attempts=(first, *solution.attempts)), tolerance)
-
-
-def _check_bounded(program: Program) -> None:
-    """Refuse an objective that can fall without bound: some decision earns more than the rules can hold."""
-    earning = [(price, part) for price, part in program.objective if isinstance(part, CostTerm)]
-    x = cp.Variable(program.size, nonneg=True)
-    plan = program.plan(x)
-    costs = [price * part.amount(plan) / program.unit for price, part in earning]
-    if not earning or all(_never_negative(cost, x) for cost in costs):
-        return
-    problem = cp.Problem(cp.Minimize(sum(costs)), [rule.gap(plan) / program.unit <= 0 for rule in program.rules])
-    try:
-        run(problem, "bounded")
-    except ProblemError:
-        names = ", ".join(f"{price:g} * {part}" for price, part in earning)
-        raise ProblemError(
-            f"the objective falls without bound: {names} has a rate below zero, so that more money is always better; "
-            "make the rate >= 0 or add a Budget"
-        ) from None
-    except (Infeasible, SolverError):
-        return  # the solve itself will say what is wrong
-
-
-def _never_negative(cost: cp.Expression, x: cp.Variable) -> bool:
-    x.value = np.zeros(x.size)
-    slope = cost.grad.get(x)
-    return slope is None or slope.min() >= 0
-
-
-def _refined(program: Program, solution: Solution) -> Program | None:
-    """The program with the rows that the plan breaks, or None if it breaks none."""
-    plan = program.plan(cp.Constant(solution.x))
-    rules, changed = [], False
-    for rule in program.rules:
-        more = rule.refined(plan) if isinstance(rule, GeneratedRule) else None
-        rules.append(rule if more is None else more)
-        changed = changed or more is not None
-    return replace(program, rules=tuple(rules)) if changed else None
 
 
 def _check_kinds(terms: list[Any], conditions: list[Any]) -> None:
