@@ -85,10 +85,21 @@ def _written(program: Program, solution: Solution, tolerance: float, fresh: Scen
         objective=objective,
         lower_bound=min(lower_bound, objective),
         currency=scenarios.currency,
-        provenance=_provenance(program, solution, tolerance, fresh) | {"risk_notes": notes},
+        provenance=_provenance(program, solution, tolerance, fresh)
+        | {"risk_notes": [*_unpaid(program, solution), *notes]},
         certificate=certificate,
         scenarios=None if certificate is None else certificate.scenarios,
     )
+
+
+def _unpaid(program: Program, solution: Solution) -> list[str]:
+    """A sentence where rules speak of contributions and nobody pays any: nothing is a fair share of nothing."""
+    if not program.rules or solution.x[: program.n_cells].any() or not program.pool.expected_losses.any():
+        return []
+    return [
+        f"no member contributes anything: {', '.join(map(str, program.rules))} leave no other plan, or contributions "
+        "cost more than they save; widen a rule, lower the price of contributions, or ask for a FundFloor"
+    ]
 
 
 def gaps_at(program: Program, x: Floats) -> Floats:

@@ -288,3 +288,20 @@ def test_the_shadow_price_of_a_rule_without_room_is_the_slope_of_the_objective()
     saved = (strict.objective - roomier.objective) / 1e-3
     assert saved > 0.1
     assert saved * 0.999 <= strict.fairness["shadow_price"].iloc[0] <= saved * 1.02
+
+
+def test_a_plan_in_which_nobody_pays_says_so():
+    """Five members, each at most a tenth of the whole: only nothing is shared so."""
+    drawn = np.random.default_rng(2).pareto(2.5, (400, 5))
+    capped = PoolProblem(
+        Scenarios(drawn),
+        minimise=[CostOfCapital(0.02, 0.05), CVaR(0.95)],
+        waterfall=Waterfall(),
+        subject_to=[fairness.ShareCap(0.1)],
+    )
+    calibration = capped.solve()
+    assert not calibration.contributions.any()
+    (note,) = [text for text in calibration.provenance["risk_notes"] if "contributes" in text]
+    assert note.startswith(
+        "no member contributes anything: ShareCap(cap=0.1) leave no other plan, or contributions cost"
+    )
