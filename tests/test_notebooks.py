@@ -96,6 +96,7 @@ def test_it_says_what_the_data_cannot_support(path):
     assert "cannot support" in "\n".join(texts)
 
 
+@pytest.mark.slow
 def test_crypto_venue():
     text = run(FOLDER / "crypto_venue.ipynb")  # its assertions hold the fits against the truth
     assert "20 members x 3 segments" in text
@@ -122,6 +123,7 @@ def check_mutual(text):
 
 
 @pytest.mark.skipif(not DEFI.is_file(), reason="the DeFi events are not beside the checkout: ../shared/data/defi")
+@pytest.mark.slow
 def test_defi_mutual_on_defi_events():
     text = run(FOLDER / "defi_mutual.ipynb")
     assert "data: events.csv" in text

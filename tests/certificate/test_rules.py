@@ -70,6 +70,7 @@ def test_a_rule_is_certified(name, tmp_path):
     assert {block[0] for block in certificate["blocks"]} == set(certificate["rules"])
 
 
+@pytest.mark.slow
 def test_coalitions_of_many_members_are_searched_and_the_verdict_says_so(tmp_path):
     """Of 13 members' 8,190 groups those that a plan aggrieves are rows; that no other objects is not in the proof."""
     drawn = losses(60, 13, seed=8)

@@ -192,6 +192,7 @@ def test_few_periods_say_what_is_made_of_them(level, words):
 @pytest.mark.skipif(
     find_spec("chainladder") is None, reason="chainladder is not installed: pip install 'calibrate[cas]'"
 )
+@pytest.mark.slow
 def test_the_year_after_of_medical_malpractice_and_workers_compensation():
     """Ten years of two lines of insurers whose levels wander: six lie outside if the level is taken as known."""
     import chainladder

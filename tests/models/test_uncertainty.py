@@ -22,7 +22,7 @@ LAWS = {
 }
 
 
-DEFAULT = ("Pareto 2.5", "exponential")
+DEFAULT = ("Pareto 2.5",)
 
 
 @pytest.mark.parametrize(

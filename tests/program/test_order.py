@@ -220,6 +220,7 @@ def test_the_program_written_out():
     np.testing.assert_allclose(theirs, ours, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_coalitions_that_are_searched():
     losses = np.random.default_rng(2).pareto(2.5, (100, 13))
     rules = [fairness.CoalitionStability(0.8), fairness.ShareCap(0.09)]
