@@ -105,7 +105,10 @@ def test_a_plan_stands_where_its_history_cannot_be_drawn_again(tmp_path, write_p
     result = calibrate("fit", write_pool(tmp_path, trend))
     assert result.exit_code == 0, result.output
     assert "what the history leaves open is not given: Trend reads when each period was" in result.stderr
-    assert Calibration.load(f"{RUN.search(result.stdout).group(1)}/calibration").uncertainty is None
+    run = RUN.search(result.stdout).group(1)
+    assert Calibration.load(f"{run}/calibration").uncertainty is None
+    page = Path(run, "report.html").read_text(encoding="utf-8")
+    assert "it was not measured here: Trend reads when each period was" in page
 
 
 def test_recalibrate_waits_then_says_what_moved(tmp_path, write_pool, pool_config):

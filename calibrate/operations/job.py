@@ -80,6 +80,7 @@ def _with_evidence(calibrator: PoolCalibrator, history: LossHistory, asked: Unce
         table = calibrator.uncertainty(history, asked.replications, asked.seeds, asked.block)
     except ModelError as reason:  # the plan stands all the same
         logger.warning("what the history leaves open is not given: %s", reason)
+        calibration = calibration.with_provenance({"uncertainty_refused": str(reason)})
     else:
         calibration = calibration.with_uncertainty(table).with_provenance({"uncertainty": asked.model_dump()})
     try:

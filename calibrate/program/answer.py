@@ -97,8 +97,8 @@ def _unpaid(program: Program, solution: Solution) -> list[str]:
     if not program.rules or solution.x[: program.n_cells].any() or not program.pool.expected_losses.any():
         return []
     return [
-        f"no member contributes anything: {', '.join(map(str, program.rules))} leave no other plan, or contributions "
-        "cost more than they save; widen a rule, lower the price of contributions, or ask for a FundFloor"
+        f"no member contributes anything: the rules ({', '.join(map(str, program.rules))}) leave no other plan, or "
+        "contributions cost more than they save; widen a rule, lower the price of contributions, or ask for a FundFloor"
     ]
 
 

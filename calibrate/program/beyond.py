@@ -7,6 +7,7 @@ from scipy.optimize import linprog
 
 from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.form import Floats, Program
+from calibrate.program.scaling import power_of
 
 __all__ = ["far_beyond"]
 
@@ -41,30 +42,38 @@ def far_beyond(program: Program) -> str | None:
     )
     if found.x is None or not float(costs @ found.x) * size > FAR:
         return None
-    asking = int(np.argmax(found.ineqlin.marginals * np.minimum(h, 0.0)))
     prices = np.append(found.ineqlin.marginals, found.eqlin.marginals)
-    return _told(ordered, form, float(costs @ found.x) * size, prices, asking)
+    return _told(ordered, form, float(costs @ found.x) * size, prices, _asked(ordered, np.vstack([G, E]), h, f, prices))
 
 
 def _near_one(A: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Rows whose largest entry is one: a general solver drops what is below 1e-9."""
-    height = np.abs(A).max(axis=1, initial=0.0)
-    height = np.where(height > 0, height, 1.0)
-    return A / height[:, None], b / height
+    """Rows whose largest entry is near one: a general solver drops what is below 1e-9."""
+    factor = power_of(np.abs(A).max(axis=1, initial=0.0))
+    return A * factor[:, None], b * factor
 
 
-def _told(program: Program, form: Compiled, least: float, prices: Floats, row: int) -> str:
-    """In words; `row` asks for most."""
+def _asked(program: Program, rows: Floats, h: Floats, f: Floats, prices: Floats) -> list[int]:
+    """Members of whom the row that asks for most asks it: entries that have the sign of what they must come to."""
+    amounts = np.append(np.minimum(h, 0.0), f)
+    most = int(np.argmax(np.abs(prices * amounts)))
+    columns = np.flatnonzero(rows[most, : program.n_cells] * amounts[most] > 0)
+    return sorted({int(column) // len(program.pool.scenarios.segments) for column in columns})
+
+
+def _told(program: Program, form: Compiled, least: float, prices: Floats, asked: list[int]) -> str:
+    """In words; a member is named where one alone is asked."""
     n, currency = form.body.cone.orthant, program.pool.scenarios.currency
     room = np.vstack([form.room[:n], form.equal_room[: len(form.body.f)]])
     binding = np.abs(prices) > BINDING * np.abs(prices).max()
     owners = np.flatnonzero(np.any(room[binding] != 0, axis=0))
     names = " and ".join(str(program.rules[k]) for k in owners)
-    at = int(np.flatnonzero(form.body.G[row, : program.n_cells])[0]) // len(program.pool.scenarios.segments)
-    losses = program.pool.expected_losses
+    losses, what = program.pool.expected_losses, "lower what is asked for, and look at its currency"
+    whose = f"all members are expected to lose {losses.sum():.3g} {currency}"
+    if len(asked) == 1:
+        member, lost = program.pool.members[asked[0]], losses[asked[0]]
+        whose = f"member {member!r} is expected to lose {lost:.3g} of {losses.sum():.3g} {currency}"
+        what = "lower what is asked of this member, widen the band, or leave the member out of these rules"
     return (
         f"{names} can only be kept by contributions of at least {least * program.unit:,.3g} {currency} in all, "
-        f"{least:.1g} times the tail of all losses, where no proof has digits enough: member "
-        f"{program.pool.members[at]!r} is expected to lose {losses[at]:.3g} of {losses.sum():.3g} {currency}; "
-        "lower what is asked of this member, widen the band, or leave the member out of these rules"
+        f"{least:.1g} times the tail of all losses, where no proof has digits enough: {whose}; {what}"
     )

@@ -16,6 +16,8 @@ __all__ = ["Cone", "Scaling"]
 
 Floats = npt.NDArray[np.float64]
 
+SHORTEST = 1e-14  # step: below it there is none
+
 
 @dataclass(frozen=True)
 class Cone:
@@ -84,7 +86,7 @@ class Cone:
         n = self.orthant
         fall = -float((dx[:n] / x[:n]).min(initial=0.0))
         for block in self.blocks:
-            fall = max(fall, 1 / max(_longest_step_second_order(x[block], dx[block]), 1e-14))
+            fall = max(fall, 1 / max(_longest_step_second_order(x[block], dx[block]), SHORTEST))
         return fall
 
 

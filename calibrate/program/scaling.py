@@ -11,7 +11,7 @@ import numpy.typing as npt
 from calibrate.program.cones import Cone
 from calibrate.program.form import Program
 
-__all__ = ["asked_of", "balanced", "factors", "near_one", "shared_out", "sizes_of", "sizes_of_auxiliary"]
+__all__ = ["asked_of", "balanced", "near_one", "power_of", "shared_out", "sizes_of", "sizes_of_auxiliary"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,18 +75,18 @@ def sizes_of_auxiliary(rows: Floats, amounts: Floats, cone: Cone, start: int, co
     """
     known = np.ones(rows.shape[1] + 1, dtype=bool)
     known[start : start + count] = False
-    _, column = factors(np.column_stack([rows, amounts]), known, cone.sizes, least)
+    _, column = _factors(np.column_stack([rows, amounts]), known, cone.sizes, _least)
     found = column[start : start + count]
     return np.where(found < FAINT, found, 1.0)
 
 
 def balanced(A: Floats, b: Floats, fixed: int, sizes: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Rows and auxiliary columns brought near one: cvxpy's auxiliary variables count in money."""
-    row, column = factors(A, np.arange(A.shape[1]) < fixed, sizes, largest)
+    row, column = _factors(A, np.arange(A.shape[1]) < fixed, sizes, _largest)
     return A * row[:, None] * column, b * row
 
 
-def factors(
+def _factors(
     A: Floats, known: npt.NDArray[np.bool_], sizes: tuple[int, ...], measure: Callable[[Floats], Floats]
 ) -> tuple[Floats, Floats]:
     """Powers of two for rows and columns; those of `known` columns are 1.
@@ -113,12 +113,12 @@ def factors(
         known |= found
 
 
-def largest(size: Floats) -> Floats:
+def _largest(size: Floats) -> Floats:
     """Of each column."""
     return np.asarray(size.max(axis=0, initial=0.0))
 
 
-def least(size: Floats) -> Floats:
+def _least(size: Floats) -> Floats:
     """Of each column, zeros apart: a variable that is at least this and that is as large as the largest of these."""
     found = np.where(size > 0, size, np.inf).min(axis=0, initial=np.inf)
     return np.where(np.isfinite(found), found, 0.0)

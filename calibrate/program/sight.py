@@ -40,7 +40,10 @@ class Sight:
     risks: Floats
 
     def worst(self, term: RiskTerm, known: Ints, most: float) -> Ints:
-        """Scenarios of a tail that are not `known`; of many only the worst, up to `most` times the known ones."""
+        """Scenarios of a tail that are not `known`; of many only the worst, `most` times as many as are known.
+
+        Or as `FEW`, or a part `LEAST` of the tail, where that is more.
+        """
         tail = self.tails[term]
         new = ~np.isin(tail, known, assume_unique=True)
         scenarios, left = tail[new], self.left[term][new]

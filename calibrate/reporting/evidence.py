@@ -35,6 +35,7 @@ def evidence(calibration: Calibration) -> dict[str, Any]:
         "open_more": max(len(rows) - SHOWN, 0),
         "outside": sum(row["amount"] < row["history_lower"] or row["amount"] > row["history_upper"] for row in rows),
         "history_of": _stated(calibration, "uncertainty"),
+        "history_refused": calibration.provenance.get("uncertainty_refused"),
         "failed": _failed(calibration),
         "tail_rows": marked[:SHOWN],
         "tail_more": max(len(marked) - SHOWN, 0),

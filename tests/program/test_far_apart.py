@@ -136,6 +136,19 @@ def test_a_plan_beyond_all_losses_is_refused_by_who_asks_for_it():
     assert far_beyond(PoolProblem(pool, OWN_AND_POOL, TERMS, rules[:1]).program) is None
 
 
+def test_who_is_asked_for_too_much_is_named_only_where_it_is_one():
+    """Amounts in the wrong unit, a billion of them: as equalities alone, as a row about all members, by member."""
+    pool = Scenarios(np.random.default_rng(0).pareto(2.5, (200, 4)), members=["A", "B", "C", "D"])
+    before = fairness.Turnover({"A": 1e9, "B": 1.0, "C": 1.0, "D": 1.0}, member=0.0)
+    told = [
+        far_beyond(PoolProblem(pool, OWN_AND_POOL, TERMS, [rule]).program) for rule in (before, fairness.FundFloor(1e9))
+    ]
+    assert "at least 1e+09 USD in all" in told[0]
+    assert "member 'A' is expected to lose" in told[0]
+    assert "all members are expected to lose" in told[1]
+    assert "member '" not in told[1]
+
+
 def test_the_last_share_follows_from_the_others_and_is_stated_all_the_same(tmp_path):
     problem = beside_a_giant()
     form = compiled(problem.program.ordered)

@@ -302,6 +302,4 @@ def test_a_plan_in_which_nobody_pays_says_so():
     calibration = capped.solve()
     assert not calibration.contributions.any()
     (note,) = [text for text in calibration.provenance["risk_notes"] if "contributes" in text]
-    assert note.startswith(
-        "no member contributes anything: ShareCap(cap=0.1) leave no other plan, or contributions cost"
-    )
+    assert note.startswith("no member contributes anything: the rules (ShareCap(cap=0.1)) leave no other plan, or ")
