@@ -111,6 +111,9 @@ class Level:
                 continue
             before, goal = search.best.gap, search.goal
             freed = self._pressed(point, goal)
+            search.best = self._raised(search.best, point)
+            if search.best.gap <= 0.5 * self.tolerance:  # the plan seen last was good enough: no pass over this one
+                return replace(search.best, point=point), point
             self._learn(search, point)
             gap = search.best.gap
             if gap <= 0.5 * self.tolerance or (goal > self.tolerance and gap <= self.tolerance):
@@ -256,6 +259,12 @@ class Level:
             best = replace(best, v=point.v, upper=upper, point=point)
         if best.gap < -self.tolerance:  # a bound above a plan is none: its box was as small as the plan before
             best = replace(best, lower=-np.inf, witness=None)
+        return self._raised(best, point)
+
+    def _raised(self, best: Bounds, point: Point) -> Bounds:
+        """The lower bound of a solve on the working set, beside the best plan that was seen over all scenarios."""
+        if not np.isfinite(best.upper):
+            return best
         lower = lower_bound(self.form, self.tails, point, best.upper)
         if lower <= best.lower:
             return best
