@@ -22,13 +22,12 @@ def paired(
     """Opposite rows `g.v <= a, -g.v <= -a` have no interior: each such pair becomes one equality."""
     n = cone.orthant
     scale = np.abs(G[:n]).max(axis=1, initial=0.0)
+    rows = np.column_stack([G[:n], h[:n]]) + 0.0  # no zero has a sign
     keys: dict[bytes, list[int]] = {}  # the same row may be there twice: shares of two members are each other's
     pairs: list[tuple[int, int]] = []
-    for i in range(n):
-        row = np.append(G[i], h[i]) + 0.0
-        opposite = (-row + 0.0).tobytes()
-        if scale[i] > 0 and keys.get(opposite):
-            pairs.append((keys[opposite].pop(0), i))
+    for i, (row, opposite) in enumerate(zip(rows, 0.0 - rows, strict=True)):
+        if scale[i] > 0 and keys.get(opposite.tobytes()):
+            pairs.append((keys[opposite.tobytes()].pop(0), i))
         else:
             keys.setdefault(row.tobytes(), []).append(i)
     empty = [i for i in range(n) if scale[i] == 0 and h[i] >= 0]

@@ -15,7 +15,7 @@ from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import Compiled
 from calibrate.program.form import LITTLE, Attempt, Program
 from calibrate.program.interior_point import InteriorPoint
-from calibrate.program.neighbourhood import Neighbourhood
+from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
 from calibrate.program.newton import FEASIBLE
 from calibrate.program.proof import Witness
 from calibrate.program.risk import RiskTerm
@@ -35,6 +35,7 @@ MOST_DOUBLINGS = 12  # of the reference, for a start
 FEW = 50  # scenarios of a tail that tell how large a plan should be
 ROUGH = 1e-3  # relative gap at which a level or a first round knows where the tail is
 WARM = 0.05  # complementarity at the start near the optimum, relative to the objective
+KNOWN = 1e-3  # relative gap from which the plan is known so well that a smaller neighbourhood does
 NEAR = 0.3  # relative gap from which the next round starts where this one ended
 FAR = 100.0  # complementarity over the gap from which the next round starts: nearer, its steps are short
 ROUND, LAST_ROUND = 0.3, 1e-3  # how much more exactly a round is solved than its goal: last digits are proof
@@ -74,6 +75,7 @@ class Search:
     best: Bounds
     claimed: Bounds  # of the last round
     like: Point | None = None
+    close: bool = False  # the neighbourhood was drawn closer
 
     def aim(self, tolerance: float) -> None:
         """The next round, by what the last one left: how near it starts, and how exact it is."""
@@ -124,6 +126,7 @@ class Level:
             if grown == 0 and not freed and not gap < STALLED * before and not self.around.open:
                 self._without_guesses(search)  # nothing new was seen, and still the bounds do not meet
             search.aim(self.tolerance)
+            self._drawn_closer(search)
         best = search.best
         for found in (best, search.claimed):
             if found.gap <= self.tolerance and found.point is not None:
@@ -132,7 +135,7 @@ class Level:
 
     def _begin(self, v: Floats, mu: float | None) -> Search:
         if self.near:
-            self.around.settle(self.form.plan(v))
+            self.around.settle(self.form.plan(v), REACH)
         sight = self.look(v)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
         v = self.view.lift(v, sight)
@@ -166,9 +169,27 @@ class Level:
             search.known = search.v, value
         logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
 
+    def _drawn_closer(self, search: Search) -> None:
+        """A smaller neighbourhood, once, when the plan is nearly known: the last round and the tie have fewer kinks.
+
+        Not on atoms, where plans that are as good lie far apart.
+        """
+        if search.close or self.around.open or search.best.gap > KNOWN or self.on_atoms:
+            return
+        search.close = True
+        self.around.settle(self.form.plan(search.v), CLOSE)
+        if search.like is not None:
+            search.like = replace(search.like, steps=[])  # the trees of the next round are others
+
     def _without_guesses(self, search: Search) -> None:
         self.around.leave()
         search.like, search.sight = None, self.look(search.v)
+
+    @property
+    def on_atoms(self) -> bool:
+        """Whether the losses in the tails lie on few values."""
+        seen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *self.working.values()]))
+        return self.sample.on_atoms(seen)
 
     def first(self, v: Floats) -> Floats:
         """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Neighbourhood"]
+__all__ = ["CLOSE", "REACH", "Neighbourhood"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-REACH = 0.6  # decisions lie between this part of a nearly optimal plan's, and one over it
+REACH, CLOSE = (
+    0.6,
+    0.9,
+)  # decisions lie between this part of a good plan's, or of a nearly optimal one's, and one over it
 LEAST = 0.01  # entries of `v`: up to one over `REACH` of it a decision may rise in any case
 FULL = 0.95  # of what a decision may be in the neighbourhood: there it would be more outside
 
@@ -34,11 +37,11 @@ class Neighbourhood:
         self.most = np.full(len(self.scale), np.inf)
         self.told: dict[object, Ints] = {}
 
-    def settle(self, x: Floats) -> None:
-        """Around a plan that is nearly optimal."""
+    def settle(self, x: Floats, reach: float) -> None:
+        """Around a plan: `REACH` where it is good, `CLOSE` where it is nearly optimal."""
         self.open = False
-        self.covered = REACH * self.own_rate * x[: len(self.own_rate)]
-        self.most = np.maximum(x, LEAST * self.scale) / REACH
+        self.covered = reach * self.own_rate * x[: len(self.own_rate)]
+        self.most = np.maximum(x, LEAST * self.scale) / reach
 
     def see(self, x: Floats) -> None:
         """Give up what a plan contradicts: it pays less than was covered, or all that it may."""

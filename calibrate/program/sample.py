@@ -21,6 +21,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+ASKED = 1000  # scenarios that are asked whether their losses lie on atoms
+FEW_VALUES = 0.5  # of the losses that are different: below it they lie on atoms
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -45,6 +48,12 @@ class Sample:
         if mass <= 0:
             raise SolverError(f"every {stride}-th scenario has no probability")
         return Sample(self.losses[::stride], p / mass, collateral)
+
+    def on_atoms(self, scenarios: Ints) -> bool:
+        """Whether losses lie on few values, as they do in the first of these scenarios."""
+        losses = self.losses[scenarios[:ASKED]]
+        losses = losses[losses > 0]
+        return len(np.unique(losses)) < FEW_VALUES * len(losses)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,6 @@ TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to 
 EXACT = 1e-8  # of the tolerance
 SMOOTH, ATOMS = 100.0, 300.0  # first price of the distance: times the one that is small enough for certain
 MOST_PRICES = 10
-SAMPLED = 1000  # scenarios of a tail that are asked whether their losses lie on atoms
-FEW_VALUES = 0.5  # of the losses in the tail that are different: below it they lie on atoms
 
 
 def closest(level: Level, best: Bounds) -> Bounds:
@@ -38,7 +36,7 @@ def closest(level: Level, best: Bounds) -> Bounds:
     far = float(squares @ (best.v - target) ** 2)
     left_over = max(1.0 - best.gap / level.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance
     allowed = min(TIE, 0.9 * left_over) * level.tolerance * abs(best.upper)
-    first = ATOMS if _on_atoms(level) else SMOOTH
+    first = ATOMS if level.on_atoms else SMOOTH
     price = first * allowed / far if far > 0 else 0.0
     start, at = best.point, best.v
     for _ in range(MOST_PRICES):
@@ -60,13 +58,6 @@ def closest(level: Level, best: Bounds) -> Bounds:
         if level.extend(point.v, sight) == 0:  # the working set knows what the plan costs: the price was too high
             price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
     return best
-
-
-def _on_atoms(level: Level) -> bool:
-    seen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *level.working.values()]))[:SAMPLED]
-    losses = level.sample.losses[seen]
-    losses = losses[losses > 0]
-    return len(np.unique(losses)) < FEW_VALUES * len(losses)
 
 
 def _reference(level: Level) -> tuple[Floats, Floats]:

@@ -9,7 +9,9 @@ import pytest
 from calibrate import Scenarios, fairness
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall
 from calibrate.program.extensive import Extensive
+from calibrate.program.level import Level, Search
 from calibrate.program.sight import Sight
+from calibrate.program.standard_form import Point
 from calibrate.program.working_set import solve_by_tail
 
 TERM = CVaR(0.95, of="mutualised")
@@ -45,5 +47,32 @@ def test_a_plan_that_knew_too_little_does_not_bring_in_its_whole_tail() -> None:
     parts = Extensive.of(stated.program)
     whole = cp.Problem(cp.Minimize(parts.objective), [*parts.constraints, *(gap <= 0 for gap in parts.gaps)])
     whole.solve(solver=cp.CLARABEL)
+    assert whole.status == cp.OPTIMAL
+    assert solution.lower_bound == pytest.approx(whole.value * stated.program.unit, rel=2e-6)
+
+
+def smooth(scenarios: int) -> PoolProblem:
+    rng = np.random.default_rng(4)
+    losses = rng.pareto(2.5, (scenarios, 10)) * (rng.random((scenarios, 10)) < 0.1)
+    terms = [CostOfCapital(0.02, 0.05), 1.0 * TERM]
+    return PoolProblem(Scenarios(losses), Waterfall((OwnContribution(),)), terms, [fairness.ActuarialFairness(2.0)])
+
+
+def test_near_the_optimum_fewer_losses_are_kinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinks: list[int] = []
+    rounds = Level._round
+
+    def watched(level: Level, search: Search, number: int) -> tuple[float, Point]:
+        done = rounds(level, search, number)
+        kinks.append(sum(tail.forest.kinks for tail in level.tails))
+        return done
+
+    monkeypatch.setattr(Level, "_round", watched)
+    stated = smooth(40_000)
+    solution = solve_by_tail(stated.program, 1e-6)
+    assert kinks[-1] < 0.5 * max(kinks)
+    parts = Extensive.of(stated.program)
+    whole = cp.Problem(cp.Minimize(parts.objective), [*parts.constraints, *(gap <= 0 for gap in parts.gaps)])
+    whole.solve(solver=cp.HIGHS)
     assert whole.status == cp.OPTIMAL
     assert solution.lower_bound == pytest.approx(whole.value * stated.program.unit, rel=2e-6)

@@ -87,7 +87,7 @@ def test_a_guess_that_a_plan_contradicts_is_given_up():
     around = Neighbourhood(own_rate=np.ones(2), scale=np.ones(3))
     assert around.open
     assert np.isinf(around.exceeded).all()
-    around.settle(np.array([4.0, 0.0, 3.0]))
+    around.settle(np.array([4.0, 0.0, 3.0]), 0.6)
     assert around.covered == pytest.approx([0.6 * 4.0, 0.0])
     assert around.exceeded == pytest.approx([4.0 / 0.6, 0.01 / 0.6])
     assert around.sure("term", np.array([1, 2, 3])).tolist() == [1, 2, 3]
