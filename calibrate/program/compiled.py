@@ -120,6 +120,11 @@ class Compiled:
         scale = self.scale[: len(x)]
         return np.divide(x, scale, out=np.zeros(len(x)), where=scale > 0)
 
+    def priced(self, limit: Floats) -> Floats:
+        """Prices of the risk terms, with what limits add that have these multipliers."""
+        eta = np.array([row.eta for row in self.rows]).reshape(len(self.rows), len(self.prices))
+        return np.asarray(self.prices + limit @ eta)
+
     def coordinates(self, kind: Kind, pooled: bool, t: int) -> tuple[Floats, Floats]:
         """`y = M v + m` of a term with its `t`."""
         M, m = self.amounts.coordinates(kind, pooled, self.size, t)

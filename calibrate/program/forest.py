@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["F1", "F2", "G1", "G2", "S1", "S2", "Y1", "Y2", "Forest", "Grove", "Kinks", "Step"]
+__all__ = ["F1", "F2", "G1", "G2", "S1", "S2", "Y1", "Y2", "Forest", "Grove", "Kinks", "Planted", "Step"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -60,6 +60,29 @@ class Forest(NamedTuple):
         """Number of kinks: half the number of complementarity pairs."""
         return len(self.weight) + (len(self.segment) if self.group_kinks else 0) + len(self.cell)
 
+    def risk(self, y: Floats) -> float:
+        """`sum w z` at coordinates `y`, every kink where it is: `(x)+`."""
+        root_of, group_of, line_of = (_owners(ends) for ends in (self.groups_of, self.leaves_of, self.lines_of))
+        groups, roots = len(self.segment), len(self.weight)
+        leaves = np.maximum(self.loss - self.worth * y[self.cell], 0.0)
+        level = self.base - np.where(self.segment >= 0, y[self.segment], 0.0) + np.bincount(group_of, leaves, groups)
+        level -= np.bincount(line_of, self.line_worth * y[self.line_cell], groups)
+        up = np.bincount(root_of, np.maximum(level, 0.0) if self.group_kinks else level, roots)
+        return float(self.weight @ np.maximum(up - self.hung * (y[-2] + y[-1]), 0.0))
+
+
+def _owners(ends: Ints) -> Ints:
+    """To which range `ends[k]:ends[k + 1]` each position belongs."""
+    return np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+
+
+class Planted(NamedTuple):
+    """What became of the chosen scenarios: whole trees first, then losses by themselves. Equal ones share a tree."""
+
+    scenario: Ints  # its place among the chosen
+    alone: Ints  # the cell whose loss it is, -1 for a whole scenario
+    tree: Ints
+
 
 @dataclass(frozen=True, eq=False)
 class Grove:
@@ -73,8 +96,7 @@ class Grove:
     constant: float
     weight: Floats  # of the chosen scenarios
     sure: Bools  # of the chosen scenarios
-    scenario: Ints  # of each root: its place among the chosen
-    alone: Ints  # of each root: the cell whose loss it is, -1 for a whole scenario
+    planted: Planted
     lines: tuple[Ints, Ints] | None  # scenarios and cells of all lines; None where no loss is a kink by itself
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,11 @@ from calibrate.program.newton import FEASIBLE
 from calibrate.program.proof import Witness
 from calibrate.program.risk import RiskTerm
 from calibrate.program.sample import Guess, Sample, plant
+from calibrate.program.search import WARM, Bounds, Search
 from calibrate.program.sight import Sight, View
 from calibrate.program.standard_form import Body, Point, StandardForm, Tail
 
-__all__ = ["ROUGH", "WARM", "Bounds", "Level"]
+__all__ = ["ROUGH", "Level"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,56 +35,15 @@ MOST_ROUNDS = 12
 MOST_DOUBLINGS = 12  # of the reference, for a start
 FEW = 50  # scenarios of a tail that tell how large a plan should be
 ROUGH = 1e-3  # relative gap at which a level or a first round knows where the tail is
-WARM = 0.05  # complementarity at the start near the optimum, relative to the objective
 KNOWN = 1e-3  # relative gap from which the plan is known so well that a smaller neighbourhood does
-NEAR = 0.3  # relative gap from which the next round starts where this one ended
-FAR = 100.0  # complementarity over the gap from which the next round starts: nearer, its steps are short
 ROUND, LAST_ROUND = 0.3, 1e-3  # how much more exactly a round is solved than its goal: last digits are proof
 DOUBLE = 1.0  # growth of the working set after a plan that is worse than the one known: its tail is too large
 MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
 PRESSED = 0.5  # of the goal: a neighbourhood that costs more is in the way
 STALLED = 0.9  # of the gap before: less has not become of it
+ATOMS = 0.5  # of the losses that are different: below it they lie on atoms
+UNTOLD = 0.1  # of the tolerance: so much less than a plan costs may be known of it
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
-
-
-@dataclass(frozen=True, eq=False)
-class Bounds:
-    """A plan with its value over all scenarios, and the best lower bound so far; units."""
-
-    v: Floats
-    upper: float
-    lower: float
-    point: Point | None = None
-    witness: Witness | None = None  # of the lower bound
-    claimed: bool = False  # the lower bound is what the solver says, and only exact arithmetic can tell
-
-    @property
-    def gap(self) -> float:
-        """Relative to the value, or to a millionth of the gross tail loss where the value is smaller still."""
-        return (self.upper - self.lower) / max(abs(self.upper), LITTLE)
-
-
-@dataclass(eq=False)
-class Search:
-    """Where the rounds are: the plan to go on from, what was seen of it, and the plan that costs least so far."""
-
-    v: Floats
-    sight: Sight
-    known: tuple[Floats, float]  # with its value
-    mu: float  # complementarity at the start of a round
-    goal: float  # relative gap
-    best: Bounds
-    claimed: Bounds  # of the last round
-    like: Point | None = None
-    close: bool = False  # the neighbourhood was drawn closer
-
-    def aim(self, tolerance: float) -> None:
-        """The next round, by what the last one left: how near it starts, and how exact it is."""
-        gap = self.best.gap
-        if gap <= NEAR:
-            self.mu = min(self.mu, max(abs(self.best.upper) * min(WARM, FAR * gap), LITTLE * self.mu))
-        if gap <= 3 * self.goal:
-            self.goal = tolerance
 
 
 class Level:
@@ -98,6 +58,7 @@ class Level:
         self.view = View(program, form, sample)
         self.attempts: list[Attempt] = []
         self.near = near  # nothing is guessed from a plan that may be far from the optimum
+        self.close = False  # the neighbourhood was drawn closer
         self.around = Neighbourhood(form.amounts.own_rate, form.scale[: program.size])
 
     def run(self, v: Floats, mu: float | None) -> tuple[Bounds, Point]:
@@ -112,7 +73,7 @@ class Level:
                 self._without_guesses(search)  # with them the program may have no optimum
                 continue
             before, goal = search.best.gap, search.goal
-            freed = self._pressed(point, goal)
+            freed = search.freed = self._pressed(point, goal)
             search.best = self._raised(search.best, point)
             if search.best.gap <= 0.5 * self.tolerance:  # the plan seen last was good enough: no pass over this one
                 return replace(search.best, point=point), point
@@ -126,7 +87,6 @@ class Level:
             if grown == 0 and not freed and not gap < STALLED * before and not self.around.open:
                 self._without_guesses(search)  # nothing new was seen, and still the bounds do not meet
             search.aim(self.tolerance)
-            self._drawn_closer(search)
         best = search.best
         for found in (best, search.claimed):
             if found.gap <= self.tolerance and found.point is not None:
@@ -145,7 +105,11 @@ class Level:
     def _round(self, search: Search, number: int) -> tuple[float, Point]:
         """Take in what was seen and solve on the working set. Returns by what share that grew, and the point."""
         worse = self.view.cost(search.v, search.sight) > search.known[1]
-        grown = self.extend(search.v, search.sight, most=DOUBLE if worse else np.inf)
+        grown = 0.0
+        if not self._knows(search):
+            if search.best.gap <= KNOWN and self.draw_closer(search.v) and search.like is not None:
+                search.like = replace(search.like, steps=[])  # the trees are others now
+            grown = self.extend(search.v, search.sight, most=DOUBLE if worse else np.inf)
         v = search.known[0] if grown >= MUCH and worse else search.v  # the working set knew too little: not from there
         like = search.like if grown < MUCH else None
         exact = (ROUND if search.goal >= ROUGH else LAST_ROUND) * search.goal
@@ -169,17 +133,24 @@ class Level:
             search.known = search.v, value
         logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
 
-    def _drawn_closer(self, search: Search) -> None:
-        """A smaller neighbourhood, once, when the plan is nearly known: the last round and the tie have fewer kinks.
+    def _knows(self, search: Search) -> bool:
+        """Whether what is planted tells all that the plan costs: then the next round goes on with it."""
+        if search.like is None or search.freed or not search.met:
+            return False
+        told = np.array([tail.risk(search.v) for tail in self.tails])
+        lacks = float(self.form.priced(search.like.limit) @ np.maximum(search.sight.risks - told, 0.0))
+        return lacks <= UNTOLD * self.tolerance * max(abs(search.best.upper), LITTLE)
+
+    def draw_closer(self, v: Floats) -> bool:
+        """A smaller neighbourhood of a plan that is nearly known, once: what follows has fewer kinks.
 
         Not on atoms, where plans that are as good lie far apart.
         """
-        if search.close or self.around.open or search.best.gap > KNOWN or self.on_atoms:
-            return
-        search.close = True
-        self.around.settle(self.form.plan(search.v), CLOSE)
-        if search.like is not None:
-            search.like = replace(search.like, steps=[])  # the trees of the next round are others
+        if self.close or self.around.open or self.on_atoms:
+            return False
+        self.close = True
+        self.around.settle(self.form.plan(v), CLOSE)
+        return True
 
     def _without_guesses(self, search: Search) -> None:
         self.around.leave()
@@ -189,7 +160,7 @@ class Level:
     def on_atoms(self) -> bool:
         """Whether the losses in the tails lie on few values."""
         seen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *self.working.values()]))
-        return self.sample.on_atoms(seen)
+        return self.sample.different(seen) < ATOMS
 
     def first(self, v: Floats) -> Floats:
         """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference.
@@ -229,16 +200,21 @@ class Level:
         `most`: by what share they may; the worst scenarios first.
         """
         before = sum(map(len, self.working.values()))
-        self.around.see(self.form.plan(v))
+        self.around.see(self.form.plan(v), sight.deep)
+        for term in self.form.terms:
+            old = self.working.get(term)
+            self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.worst(term, old, most))
+        self.replant()
+        return sum(map(len, self.working.values())) / max(before, 1) - 1
+
+    def replant(self) -> None:
+        """The trees of the working sets, with what the neighbourhood knows."""
         self.tails = []
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
-            old, sure = self.working.get(term), self.around.sure(term, sight.deep[term])
-            self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.worst(term, old, most))
             M, m = self.form.coordinates(term.of, self.sample.collateral is None, t)
-            guess = Guess(self.around.covered, self.around.exceeded, sure)
+            guess = Guess(self.around.covered, self.around.exceeded, self.around.sure(term))
             grove = plant(self.program, self.sample, term, self.working[term], guess)
             self.tails.append(Tail(grove, M, m, t, float(price), self.program.n_cells))
-        return sum(map(len, self.working.values())) / max(before, 1) - 1
 
     def _pressed(self, point: Point, goal: float) -> bool:
         """Whether the neighbourhood costs more than a goal allows, to first order; what holds it back is freed then."""

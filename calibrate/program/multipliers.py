@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from calibrate.program.compiled import Compiled
 from calibrate.program.dual import Flows
-from calibrate.program.forest import Y1, Grove, Kinks
+from calibrate.program.forest import Y1, Forest, Grove, Kinks
 from calibrate.program.form import Floats, Program
 from calibrate.program.standard_form import Point, Tail
 from calibrate.program.statement import Layout, placed
@@ -56,9 +56,7 @@ def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], le
         blocks.append(values.tolist() if kind == "equal" else _in_cone(values))
     blocks += [[0.0]] * (len(plain["blocks"]) - len(blocks))  # rows that hold a decision at zero
     limits = np.where((point.limit >= max(traces, 0.0)) & np.isfinite(point.limit), point.limit, 0.0)
-    prices = form.prices + point.limit @ np.array([row.eta for row in form.rows]).reshape(
-        len(form.rows), len(form.prices)
-    )
+    prices = form.priced(point.limit)
     flows = [
         _flows_of(program, tail.grove, ids, step.state, float(price))
         for price, tail, ids, step in zip(prices, witness.tails, witness.chosen, point.steps, strict=True)
@@ -101,21 +99,37 @@ def _in_cone(values: Floats) -> list[float]:
 
 
 def _flows_of(program: Program, grove: Grove, chosen: Ints, state: Kinks, price: float) -> Flows:
-    """The multipliers of what is planted. A loss that is left out has none, a line has what its group has."""
-    segments, forest = len(program.pool.scenarios.segments), grove.forest
-    whole = grove.alone < 0
+    """The multipliers of what is planted: of a tree that stands for many scenarios each has its share.
+
+    A loss that is left out has none, a line has what its group has.
+    """
+    segments, forest, (scenario, alone, tree) = len(program.pool.scenarios.segments), grove.forest, grove.planted
+    weight, whole = forest.weight[tree], alone < 0
+    share = np.divide(grove.weight[scenario], weight, out=np.zeros(len(tree)), where=weight > 0)
+    through = state.root[tree, Y1] * share
     root = np.where(grove.sure, price * grove.weight, 0.0)
-    root[grove.scenario[whole]] = state.root[whole, Y1]
-    group = state.group[:, Y1].reshape(len(chosen), segments) if forest.group_kinks else None
+    root[scenario[whole]] = through[whole]
+    group = None
+    if forest.group_kinks:
+        group = np.zeros((len(chosen), segments))
+        group[scenario] = state.group[:, Y1].reshape(-1, segments)[tree] * share[:, None]
     if grove.lines is None:
         return Flows(chosen, root, group, None)
     leaf = np.zeros((len(chosen), program.n_cells))
-    tree = np.repeat(np.arange(len(forest.weight)), np.diff(forest.groups_of))
-    leaf[grove.scenario[np.repeat(tree, np.diff(forest.leaves_of))], forest.cell] = state.leaf[:, Y1]
-    leaf[grove.scenario[~whole], grove.alone[~whole]] = state.root[~whole, Y1]
+    item, at = _leaves(forest, tree)
+    leaf[scenario[item], forest.cell[at]] = state.leaf[at, Y1] * share[item]
+    leaf[scenario[~whole], alone[~whole]] = through[~whole]
     s, cell = grove.lines
     leaf[s, cell] = root[s] if group is None else group[s, cell % segments]
     return Flows(chosen, root, group, leaf)
+
+
+def _leaves(forest: Forest, tree: Ints) -> tuple[Ints, Ints]:
+    """All leaves of some trees, one tree after the other: positions in `tree`, and of the leaves."""
+    ends = forest.leaves_of[forest.groups_of]
+    first, count = ends[tree], ends[tree + 1] - ends[tree]
+    item = np.repeat(np.arange(len(tree)), count)
+    return item, np.arange(len(item)) + (first - (np.cumsum(count) - count))[item]
 
 
 def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, least: float) -> dict[str, Any]:

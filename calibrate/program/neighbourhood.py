@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
+
+from calibrate.program.risk import RiskTerm
 
 __all__ = ["CLOSE", "REACH", "Neighbourhood"]
 
@@ -35,7 +39,7 @@ class Neighbourhood:
         self.open = True
         self.covered = np.zeros(len(self.own_rate))
         self.most = np.full(len(self.scale), np.inf)
-        self.told: dict[object, Ints] = {}
+        self.told: dict[RiskTerm, Ints] = {}
 
     def settle(self, x: Floats, reach: float) -> None:
         """Around a plan: `REACH` where it is good, `CLOSE` where it is nearly optimal."""
@@ -43,11 +47,17 @@ class Neighbourhood:
         self.covered = reach * self.own_rate * x[: len(self.own_rate)]
         self.most = np.maximum(x, LEAST * self.scale) / reach
 
-    def see(self, x: Floats) -> None:
-        """Give up what a plan contradicts: it pays less than was covered, or all that it may."""
+    def see(self, x: Floats, deep: Mapping[RiskTerm, Ints]) -> None:
+        """Give up what a plan contradicts: it pays less than was covered, or all that it may.
+
+        Scenarios are sure that were `deep` in the tail of their term at every plan so far.
+        """
         own = len(self.own_rate)
         self.covered = np.where(self.own_rate * x[:own] < self.covered, 0.0, self.covered)
         self.give_up(np.flatnonzero((x >= FULL * self.most) & np.isfinite(self.most)))
+        if not self.open:
+            known = {term: np.intersect1d(sure, deep[term]) for term, sure in self.told.items()}
+            self.told = {**deep, **known}
 
     def give_up(self, decisions: Ints) -> None:
         """These decisions may be as large as they like."""
@@ -55,12 +65,9 @@ class Neighbourhood:
         if (decisions >= len(self.own_rate)).any():  # a reserve that grows takes scenarios out of the tail
             self.told = {term: sure[:0] for term, sure in self.told.items()}
 
-    def sure(self, term: object, deep: Ints) -> Ints:
-        """Scenarios that were deep in the tail of a term at every plan so far."""
-        if self.open:
-            return deep[:0]
-        self.told[term] = np.intersect1d(self.told[term], deep) if term in self.told else deep
-        return self.told[term]
+    def sure(self, term: RiskTerm) -> Ints:
+        """Scenarios that are taken to be in the tail of a term."""
+        return self.told.get(term, np.zeros(0, dtype=np.int64))
 
     @property
     def exceeded(self) -> Floats:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from calibrate.blocks import Blocks
 from calibrate.errors import SolverError
-from calibrate.program.forest import Forest, Grove
+from calibrate.program.alike import alike, apart
+from calibrate.program.forest import Forest, Grove, Planted
 from calibrate.program.form import Program
 from calibrate.program.risk import RiskTerm
 from calibrate.program.waterfall import Stage
@@ -22,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 ASKED = 1000  # scenarios that are asked whether their losses lie on atoms
-FEW_VALUES = 0.5  # of the losses that are different: below it they lie on atoms
+FEW_VALUES = 0.8  # of the losses that are different: from it on looking for equal scenarios is a waste
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +50,11 @@ class Sample:
             raise SolverError(f"every {stride}-th scenario has no probability")
         return Sample(self.losses[::stride], p / mass, collateral)
 
-    def on_atoms(self, scenarios: Ints) -> bool:
-        """Whether losses lie on few values, as they do in the first of these scenarios."""
+    def different(self, scenarios: Ints) -> float:
+        """What part of the losses in the first of these scenarios are different."""
         losses = self.losses[scenarios[:ASKED]]
         losses = losses[losses > 0]
-        return len(np.unique(losses)) < FEW_VALUES * len(losses)
+        return len(np.unique(losses)) / max(len(losses), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,58 +72,84 @@ class Guess:
 
 def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess: Guess) -> Grove:
     """The forest of a term over the chosen scenarios; a kink for everything that is not known by the guess."""
-    k, cells = len(program.pool.scenarios.segments), program.n_cells
-    losses = sample.losses[chosen] / program.unit
-    worth = np.ones((1, cells)) if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
-    mutualised = term.of == "mutualised"
-    open_, lines = _sorted_out(losses, worth, guess) if mutualised else _added_up(losses, sample.collateral is not None)
-    fixed = np.where(lines, losses, 0.0) if mutualised else losses
-    worth = np.broadcast_to(worth, losses.shape)
-    kinked = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
+    sorted_ = _sorted_out(program, sample, term, chosen, guess)
+    losses, worth, open_, lines, base, kinked = sorted_
     sure = np.zeros(len(chosen), dtype=bool) if kinked else np.isin(chosen, guess.sure, assume_unique=True)
     weight = sample.probabilities[chosen] / (1 - term.level)
-    rest, n_groups = np.flatnonzero(~sure), k if kinked else 1
-    leaves = _by_group(open_[rest], n_groups)
-    ropes = _by_group(lines[rest], n_groups)
-    at, alone = np.nonzero(open_ & sure[:, None])
-    one = np.arange(1, len(at) + 1)
-    base = fixed[rest].reshape(-1, cells // n_groups, n_groups).sum(axis=1)
+    every, (at, alone) = np.flatnonzero(~sure), np.nonzero(open_ & sure[:, None])
+    whole, single = apart(len(every)), apart(len(at))
+    if sample.collateral is None and sample.different(chosen) < FEW_VALUES:
+        whole = alike(np.where(open_, losses, 0.0)[every], lines[every].astype(float), base[every])
+        single = alike(np.column_stack([alone + 1.0, losses[at, alone]]))
+    rest = every[whole.first]
+    weights = np.concatenate([whole.total(weight[every]), single.total(weight[at])])
+    k = len(program.pool.scenarios.segments)
+    forest = _forest(sorted_, rest, at[single.first], alone[single.first], weights, k)
+    mass = float(weight[sure].sum())
+    own = weight[sure] @ np.where(lines, worth, 0.0)[sure]
+    line = np.concatenate([own, np.full(k, mass if k == 1 else 0.0), [mass, mass]])
+    constant = float(weight[sure] @ base[sure].sum(axis=1))
+    planted = Planted(
+        scenario=np.concatenate([every, at]),
+        alone=np.concatenate([np.full(len(every), -1), alone]),
+        tree=np.concatenate([whole.which, len(rest) + single.which]),
+    )
+    s, cell = np.nonzero(lines)
+    return Grove(forest, line, constant, weight, sure, planted, (s, cell) if term.of == "mutualised" else None)
+
+
+def _forest(sorted_: _Sorted, rest: Ints, owner: Ints, alone: Ints, weight: Floats, k: int) -> Forest:
+    """Trees of the scenarios `rest`, and losses `alone` of the scenarios `owner`, each a root of its own."""
+    losses, worth, open_, lines, base, kinked = sorted_
+    cells, n_groups = losses.shape[1], base.shape[1]
+    leaves, ropes = _by_group(open_[rest], n_groups), _by_group(lines[rest], n_groups)
+    one = np.arange(1, len(alone) + 1)
     segments = np.tile(cells + np.arange(n_groups), len(rest)) if kinked or k == 1 else np.full(len(rest), -1)
-    forest = Forest(
+    return Forest(
         groups_of=np.concatenate([np.arange(len(rest) + 1) * n_groups, len(rest) * n_groups + one]),
-        leaves_of=np.concatenate([leaves.ends, np.full(len(at), leaves.ends[-1])]),
+        leaves_of=np.concatenate([leaves.ends, np.full(len(alone), leaves.ends[-1])]),
         lines_of=np.concatenate([ropes.ends, ropes.ends[-1] + one]),
-        base=np.concatenate([base.ravel(), losses[at, alone]]),
-        segment=np.concatenate([segments, np.full(len(at), -1)]),
+        base=np.concatenate([base[rest].ravel(), losses[owner, alone]]),
+        segment=np.concatenate([segments, np.full(len(alone), -1)]),
         cell=leaves.cell,
         loss=losses[rest[leaves.row], leaves.cell],
         worth=worth[rest[leaves.row], leaves.cell],
         line_cell=np.concatenate([ropes.cell, alone]),
-        line_worth=np.concatenate([worth[rest[ropes.row], ropes.cell], worth[at, alone]]),
-        weight=np.concatenate([weight[rest], weight[at]]),
-        hung=np.concatenate([np.ones(len(rest)), np.zeros(len(at))]),
+        line_worth=np.concatenate([worth[rest[ropes.row], ropes.cell], worth[owner, alone]]),
+        weight=weight,
+        hung=np.concatenate([np.ones(len(rest)), np.zeros(len(alone))]),
         group_kinks=kinked,
         n_coordinates=cells + k + 2,
     )
-    mass = float(weight[sure].sum())
-    own = weight[sure] @ np.where(lines, worth, 0.0)[sure]
-    line = np.concatenate([own, np.full(k, mass if k == 1 else 0.0), [mass, mass]])
-    constant = float(weight[sure] @ fixed[sure].sum(axis=1))
-    scenario, alone = np.concatenate([rest, at]), np.concatenate([np.full(len(rest), -1), alone])
-    s, cell = np.nonzero(lines)
-    return Grove(forest, line, constant, weight, sure, scenario, alone, (s, cell) if mutualised else None)
 
 
-def _sorted_out(losses: Floats, worth: Floats, guess: Guess) -> tuple[Bools, Bools]:
-    """Which losses are kinks, and which are lines."""
-    with np.errstate(invalid="ignore"):  # collateral worth nothing, times no limit: not known to be a line
-        lines = (losses >= worth * guess.exceeded) & (losses > 0)
-    return (losses > worth * guess.covered) & ~lines, lines
+class _Sorted(NamedTuple):
+    """Losses of the chosen scenarios, units: which are kinks, which are lines, and the constant part of every group."""
+
+    losses: Floats
+    worth: Floats
+    open_: Bools
+    lines: Bools
+    base: Floats
+    kinked: bool  # the groups are kinks
 
 
-def _added_up(losses: Floats, posted: bool) -> tuple[Bools, Bools]:
-    """Of a shortfall nothing is a kink: it is the sum of losses less what is paid, lines where that is collateral."""
-    return np.zeros(losses.shape, dtype=bool), np.full(losses.shape, posted)
+def _sorted_out(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess: Guess) -> _Sorted:
+    k, cells = len(program.pool.scenarios.segments), program.n_cells
+    losses = sample.losses[chosen] / program.unit
+    worth = np.ones((1, cells)) if sample.collateral is None else np.repeat(sample.collateral[chosen], k, axis=1)
+    mutualised = term.of == "mutualised"
+    kinked = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
+    if mutualised:
+        with np.errstate(invalid="ignore"):  # collateral worth nothing, times no limit: not known to be a line
+            lines = (losses >= worth * guess.exceeded) & (losses > 0)
+        open_, fixed = (losses > worth * guess.covered) & ~lines, np.where(lines, losses, 0.0)
+    else:  # nothing of a shortfall is a kink: it is the sum of losses less what is paid, lines where that is collateral
+        open_, lines = np.zeros(losses.shape, dtype=bool), np.full(losses.shape, sample.collateral is not None)
+        fixed = losses
+    n_groups = k if kinked else 1
+    base = fixed.reshape(-1, cells // n_groups, n_groups).sum(axis=1)
+    return _Sorted(losses, np.broadcast_to(worth, losses.shape), open_, lines, base, kinked)
 
 
 class _Entries(NamedTuple):

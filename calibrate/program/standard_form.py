@@ -109,6 +109,10 @@ class Tail:
         """Of the risk, the trees apart."""
         return float(self.grove.constant - self.grove.line @ self.m)
 
+    def risk(self, v: Floats) -> float:
+        """Of a plan, as far as what is planted tells it."""
+        return float(self.slope @ v + self.constant + self.forest.risk(self.M @ v + self.m))
+
     @cached_property
     def own(self) -> Floats:
         """A cell's coordinate is a multiple of its own entry of `v`; only the other coordinates mix them."""

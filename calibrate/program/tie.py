@@ -10,8 +10,9 @@ import numpy.typing as npt
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt
 from calibrate.program.interior_point import InteriorPoint
-from calibrate.program.level import WARM, Bounds, Level
+from calibrate.program.level import Level
 from calibrate.program.newton import AT_A_CAP, FEASIBLE
+from calibrate.program.search import WARM, Bounds
 from calibrate.program.standard_form import Point, StandardForm
 
 __all__ = ["closest"]
@@ -55,7 +56,8 @@ def closest(level: Level, best: Bounds) -> Bounds:
         if gives <= allowed:
             return closer
         at = level.view.lift(point.v, sight)
-        if level.extend(point.v, sight) == 0:  # the working set knows what the plan costs: the price was too high
+        known = point.value - _pull(price * squares, target, point.v) - best.upper
+        if level.extend(point.v, sight) == 0 or known > allowed:  # also where the working set knows that: too high
             price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
     return best
 
@@ -69,10 +71,15 @@ def _reference(level: Level) -> tuple[Floats, Floats]:
     return squares, target
 
 
+def _pull(prices: Floats, target: Floats, v: Floats) -> float:
+    """`prices @ (v - target)^2`, without its constant."""
+    return float(prices @ (v * (v - 2 * target)))
+
+
 def _pulled(level: Level, v: Floats, prices: Floats, target: Floats, like: Point) -> Point:
     """The program on the working set, with `prices @ (v - target)^2` in the objective."""
     body = level.body()
-    body = replace(body, P=2 * prices, q=body.q - 2 * prices * target)
+    body = replace(body, P=2 * prices, q=body.q - 2 * prices * target)  # see `_pull`
     method = InteriorPoint(StandardForm(body, level.tails, list(level.form.rows)))
     exact = EXACT * level.tolerance
     if like.on_the_way is not None and method.fits(like.on_the_way):

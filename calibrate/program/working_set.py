@@ -23,8 +23,9 @@ from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
 from calibrate.program.held import Held, held_together
-from calibrate.program.level import ROUGH, WARM, Bounds, Level
+from calibrate.program.level import ROUGH, Level
 from calibrate.program.sample import Sample
+from calibrate.program.search import WARM, Bounds
 from calibrate.program.sight import SAFE
 from calibrate.program.tie import closest
 

@@ -18,8 +18,9 @@ LAYERS = {
 }
 
 
-def pool(rng, segments, collateral):
+def pool(rng, segments, collateral, atoms=False):
     losses = rng.pareto(1.5, (60, 4 * segments)) * (rng.random((60, 4 * segments)) < 0.5)
+    losses = np.minimum(np.ceil(losses), 2.0) if atoms else losses
     columns = None if segments == 1 else [f"g{g}" for g in range(segments)]
     worth = rng.uniform(0.3, 1.0, (60, 4)) if collateral else None
     p = rng.uniform(0.5, 1.5, 60)
@@ -54,10 +55,11 @@ def formula(scenarios, own, segment, reserve, t):
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("segments", [1, 2])
 @pytest.mark.parametrize("collateral", [False, True])
+@pytest.mark.parametrize("atoms", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_guesses_never_lie_above(layers, segments, collateral, seed):
+def test_guesses_never_lie_above(layers, segments, collateral, atoms, seed):
     rng = np.random.default_rng(seed)
-    scenarios = pool(rng, segments, collateral)
+    scenarios = pool(rng, segments, collateral, atoms)
     term = CVaR(LEVEL, of="mutualised")
     program = PoolProblem(scenarios, Waterfall(LAYERS[layers]), term).program
     cells, k, unit = program.n_cells, segments, program.unit
@@ -90,14 +92,17 @@ def test_a_guess_that_a_plan_contradicts_is_given_up():
     around.settle(np.array([4.0, 0.0, 3.0]), 0.6)
     assert around.covered == pytest.approx([0.6 * 4.0, 0.0])
     assert around.exceeded == pytest.approx([4.0 / 0.6, 0.01 / 0.6])
-    assert around.sure("term", np.array([1, 2, 3])).tolist() == [1, 2, 3]
-    around.see(np.array([2.0, 0.001, 3.5]))  # the first pays less than was covered
+    term = CVaR(LEVEL)
+    around.see(np.array([4.0, 0.001, 3.5]), {term: np.array([1, 2, 3])})
+    assert around.covered == pytest.approx([0.6 * 4.0, 0.0])
+    assert around.sure(term).tolist() == [1, 2, 3]
+    around.see(np.array([2.0, 0.001, 3.5]), {term: np.array([2, 3, 4])})  # the first pays less than was covered
     assert around.covered.tolist() == [0.0, 0.0]
     assert np.isfinite(around.exceeded).all()
-    assert around.sure("term", np.array([2, 3, 4])).tolist() == [2, 3]
-    around.see(np.array([4.0, 0.0166, 4.9]))  # the second all that it may, and so does the reserve
+    assert around.sure(term).tolist() == [2, 3]
+    around.see(np.array([4.0, 0.0166, 4.9]), {term: np.array([2, 3, 4])})  # the second, the reserve: all they may
     assert np.isfinite(around.exceeded).tolist() == [True, False]
-    assert around.sure("term", np.array([2, 3, 4])).tolist() == []
+    assert around.sure(term).tolist() == []
 
 
 def test_collateral_worth_nothing_where_nothing_is_known():
@@ -111,3 +116,43 @@ def test_collateral_worth_nothing_where_nothing_is_known():
         grove = plant(program, Sample.every(program, 1), term, np.arange(2), guess)
     assert len(grove.forest.cell) == 3
     assert len(grove.forest.line_cell) == 0
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("of", ["mutualised", "shortfall"])
+def test_a_forest_knows_its_risk(layers, of):
+    rng = np.random.default_rng(6)
+    scenarios = pool(rng, 2, False)
+    program = PoolProblem(scenarios, Waterfall(LAYERS[layers]), CVaR(LEVEL, of=of)).program
+    guess = Guess(np.full(8, 0.2), np.full(8, 0.8), np.arange(0))
+    grove = plant(program, Sample.every(program, 1), CVaR(LEVEL, of=of), np.arange(60), guess)
+    for _ in range(20):
+        y = rng.uniform(0.0, 1.0, 12)
+        told = grove.forest.risk(y) + grove.constant - grove.line @ y
+        assert told == pytest.approx(planted(grove, y), rel=1e-12)
+
+
+def test_equal_scenarios_are_one_tree():
+    rng = np.random.default_rng(7)
+    kinds = np.array([[1.0, 0.0, 3.0], [0.0, 2.0, 0.0], [1.0, 2.0, 0.0], [5.0, 0.0, 0.0]])
+    losses = kinds[rng.integers(4, size=400)]
+    p = rng.uniform(0.5, 1.5, 400)
+    scenarios = Scenarios(losses, probabilities=p / p.sum())
+    term = CVaR(LEVEL, of="mutualised")
+    program = PoolProblem(scenarios, Waterfall((OwnContribution(),)), term).program
+    unit, sure = program.unit, np.flatnonzero(losses[:, 0] == 5.0)[:20]
+    guess = Guess(np.zeros(3), np.full(3, 2.5) / unit, sure)
+    grove = plant(program, Sample.every(program, 1), term, np.arange(400), guess)
+    assert len(grove.forest.weight) == 4  # what is surely in the tail has no loss that is a kink
+    for k, kind in enumerate(kinds):
+        ours = np.flatnonzero((losses[grove.planted.scenario] == kind).all(axis=1))
+        tree = np.unique(grove.planted.tree[ours])
+        assert len(tree) == 1
+        mass = p[np.setdiff1d(np.flatnonzero((losses == kind).all(axis=1)), sure)].sum() / p.sum() / (1 - LEVEL)
+        assert grove.forest.weight[tree[0]] == pytest.approx(mass, rel=1e-12), k
+    for _ in range(20):
+        own, t = rng.uniform(0.0, 2.5, 3), rng.uniform(0.0, 4.0)
+        left = np.maximum(losses - own, 0.0).sum(axis=1) - t
+        left[np.setdiff1d(np.arange(400), sure)] = np.maximum(left, 0.0)[np.setdiff1d(np.arange(400), sure)]
+        here = float(scenarios.probabilities @ left) / (1 - LEVEL)
+        assert planted(grove, np.concatenate([own, [0.0, 0.0, t]]) / unit) * unit == pytest.approx(here, rel=1e-12)
