@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["F1", "F2", "G1", "G2", "S1", "S2", "Y1", "Y2", "Forest", "Grove", "Kinks", "Planted", "Step"]
+__all__ = ["F1", "F2", "G1", "G2", "S1", "S2", "Y1", "Y2", "Forest", "Grove", "Kinks", "Planted", "Step", "spread"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -60,6 +60,11 @@ class Forest(NamedTuple):
         """Number of kinks: half the number of complementarity pairs."""
         return len(self.weight) + (len(self.segment) if self.group_kinks else 0) + len(self.cell)
 
+    @property
+    def leaf_ends(self) -> Ints:
+        """`leaf_ends[s]:leaf_ends[s + 1]` are the leaves of a root."""
+        return self.leaves_of[self.groups_of]
+
     def risk(self, y: Floats) -> float:
         """`sum w z` at coordinates `y`, every kink where it is: `(x)+`."""
         root_of, group_of, line_of = (_owners(ends) for ends in (self.groups_of, self.leaves_of, self.lines_of))
@@ -74,6 +79,17 @@ class Forest(NamedTuple):
 def _owners(ends: Ints) -> Ints:
     """To which range `ends[k]:ends[k + 1]` each position belongs."""
     return np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+
+
+def spread(ends: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """All positions of the ranges `ends[r]:ends[r + 1]` of some rows, range after range: whose they are, and they.
+
+    >>> spread(np.array([0, 2, 3, 6]), np.array([2, 0]))
+    (array([0, 0, 0, 1, 1]), array([3, 4, 5, 0, 1]))
+    """
+    first, count = ends[rows], ends[rows + 1] - ends[rows]
+    item = np.repeat(np.arange(len(rows)), count)
+    return item, np.arange(len(item)) + (first - (np.cumsum(count) - count))[item]
 
 
 class Planted(NamedTuple):
@@ -96,6 +112,7 @@ class Grove:
     constant: float
     weight: Floats  # of the chosen scenarios
     sure: Bools  # of the chosen scenarios
+    chosen: Ints  # scenarios
     planted: Planted
     lines: tuple[Ints, Ints] | None  # scenarios and cells of all lines; None where no loss is a kink by itself
 
@@ -129,6 +146,10 @@ class Step(NamedTuple):
             Kinks(np.zeros((leaves, 5)), np.zeros((groups, 7)), np.zeros((roots, 7))),
             Kinks(np.zeros((leaves, 4)), np.zeros((groups, 4)), np.zeros((roots, 4))),
         )
+
+    def fits(self, forest: Forest) -> bool:
+        """Whether there is a number for every leaf and root of a forest."""
+        return len(self.state.leaf) == len(forest.cell) and len(self.state.root) == len(forest.weight)
 
     def copy(self) -> Step:
         """The same states, to move on from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ class InteriorPoint:
                 if point.status != UNDER_WAY:
                     break
                 if point.on_the_way is None and newton.mu * self.form.pairs < ON_THE_WAY * abs(point.value):
-                    point.on_the_way = point.copy()
+                    point.on_the_way = replace(point.copy(), mu=newton.mu)
             else:
                 point.status = "step limit"
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)
@@ -54,10 +55,9 @@ class InteriorPoint:
 
     def fits(self, point: Point) -> bool:
         """Whether a point has the trees and the bounds of this program."""
-        forests = [tail.forest for tail in self.form.tails]
-        leaves = [len(step.state.leaf) for step in point.steps] == [len(forest.cell) for forest in forests]
-        roots = [len(step.state.root) for step in point.steps] == [len(forest.weight) for forest in forests]
-        return leaves and roots and len(point.slack) == len(self.form.body.bounds[0]) + len(self.form.rows)
+        tails = self.form.tails
+        trees = len(point.steps) == len(tails) and all(map(Step.fits, point.steps, (tail.forest for tail in tails)))
+        return trees and len(point.slack) == len(self.form.body.bounds[0]) + len(self.form.rows)
 
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         """A point inside all bounds, near the central path where a plan and the multipliers of `like` allow it."""

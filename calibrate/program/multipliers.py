@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from calibrate.program.compiled import Compiled
 from calibrate.program.dual import Flows
-from calibrate.program.forest import Y1, Forest, Grove, Kinks
+from calibrate.program.forest import Y1, Grove, Kinks, spread
 from calibrate.program.form import Floats, Program
 from calibrate.program.standard_form import Point, Tail
 from calibrate.program.statement import Layout, placed
@@ -116,20 +116,12 @@ def _flows_of(program: Program, grove: Grove, chosen: Ints, state: Kinks, price:
     if grove.lines is None:
         return Flows(chosen, root, group, None)
     leaf = np.zeros((len(chosen), program.n_cells))
-    item, at = _leaves(forest, tree)
+    item, at = spread(forest.leaf_ends, tree)
     leaf[scenario[item], forest.cell[at]] = state.leaf[at, Y1] * share[item]
     leaf[scenario[~whole], alone[~whole]] = through[~whole]
     s, cell = grove.lines
     leaf[s, cell] = root[s] if group is None else group[s, cell % segments]
     return Flows(chosen, root, group, leaf)
-
-
-def _leaves(forest: Forest, tree: Ints) -> tuple[Ints, Ints]:
-    """All leaves of some trees, one tree after the other: positions in `tree`, and of the leaves."""
-    ends = forest.leaves_of[forest.groups_of]
-    first, count = ends[tree], ends[tree + 1] - ends[tree]
-    item = np.repeat(np.arange(len(tree)), count)
-    return item, np.arange(len(item)) + (first - (np.cumsum(count) - count))[item]
 
 
 def _whole(program: Program, flows: Flows, price: Fraction, share: Fraction, least: float) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess:
         tree=np.concatenate([whole.which, len(rest) + single.which]),
     )
     s, cell = np.nonzero(lines)
-    return Grove(forest, line, constant, weight, sure, planted, (s, cell) if term.of == "mutualised" else None)
+    return Grove(forest, line, constant, weight, sure, chosen, planted, (s, cell) if term.of == "mutualised" else None)
 
 
 def _forest(sorted_: _Sorted, rest: Ints, owner: Ints, alone: Ints, weight: Floats, k: int) -> Forest:

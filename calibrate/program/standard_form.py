@@ -192,6 +192,7 @@ class Point:
     residual: float = np.inf
     iterations: int = 0
     status: str = "not solved"
+    mu: float = 0.0  # mean product of a slack and its multiplier, of a copy on the way
     on_the_way: Point | None = None  # a copy from where a slightly different program can set out
 
     def copy(self) -> Point:

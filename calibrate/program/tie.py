@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt
+from calibrate.program.graft import grafted
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.level import Level
 from calibrate.program.newton import AT_A_CAP, FEASIBLE
 from calibrate.program.search import WARM, Bounds
-from calibrate.program.standard_form import Point, StandardForm
+from calibrate.program.standard_form import Point, StandardForm, Tail
 
 __all__ = ["closest"]
 
@@ -46,8 +47,10 @@ def closest(level: Level, best: Bounds) -> Bounds:
         point = _pulled(level, at, price * squares, target, start)
         level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
         sight = level.look(point.v)
+        before = level.tails
         if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
             level.extend(point.v, sight)
+            start = _moved(level, start, before)
             continue
         if point.status == "diverged" or point.residual > FEASIBLE:
             break
@@ -59,7 +62,16 @@ def closest(level: Level, best: Bounds) -> Bounds:
         known = point.value - _pull(price * squares, target, point.v) - best.upper
         if level.extend(point.v, sight) == 0 or known > allowed:  # also where the working set knows that: too high
             price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
+        start = _moved(level, start, before)
     return best
+
+
+def _moved(level: Level, start: Point, before: list[Tail]) -> Point:
+    """A start with the trees of the level, where it had those `before`."""
+    way = start.on_the_way
+    if way is None or not all(step.fits(tail.forest) for step, tail in zip(way.steps, before, strict=True)):
+        return start
+    return replace(start, on_the_way=grafted(way, before, level.tails, level.form.priced(way.limit)))
 
 
 def _reference(level: Level) -> tuple[Floats, Floats]:
