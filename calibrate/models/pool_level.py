@@ -42,7 +42,7 @@ class PoolLevel(BaseEstimator, ABC):  # type: ignore[misc]
     def factors(self, n: int, periods: int, held: float, rng: np.random.Generator) -> Iterator[Floats]:
         """`W[h] / level_` of `n` scenarios, (n,), period after period.
 
-        `held` is the variance that the log of the pool's loss in one period has without the factor.
+        `held` is the variance that the log of the pool's loss in one period has without the factor, rare zeros apart.
         """
 
     @property
@@ -209,7 +209,7 @@ class LocalLevel(PoolLevel):
         return (
             f"The level of the pool, {self.level_:.3g} times that of the whole history, and its scatter are known only "
             "as far as the periods tell, and scenarios scatter the more: of six lines of insurers with 5 to 9 years, "
-            "the pool's next year lay outside the 90 % interval 3 times of 30 (9 with the level taken as known)"
+            "the pool's next year lay outside the 90 % interval once in 30 (9 times with the level taken as known)"
         )
 
 

@@ -13,7 +13,11 @@ from sklearn.utils.estimator_checks import check_estimator
 from calibrate import JointLossModel, LossHistory
 from calibrate.errors import DataError, ModelError
 from calibrate.models import sampling
+from calibrate.models.dependence import Independent
+from calibrate.models.margins import SeverityMargins
 from calibrate.models.pool_level import KnownLevel, LocalLevel
+from calibrate.models.process import ComposedMargins
+from calibrate.models.severity import LogNormal
 
 YEARS = 7
 
@@ -105,6 +109,43 @@ def test_the_mean_of_several_periods_scatters_as_the_law_has_it():
     between = model.chances_ @ (model.log_levels_ - centre) ** 2
     expected = model.chances_ @ law.mean(axis=1) + between
     assert paths.mean(axis=0).var() + held / periods == pytest.approx(expected, rel=0.03)
+
+
+def giant(seed, small=11, years=7, ahead=4000):
+    """A member with nine tenths of all, small ones of whom one has a year of none; true losses of the year after."""
+    rng = np.random.default_rng([3, seed])
+    sizes, scatter = np.array([1000.0] + [10.0] * small), np.array([0.03] + [0.3] * small)
+    own, walk = 0.1 * rng.standard_normal(small + 1), 0.06 * np.cumsum(rng.standard_normal(years))
+
+    def drawn(level, noise):
+        return sizes * np.exp((level + noise)[:, None] + own + scatter * rng.standard_normal((noise.size, small + 1)))
+
+    losses = drawn(walk, 0.04 * rng.standard_normal(years))
+    losses[rng.integers(years), 1 + rng.integers(small)] = 0.0
+    names = [f"member {i}" for i in range(small + 1)]
+    table = pd.DataFrame(losses, range(2000, 2000 + years), names)
+    history = LossHistory.from_panel(table, exposures=dict(zip(names, sizes, strict=True)), confirm_unit_jumps=names)
+    return history, drawn(walk[-1], np.hypot(0.06, 0.04) * rng.standard_normal(ahead)).sum(axis=1)
+
+
+def test_a_small_member_without_a_loss_does_not_make_the_pool_sure_of_its_level():
+    """A share of the true years ahead: .66 where what the giant might not lose counted as scatter of every period."""
+    found = []
+    for seed in range(25):
+        history, true = giant(seed)
+        drawn = JointLossModel(n_jobs=1).fit(history).sample(4000, seed).losses.sum(axis=1)
+        low, high = np.quantile(drawn, [0.05, 0.95])
+        found.append(((low <= true) & (true <= high)).mean())
+    assert 0.85 <= np.mean(found) <= 0.95
+
+
+def test_what_a_pool_scatters_is_that_of_its_giant_and_not_its_rare_zero():
+    """A lognormal member with all but nothing, that has no loss once in 250 periods: the variance of its log."""
+    law = LogNormal().fit(np.exp([-0.1, 0.1, -0.3, 0.3]))
+    margins = SeverityMargins([law, law], np.full(2, 0.004))
+    process = ComposedMargins(margins, Independent().fit([[1.0, 2.0], [3.0, 1.0]]))
+    pool = sampling.log_variances(process, np.array([1.0, 1e-6]))[0]
+    assert pool == pytest.approx(np.var([-0.1, 0.1, -0.3, 0.3]), rel=0.06)
 
 
 def test_members_lose_together_the_more():
