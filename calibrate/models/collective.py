@@ -157,6 +157,13 @@ class Collective(DrawnMargins):
         paid = self.payments(g, owner, caps, rng)
         rows += np.bincount(place * shares.size + owner, paid, rows.size).reshape(rows.shape)
 
+    def add_shared_events(
+        self, rows: Floats, g: int, shocks: Floats, means: Floats, caps: Floats, rng: np.random.Generator
+    ) -> None:
+        """Add events of segment `g` to rows (scenarios, columns): Poisson, of mean `means` times a scenario's shock."""
+        total = float(means.sum())
+        self.add_events(rows[:, g :: len(self.segments)], g, rng.poisson(total * shocks), means / total, caps, rng)
+
     def payments(self, g: int, owner: Places, caps: Floats, rng: np.random.Generator) -> Floats:
         """What the pool pays of one fresh event of each `owner` in segment `g`."""
         return self._paid(g, self.segments[g].sizes.at(rng.standard_exponential(owner.size), owner), owner, caps)

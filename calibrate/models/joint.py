@@ -18,12 +18,13 @@ from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, Independent, StudentT
 from calibrate.models.doubts import DRAWN_ANEW, level_flags, persistence_flags, thin_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
-from calibrate.models.frequency import CountModel, Elastic, Hawkes, NegativeBinomial, SharedShock
+from calibrate.models.frequency import CountModel, Drifting, Elastic, Hawkes, NegativeBinomial, SharedShock
+from calibrate.models.frequency.model import Order
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
 from calibrate.models.panel import told_apart
 from calibrate.models.pool_level import LocalLevel, PoolLevel
-from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, SharedShocks
+from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, shock_process
 from calibrate.models.ratio import LogNormalRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses, log_variances
 from calibrate.models.severity import Severity
@@ -49,9 +50,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     ----------
     severity : estimator, or mapping segment -> estimator. Default: `Spliced()` from 200 losses; below, the form of all
         segments' losses at the segment's level.
-    frequency : a model of counts, or `Hawkes(resolution=1.0)`: events that bring others, from where the history ends.
-        Default `SharedShock()` or `NegativeBinomial()`, whichever is likelier (the latter if a dependence is given),
-        `Elastic` in exposure where that is much likelier; `flags_` says so.
+    frequency : a model of counts; `Drifting()` (busy and quiet spells) or `Hawkes(resolution=1.0)` (events that bring
+        others), from where the history ends. Default `SharedShock()` or `NegativeBinomial()`, whichever is likelier
+        (the latter if a dependence is given), `Elastic` in exposure where that is much likelier; `flags_` says so.
     ratio : for panels; default `LogNormalRatio()`.
     pool_level : for panels; default `LocalLevel()`: wanders, known as far as the history tells. Or `KnownLevel()`.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
@@ -106,8 +107,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                 "use shorter periods, or a longer history"
             )
         self.members_, self.segments_, self.currency_ = history.members, history.segments, history.currency
-        losses = history.losses.to_numpy()
-        given, events = history.exposures, history.events
+        losses, given, events = history.losses.to_numpy(), history.exposures, history.events
         exposures = np.ones_like(losses) if given is None else given.to_numpy()
         self.columns_, self._periods = history.losses.columns, history.periods
         self.exposures_ = pd.Series(exposures[-1], index=self.columns_, name="exposure")
@@ -116,7 +116,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         else:
             self._collective(losses, Events.of(history, events, exposures))
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
-        if self.coverage is None and cap is None and not isinstance(self.frequency, Hawkes):
+        anew = events is None or all(model.order is Order.NOTHING for model in self.frequencies_.values())
+        if self.coverage is None and cap is None and anew:
             expected = self.summary_["expected_loss"] / self.summary_.get("pool_level", 1.0)
             self.flags_ += level_flags(expected.to_numpy(), losses, exposures)
         return self
@@ -144,8 +145,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
         collective = Collective(parts, terms, self.exposure_cap)
         self.flags_ = (*collective.flags(), *reason)
+        expected = np.stack([model.means_ for model in frequencies], axis=2)
         if not isinstance(self.frequency, Hawkes):
-            expected = np.stack([model.means_ for model in frequencies], axis=2)
             what = "numbers of events over expected ones"
             self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
@@ -154,7 +155,6 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         elif frequencies[0].shared:
             self._bind_shocks(events, collective)
         else:
-            expected = np.stack([model.means_ for model in frequencies], axis=2)
             self.process_ = OrderedMargins(collective, self._bound(losses, expected.reshape(losses.shape)))
 
     def _refuse(self, names: Sequence[str], about: str) -> None:
@@ -177,7 +177,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             excited = events.excited(self.frequency)
             return list(excited), tuple(map(SelfExciting.flag, excited, self.segments_))
         if self.frequency is not None:
-            return events.frequencies(self.frequency), ()
+            asked = dict(zip(self.segments_, events.frequencies(self.frequency), strict=True))
+            return list(asked.values()), tuple(m.flag(g) for g, m in asked.items() if isinstance(m, Drifting))
         flags, family = [], NegativeBinomial()
         chosen = events.frequencies(family)
         if self.dependence is None:
@@ -211,7 +212,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         chance = sizes * np.mean(1 / expected, axis=0)  # Poisson variance over the variance of the shock
         dependence = StudentT() if self.dependence is None else clone(self.dependence)
         dependence.fit(events.counts.sum(axis=1) / expected, reliability=1 / (1 + chance))
-        self.process_ = SharedShocks(collective, dependence)
+        self.process_ = shock_process(collective, dependence)
         self._remember(dependence, pd.Index(self.segments_, name="segment"))
 
     def _bind_excited(self, frequencies: Sequence[CountModel], collective: Collective) -> None:
@@ -295,6 +296,5 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     def _exposures(self, exposures: Any) -> Floats:
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""
-        if exposures is None:
-            return self.exposures_.to_numpy()
-        return exposures_by_column(exposures, self.members_, self.segments_)
+        known = self.exposures_.to_numpy()
+        return known if exposures is None else exposures_by_column(exposures, self.members_, self.segments_)

@@ -14,11 +14,22 @@ from scipy.special import gammaincinv
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.dependence import Dependence
+from calibrate.models.frequency import Drifting
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.margins import DrawnMargins, InvertibleMargins, Margins
 
-__all__ = ["ComposedMargins", "Key", "OrderedMargins", "Process", "SelfExcitedEvents", "SharedShocks", "Step"]
+__all__ = [
+    "ComposedMargins",
+    "DriftingShocks",
+    "Key",
+    "OrderedMargins",
+    "Process",
+    "SelfExcitedEvents",
+    "SharedShocks",
+    "Step",
+    "shock_process",
+]
 
 Key = np.random.SeedSequence
 Step = Callable[[Floats, Sequence[Key]], None]
@@ -158,16 +169,46 @@ class SharedShocks(Process):
             uniform = self.dependence.sample(len(rows), keys[0])
             rng = np.random.Generator(np.random.SFC64(keys[1]))
             for g in active:
-                self._add_segment(rows[:, g :: means.shape[1]], int(g), uniform[:, g], means[:, g], caps[:, g], rng)
+                shocks = self._shocks(int(g), uniform[:, g])
+                self.margins.add_shared_events(rows, int(g), shocks, means[:, g], caps[:, g], rng)
 
         return [add] * periods
 
-    def _add_segment(
-        self, rows: Floats, g: int, uniform: Floats, means: Floats, caps: Floats, rng: np.random.Generator
-    ) -> None:
-        total, k = float(means.sum()), self.margins.segments[g].frequency.size_
-        shock = np.ones(len(rows)) if math.isinf(k) else gammaincinv(k, uniform) / k
-        self.margins.add_events(rows, g, rng.poisson(total * shock), means / total, caps, rng)
+    def _shocks(self, g: int, uniform: Floats) -> Floats:
+        k = self.margins.segments[g].frequency.size_
+        return np.ones_like(uniform) if math.isinf(k) else gammaincinv(k, uniform) / k
+
+
+class DriftingShocks(Process):
+    """As `SharedShocks`, by shocks that remember the period before: all periods ahead are one step."""
+
+    def __init__(self, collective: Collective, dependence: Dependence, frequencies: Sequence[Drifting]) -> None:
+        self.margins: Collective = collective
+        self.dependence = dependence
+        self.frequencies = list(frequencies)
+
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
+        """Period after period: shocks, number of events, who is hit, how much is paid."""
+        means, caps = self.margins.means(exposures), self.margins.caps(exposures)
+        active = [(g, part) for g, part in enumerate(self.frequencies) if means[:, g].any()]
+
+        def add(rows: Floats, keys: Sequence[Key]) -> None:
+            first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
+            last = dict[int, Floats]()
+            for _ in range(periods):
+                uniform = self.dependence.sample(len(rows), first)
+                for g, part in active:
+                    level = uniform[:, g]
+                    last[g] = part.next_shocks(last[g], level, second) if g in last else part.shocks(level)
+                    self.margins.add_shared_events(rows, g, last[g], means[:, g], caps[:, g], second)
+
+        return [add]
+
+
+def shock_process(collective: Collective, dependence: Dependence) -> Process:
+    """Shocks that remember where they were, if the frequencies do; all segments have one family."""
+    wander = [part.frequency for part in collective.segments if isinstance(part.frequency, Drifting)]
+    return DriftingShocks(collective, dependence, wander) if wander else SharedShocks(collective, dependence)
 
 
 class SelfExcitedEvents(Process):
