@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import digamma, polygamma
+from scipy.special import betaln, digamma, polygamma
 
 from calibrate.models.arrays import Floats
 
 __all__ = ["inverse_trigamma", "pooled_means", "pooled_shares", "pooled_variances", "size_exponent"]
+
+CORRELATIONS = ((np.arange(20) + 0.5) / 20) ** 2  # of what happens to a column in two periods
 
 
 def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Floats]:
@@ -79,27 +81,25 @@ def size_exponent(variances: Floats, freedom: Floats, log_size: Floats) -> float
 
 
 def pooled_shares(hits: Floats, trials: Floats) -> Floats:
-    """Shares of each column, drawn towards the common share as far as chance explains their differences (moments)."""
+    """Shares of each column, drawn towards the common share `c` as far as chance explains their differences.
+
+    A column's share is `Beta(s c, s (1 - c))`, `s = 1 / r - 1`: two of its trials have the correlation `r`, whose root
+    may be anything as likely as another before the data; what follows is weighted by their likelihood (beta-binomial).
+    So one trial of a newcomer does not tell what it will always do.
+    Source: Skellam 1948, Journal of the Royal Statistical Society B 10.
+
+    >>> pooled_shares(np.array([0.0, 0.0, 0.0, 1.0]), np.array([8.0, 8.0, 8.0, 1.0])).round(2)
+    array([0.01, 0.01, 0.01, 0.43])
+    """
     common = float(hits.sum() / trials.sum())
     if common in (0.0, 1.0) or hits.size == 1:
         return np.full_like(hits, common)
-    share = np.where(trials > 0, hits / np.where(trials > 0, trials, 1.0), common)
-    chance = common * (1 - common)
-    spread = trials.sum() - (trials**2).sum() / trials.sum()
-    between = (float(trials @ (share - common) ** 2) - (hits.size - 1) * chance) / spread
-    between = min(max(between, 0.0), chance * 0.999)
-    # a Beta(s common, s (1 - common)) prior has the variance chance / (s + 1)
-    return (
-        share
-        if chance == 0
-        else np.asarray(_posterior(hits, trials, common, chance / between - 1 if between > 0 else math.inf))
-    )
-
-
-def _posterior(hits: Floats, trials: Floats, common: float, strength: float) -> Floats:
-    if math.isinf(strength):
-        return np.full_like(hits, common)
-    return (hits + strength * common) / (trials + strength)
+    strength = 1 / CORRELATIONS - 1
+    a, b = strength * common, strength * (1 - common)
+    h, n = hits[:, None], trials[:, None]
+    likelihood = (betaln(a + h, b + n - h) - betaln(a, b)).sum(axis=0)
+    chances = np.exp(likelihood - likelihood.max())
+    return np.asarray((h + a) / (n + strength) @ (chances / chances.sum()))
 
 
 def inverse_trigamma(value: float) -> float:

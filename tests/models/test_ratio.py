@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.integrate import quad
+from scipy.stats import betabinom
 
 from calibrate.errors import ModelError
 from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
@@ -91,6 +93,24 @@ def test_a_member_that_never_lost_borrows_all():
     assert model.log_mean_[2] == pytest.approx(model.collective_log_mean_)
     assert 0 < model.zero_share_[2] < 1
     assert model.mean()[2] > 0
+
+
+def test_one_year_without_a_loss_is_not_a_member_that_never_has_one():
+    """Shares by quadrature over the correlation of two years, the likelihood by scipy's beta-binomial law."""
+    losses, exposure, *_ = pool(np.random.default_rng(5), periods=8, members=4)
+    losses[:, 3], exposure[:7, 3] = 0.0, 0.0  # a newcomer
+    model = LogNormalRatio().fit(losses, exposure=exposure)
+    zeros, years, common = np.array([0, 0, 0, 1]), np.array([8, 8, 8, 1]), 1 / 25
+
+    def weighed(root, what):
+        s = 1 / root**2 - 1
+        chance = betabinom(years, s * common, s * (1 - common)).pmf(zeros).prod()
+        return chance * what((zeros + s * common) / (years + s))
+
+    whole = quad(weighed, 0.001, 0.999, args=(lambda shares: 1.0,))[0]
+    exact = [quad(weighed, 0.001, 0.999, args=(lambda shares, j=j: shares[j],))[0] / whole for j in range(4)]
+    np.testing.assert_allclose(model.zero_share_, exact, rtol=0.02)
+    assert model.mean()[3] > 0.3 * model.mean()[:3].mean()
 
 
 def test_periods_without_exposure_do_not_count():
