@@ -125,6 +125,12 @@ def test_day_and_month_that_may_be_exchanged_are_refused():
     assert [str(period) for period in day_first.periods] == ["2024-04", "2024-05", "2024-06", "2024-07", "2024-08"]
 
 
+@pytest.mark.parametrize("value", ["1020-01-05", "9999-12-31"])
+def test_a_date_far_from_all_others_in_time_is_named(value):
+    text = refusal(events(when=["2024-01-05", value, "2024-03-10"]))
+    assert f"row 1, column 'when': date is '{value}', expected a year from 1678 to 2261" in text
+
+
 @pytest.mark.parametrize("value", ["soon", "", None, "10:30", "now", 3.5, float("nan"), True, "2024-13-45"])
 def test_what_is_no_date_is_named_by_row_and_column(value):
     text = refusal(events(when=pd.Series(["2024-01-05", value, "2024-03-10"], dtype=object)))

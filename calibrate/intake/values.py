@@ -14,6 +14,7 @@ __all__ = ["Floats", "instants", "listed", "names", "numbers"]
 
 Floats = npt.NDArray[np.float64]
 SHOWN = 20  # faults of one kind that are listed one by one
+EARLIEST, LATEST = 1678, 2261  # years of which every day is counted in nanoseconds
 SLASHED = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{4}")
 
 
@@ -76,6 +77,9 @@ def instants(values: Sequence[Any], places: Sequence[str], frequency: str, probl
             read[position] = _instant(value, firsts > 12, frequency)
         if read[position] is pd.NaT:
             faults.append(f"{place}: date is {value!r}, expected a date such as 2024-01-31 (with a four-digit year)")
+        elif not EARLIEST <= read[position].year <= LATEST:
+            faults.append(f"{place}: date is {value!r}, expected a year from {EARLIEST} to {LATEST}")
+            read[position] = pd.NaT
     listed(problems, faults)
     return pd.Series(pd.to_datetime(pd.Series(read, dtype=object), utc=True).astype("datetime64[ns, UTC]"))
 

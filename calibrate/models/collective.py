@@ -16,6 +16,7 @@ from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
+from calibrate.models.doubts import cap_flags, silence_flags, size_flags
 from calibrate.models.frequency import CountModel, Hawkes
 from calibrate.models.frequency.self_exciting import Calendar, SelfExciting
 from calibrate.models.margins import DrawnMargins
@@ -29,7 +30,7 @@ Counts = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Events:
-    """Losses above zero and the places of their segment and member; counts, exposures (periods, members, segments).
+    """Losses above zero, the places of their segment, member, period; counts, exposures (periods, members, segments).
 
     `calendar` holds their days, and those of the periods.
     """
@@ -37,6 +38,7 @@ class Events:
     losses: Floats
     segment: Places
     owner: Places
+    when: Places
     counts: Floats
     exposures: Floats
     segments: tuple[str, ...]
@@ -55,7 +57,16 @@ class Events:
         np.add.at(counts, (row, owner, segment), 1.0)
         losses = positive["loss"].to_numpy(dtype=np.float64)
         calendar = Calendar.of(history.periods, positive["date"])
-        return cls(losses, segment, owner, counts, exposures.reshape(shape), history.segments, calendar)
+        return cls(losses, segment, owner, row, counts, exposures.reshape(shape), history.segments, calendar)
+
+    def flags(self, periods: pd.PeriodIndex, exposure_cap: float | None) -> tuple[str, ...]:
+        """What the model does not see in them: sizes that grow, long silence, losses above the cap."""
+        found = size_flags(self.segments, self.losses, self.segment, self.owner, self.when, periods)
+        exposed = np.flatnonzero(self.exposures.any(axis=(1, 2)))
+        found += silence_flags(np.searchsorted(exposed, self.when), periods[exposed])
+        if exposure_cap is not None:
+            found += cap_flags(self.losses, exposure_cap * self.exposures[self.when, self.owner, self.segment])
+        return found
 
     def sizes(self, laws: Sequence[Severity | None]) -> list[Sizes]:
         """Severity of every segment."""

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm, rankdata
+from scipy.stats import kendalltau, norm, rankdata
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["DRAWN_ANEW", "alike_neighbours", "level_flags", "persistence_flags", "thin_flags"]
+__all__ = [
+    "DRAWN_ANEW",
+    "alike_neighbours",
+    "cap_flags",
+    "level_flags",
+    "persistence_flags",
+    "silence_flags",
+    "size_flags",
+    "thin_flags",
+]
+
+Places = npt.NDArray[np.intp]
 
 FEWEST, LATEST = 8, 3
 FEW_PERIODS = 10  # of a panel
@@ -89,4 +102,66 @@ def level_flags(expected: Floats, losses: Floats, exposures: Floats) -> tuple[st
         f"expected losses of the pool, at the level of its whole history, are {found / seen:.2g} times what the "
         f"history cost at these exposures; the largest loss of one member in one period is {share:.0%} of all: the "
         "mean rests on how its tail is thought of",
+    )
+
+
+def size_flags(
+    names: Sequence[str], losses: Floats, segment: Places, owner: Places, when: Places, periods: pd.PeriodIndex
+) -> tuple[str, ...]:
+    """A sentence for each segment whose losses grow or shrink from period to period; `when` is the place of a loss's.
+
+    Kendall's rank correlation of the mean log-loss with time, over periods that have one; a member's losses are taken
+    over their own mean, so that who is there does not count. Source: Mann 1945, Econometrica 13 (trends by ranks).
+    """
+    found = []
+    for g, name in enumerate(names):
+        part = segment == g
+        logs, rows = np.log(losses[part]), when[part]
+        own = pd.Series(logs).groupby(owner[part]).transform("mean").to_numpy()
+        by_period = pd.Series(logs - own).groupby(rows).mean()
+        if len(by_period) < FEWEST or not np.ptp(by_period.to_numpy()) > 0:
+            continue
+        p_value = float(kendalltau(by_period.index, by_period).pvalue)
+        if p_value > SURE:
+            continue
+        third = by_period.iloc[-(len(by_period) // 3) :]
+        times = math.exp(third.mean() - (logs - own).mean())
+        found.append(
+            f"segment {name!r}: losses {'grow' if times > 1 else 'shrink'} with time (p-value {p_value:.2g}); from "
+            f"{periods[third.index[0]]} on a member's are {times:.2g} times its own of the whole history. Sizes are "
+            "drawn as in the whole history: bring losses to the money, and the exposure, of today first"
+        )
+    return tuple(found)
+
+
+def silence_flags(when: Places, periods: pd.PeriodIndex) -> tuple[str, ...]:
+    """A sentence if no event lies in more than half of the history on end, and chance would not have it.
+
+    `n` events at random leave so long a gap somewhere with probability `(n + 1)(1 - gap)^n`, the gap as a share of the
+    history, above 1/2 (Whitworth 1901: parts of a line broken at random).
+    """
+    places = np.unique(when)
+    edges = np.concatenate([[-1], places, [len(periods)]])
+    k = int(np.argmax(np.diff(edges)))
+    silent = int(edges[k + 1] - edges[k]) - 1
+    share = silent / len(periods)
+    if share <= 1 / 2 or (places.size + 1) * (1 - share) ** places.size > SURE:
+        return ()
+    return (
+        f"{silent} of {len(periods)} periods on end have no event, {periods[edges[k] + 1]} to "
+        f"{periods[edges[k + 1] - 1]}, and count as years of peace: if a date is wrong, or losses were not recorded "
+        "then, mend it or give start and end",
+    )
+
+
+def cap_flags(losses: Floats, caps: Floats) -> tuple[str, ...]:
+    """A sentence if losses of the history are larger than the most that one event is said to cost."""
+    above = losses > caps
+    if not above.any():
+        return ()
+    with np.errstate(divide="ignore"):
+        worst = float((losses[above] / caps[above]).max())
+    return (
+        f"{int(above.sum())} of {losses.size} losses are above exposure_cap times the exposure, the largest "
+        f"{worst:.3g} times it: nothing as large is drawn; raise exposure_cap, or mend the exposures",
     )

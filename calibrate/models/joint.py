@@ -144,7 +144,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         parts = [Segment(f, x, n) for f, x, n in zip(frequencies, sizes, events.counts.sum(axis=0).T, strict=True)]
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
         collective = Collective(parts, terms, self.exposure_cap)
-        self.flags_ = (*collective.flags(), *reason)
+        self.flags_ = (*collective.flags(), *reason, *events.flags(self._periods, self.exposure_cap))
         expected = np.stack([model.means_ for model in frequencies], axis=2)
         if not isinstance(self.frequency, Hawkes):
             what = "numbers of events over expected ones"

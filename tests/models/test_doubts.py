@@ -110,3 +110,66 @@ def test_a_tail_without_a_mean_says_how_little_is_known_of_it():
     rests_on = r"mean is infinite.*of \d+ losses; 95 % interval of the shape \d\.\d\d to \d\.\d\d"
     with pytest.raises(ModelError, match=rests_on):
         JointLossModel().fit(history)
+
+
+def events(losses, years, members=None, **more):
+    """Flags of a yearly history of these losses, 1980 and on."""
+    dates = pd.to_datetime([f"{1980 + year}-07-01" for year in years])
+    who = ["A"] * len(losses) if members is None else members
+    frame = pd.DataFrame({"date": dates, "member": who, "loss": losses, "id": range(len(losses))})
+    named = {"date": "date", "member": "member", "loss": "loss", "period": "Y", "confirm_unit_jumps": sorted(set(who))}
+    exposures = more.pop("exposures", None)
+    model = JointLossModel(severity=severity.LogNormal(), **more)
+    return " ".join(model.fit(LossHistory.from_events(frame, exposures=exposures, **named)).flags_)
+
+
+def test_sizes_that_grow_are_said_and_others_hardly_ever():
+    """Money that loses a tenth of its worth a year, against 60 histories without: at 1 %, one of them is luck."""
+    rng = np.random.default_rng(0)
+    years = np.repeat(np.arange(30), 3)
+    steady = [rng.lognormal(5, 1, 90) for _ in range(60)]
+    said = events(steady[0] * 1.1**years, years)
+    times = np.exp(np.log(1.1) * (np.arange(20, 30).mean() - np.arange(30).mean()))  # the last third over the whole
+    assert "segment 'all': losses grow with time (p-value" in said
+    assert float(said.split("from 2000 on a member's are ")[1].split(" times")[0]) == pytest.approx(times, rel=0.35)
+    assert sum("with time" in events(losses, years) for losses in steady) <= 3
+
+
+def test_members_who_come_late_with_large_losses_are_no_trend():
+    rng = np.random.default_rng(1)
+    years = np.repeat(np.arange(20), 4)
+    late = years >= 10
+    who = np.where(late & (np.arange(80) % 2 == 0), "B", "A")
+    losses = rng.lognormal(5, 1, 80) * np.where(who == "B", 100.0, 1.0)
+    by_year = np.log(losses).reshape(20, 4).mean(axis=1)
+    assert stats.kendalltau(np.arange(20), by_year).pvalue < 0.001  # all members together grow
+    assert "with time" not in events(losses, years, list(who))
+
+
+def test_a_year_mistyped_by_decades_is_said():
+    """20 events in ten years, and one of 2061: chance leaves half of the time empty once in 50,000."""
+    rng = np.random.default_rng(2)
+    years = np.append(np.repeat(np.arange(10), 2), 81)
+    said = events(rng.lognormal(5, 1, 21), years)
+    assert "71 of 82 periods on end have no event, 1990 to 2060" in said
+    assert "no event" not in events(rng.lognormal(5, 1, 20), years[:20])
+
+
+def test_few_events_leave_gaps_by_chance():
+    assert "no event" not in events(np.array([5.0, 9.0, 7.0]), np.array([0, 2, 9]))
+
+
+def test_years_in_which_nobody_was_exposed_are_no_silence():
+    rng = np.random.default_rng(3)
+    years = np.append(np.repeat(np.arange(10), 2), 40)
+    exposures = pd.DataFrame({"A": 1.0}, index=range(1980, 2021))
+    assert "30 of 41 periods on end have no event" in events(rng.lognormal(5, 1, 21), years, exposures=exposures)
+    exposures.loc[1990:2019] = 0.0
+    assert "no event" not in events(rng.lognormal(5, 1, 21), years, exposures=exposures)
+
+
+def test_losses_above_the_cap_are_said():
+    losses, years = np.array([1.0, 2.0, 30.0, 4.0, 12.0]), np.arange(5)
+    said = events(losses, years, exposures={"A": 2.0}, exposure_cap=5.0)
+    assert "2 of 5 losses are above exposure_cap times the exposure, the largest 3 times it" in said
+    assert "exposure_cap" not in events(losses, years, exposures={"A": 2.0}, exposure_cap=15.0)
