@@ -211,8 +211,9 @@ def test_bad_rows_are_named(tmp_path, write_pool):
     table[5] = "someday," + table[5].split(",", 1)[1]
     (tmp_path / "losses.csv").write_text("\n".join(table) + "\n")
     words = refused(calibrate("fit", config), 2)
-    assert "row 2, column 'usd': loss is negative (-5)" in words
-    assert "row 4, column 'when': date is 'someday'" in words
+    # as a spreadsheet counts them, from 1, the header among them
+    assert "row 4, column 'usd': loss is negative (-5)" in words
+    assert "row 6, column 'when': date is 'someday'" in words
 
 
 def test_an_unknown_configuration_names_the_packaged_ones():

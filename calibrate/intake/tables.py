@@ -87,7 +87,17 @@ def cells(events: pd.DataFrame, exposures: Any, column: str, problems: list[str]
             for row, name in zip(strangers["row"], strangers["member"], strict=True)
         ]
         listed(problems, faults)
+    _check_blanks(members, "members", problems)
+    _check_blanks(segments, "segments", problems)
     return pd.MultiIndex.from_product([members, segments], names=["member", "segment"])
+
+
+def _check_blanks(names: Iterable[str], what: str, problems: list[str]) -> None:
+    """Names that only blanks tell apart are one name, written twice."""
+    seen: dict[str, str] = {}
+    told = [(name, seen.setdefault(" ".join(name.split()), name)) for name in names]
+    faults = [f"{what} {first!r} and {name!r} differ in blanks only; write them alike" for name, first in told]
+    listed(problems, [fault for fault, (name, first) in zip(faults, told, strict=True) if name != first])
 
 
 def totals(events: pd.DataFrame, index: pd.PeriodIndex, columns: pd.MultiIndex) -> pd.DataFrame:
@@ -110,6 +120,8 @@ def panel_columns(columns: pd.Index[Any], problems: list[str]) -> pd.MultiIndex:
     twice = sorted({pair for pair in pairs if pairs.count(pair) > 1})
     listed(problems, [f"member {shown(pair)} has more than one column; add them up or rename one" for pair in twice])
     index = pd.MultiIndex.from_tuples(pairs, names=["member", "segment"])
+    for level, what in ((0, "members"), (1, "segments")):
+        _check_blanks(_unique(index.get_level_values(level)), what, problems)
     absent = [pair for pair in product(index) if pair not in set(pairs)]
     remedy = "add one (zeros if there were no losses)"
     listed(problems, [f"member {shown(pair)} has no column; {remedy}" for pair in absent])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,9 @@ def _long_panel(data: Data, path: Path) -> LossHistory:
     losses = _pivot(frame, path, date, [member, *segment], loss)
     exposures = None
     if data.exposure is not None:
-        cells = frame.drop_duplicates([date, member]) if segment else frame
-        exposures = _pivot(cells, path, date, [member], data.exposure)
+        told = frame.drop_duplicates([date, member, data.exposure]) if segment else frame
+        apart = segment if told.duplicated([date, member]).any() else []  # a premium for each line, or one for all
+        exposures = _pivot(frame if apart else told, path, date, [member, *apart], data.exposure)
     return LossHistory.from_panel(
         losses, exposures=exposures, currency=data.currency, confirm_unit_jumps=data.confirm_unit_jumps
     )
@@ -102,9 +104,7 @@ def _pivot(frame: pd.DataFrame, path: Path, date: str, names: Sequence[str], val
     twice = frame.index[frame.duplicated(keys)]
     if len(twice):
         cell = ", ".join(f"{key} {frame.loc[twice[0], key]!r}" for key in keys)
-        raise DataError(
-            f"{path}, line {twice[0] + 2}: {cell} occurs twice; expected one row for each {', '.join(keys)}"
-        )
+        raise DataError(f"{path}, line {twice[0]}: {cell} occurs twice; expected one row for each {', '.join(keys)}")
     frame = frame.assign(**{date: _numbers(frame[date])})
     return frame.set_index(keys)[value].unstack(list(names))  # noqa: PD010 (duplicates are refused above)
 
@@ -130,12 +130,27 @@ def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    """Texts of all columns; rows are labelled by their line in the file, empty ones left out."""
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])  # "007" and "NA" are names
+        names = list(map(str, pd.read_csv(path, nrows=0).columns))
+        mark = next((mark for mark in ";\t|" if mark in names[0]), None)
+        if len(names) == 1 and mark is not None:
+            remedy = "save it with commas there, and points in numbers"
+            raise DataError(f"{path} has {mark!r} between its columns; {remedy}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(  # "007" and "NA" are names
+                path, dtype=str, keep_default_na=False, na_values=[""], skip_blank_lines=False, index_col=False
+            )
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is no UTF-8 text; save it as CSV UTF-8") from None
+    except pd.errors.ParserWarning:
+        raise DataError(f"{path} has rows with more columns than its first line names; name them all") from None
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} cannot be read as a CSV file: {error}") from None
+    frame = frame.set_axis(range(2, len(frame) + 2), axis=0).dropna(how="all")
     if frame.empty:
         raise DataError(f"{path} has no rows")
     return frame

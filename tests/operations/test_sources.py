@@ -44,6 +44,30 @@ def test_a_long_panel_with_segments(tmp_path):
     assert read.losses["A", "flood"].to_list() == [2.0, 4.0]
 
 
+def test_a_long_panel_with_an_exposure_for_each_segment(tmp_path):
+    rows = ["A,fire,2020,1,10", "A,flood,2020,2,500", "A,fire,2021,3,12", "A,flood,2021,4,600"]
+    columns = 'date = "when"\nmember = "who"\nloss = "paid"\nsegment = "peril"\nexposure = "size"'
+    read = history(tmp_path, f'panel = "losses.csv"\n{columns}', losses="\n".join(["who,peril,when,paid,size", *rows]))
+    assert read.exposures["A", "fire"].to_list() == [10.0, 12.0]
+    assert read.exposures["A", "flood"].to_list() == [500.0, 600.0]
+    same = "\n".join(["who,peril,when,paid,size", *(row.rsplit(",", 1)[0] + ",7" for row in rows)])
+    assert (history(tmp_path, f'panel = "losses.csv"\n{columns}', losses=same).exposures == 7.0).all(axis=None)
+
+
+def test_empty_lines_are_left_out_and_lines_are_counted_as_in_the_file(tmp_path):
+    text = "date,member,loss\n\n2024-01-05,A,10\n,,\n2024-03-02,B,{}\n\n"
+    read = history(tmp_path, 'events = "losses.csv"', losses=text.format("5"))
+    assert read.losses.sum().to_dict() == {"A": 10.0, "B": 5.0}
+    with pytest.raises(DataError, match="row 5, column 'loss': loss is 'much', expected a number"):
+        history(tmp_path, 'events = "losses.csv"', losses=text.format("much"))
+
+
+def test_a_file_of_another_alphabet_says_how_to_save_it(tmp_path):
+    (tmp_path / "losses.csv").write_bytes("date,member,loss\n2024-01-05,Ä,10\n".encode("latin1"))
+    with pytest.raises(DataError, match=r"losses.csv is no UTF-8 text; save it as CSV UTF-8"):
+        history(tmp_path, 'events = "losses.csv"')
+
+
 def test_events_with_a_long_file_of_exposures(tmp_path):
     read = history(
         tmp_path,
@@ -80,6 +104,18 @@ def test_events_with_a_long_file_of_exposures(tmp_path):
             "row 2021, member 'B': loss is missing",
         ),
         ('events = "losses.csv"', "day,member,loss\n2024-01-05,A,10\n", "has no column 'date'"),
+        (
+            'events = "losses.csv"',
+            "date;member;loss\n2024-01-05;A;10,5\n",
+            "losses.csv has ';' between its columns; save it with commas there, and points in numbers",
+        ),
+        ('panel = "losses.csv"', "year,A\n2020,1,2\n2021,2,3\n", "rows with more columns than its first line names"),
+        (
+            'events = "losses.csv"',
+            "date,member,loss\n2024-01-05,A,10\n2024-02-05,A ,10\n",
+            "members 'A' and 'A ' differ in blanks only; write them alike",
+        ),
+        ('panel = "losses.csv"', "year,A,B, A\n2020,1,2,3\n", "members 'A' and ' A' differ in blanks only"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path, data, text, words):
