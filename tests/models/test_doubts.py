@@ -173,3 +173,11 @@ def test_losses_above_the_cap_are_said():
     said = events(losses, years, exposures={"A": 2.0}, exposure_cap=5.0)
     assert "2 of 5 losses are above exposure_cap times the exposure, the largest 3 times it" in said
     assert "exposure_cap" not in events(losses, years, exposures={"A": 2.0}, exposure_cap=15.0)
+
+
+def test_few_periods_of_events_are_said():
+    rng = np.random.default_rng(4)
+    losses = rng.lognormal(5, 1, 24)
+    said = "{} periods are few: how often events come, how they come together and how large they are is taken as known"
+    assert said.format(6) in events(losses, np.repeat(np.arange(6), 4))
+    assert "periods are few" not in events(losses, np.repeat(np.arange(12), 2))
