@@ -19,7 +19,7 @@ from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
 from calibrate.program.newton import FEASIBLE
 from calibrate.program.proof import Witness
 from calibrate.program.risk import RiskTerm
-from calibrate.program.sample import Guess, Sample, plant
+from calibrate.program.sample import ASKED, Guess, Sample, different, plant
 from calibrate.program.search import WARM, Bounds, Search
 from calibrate.program.sight import Sight, View
 from calibrate.program.standard_form import Body, Point, StandardForm, Tail
@@ -107,7 +107,7 @@ class Level:
         worse = self.view.cost(search.v, search.sight) > search.known[1]
         grown = 0.0
         if not self._knows(search):
-            if search.best.gap <= KNOWN and self.draw_closer(search.v) and search.like is not None:
+            if search.best.gap <= KNOWN and self._drawn_closer(search.v) and search.like is not None:
                 search.like = replace(search.like, steps=[])  # the trees are others now
             grown = self.extend(search.v, search.sight, most=DOUBLE if worse else np.inf)
         v = search.known[0] if grown >= MUCH and worse else search.v  # the working set knew too little: not from there
@@ -141,7 +141,7 @@ class Level:
         lacks = float(self.form.priced(search.like.limit) @ np.maximum(search.sight.risks - told, 0.0))
         return lacks <= UNTOLD * self.tolerance * max(abs(search.best.upper), LITTLE)
 
-    def draw_closer(self, v: Floats) -> bool:
+    def _drawn_closer(self, v: Floats) -> bool:
         """A smaller neighbourhood of a plan that is nearly known, once: what follows has fewer kinks.
 
         Not on atoms, where plans that are as good lie far apart.
@@ -160,7 +160,7 @@ class Level:
     def on_atoms(self) -> bool:
         """Whether the losses in the tails lie on few values."""
         seen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *self.working.values()]))
-        return self.sample.different(seen) < ATOMS
+        return different(self.sample.losses[seen[:ASKED]]) < ATOMS
 
     def first(self, v: Floats) -> Floats:
         """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference.
@@ -204,10 +204,10 @@ class Level:
         for term in self.form.terms:
             old = self.working.get(term)
             self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.worst(term, old, most))
-        self.replant()
+        self._replant()
         return sum(map(len, self.working.values())) / max(before, 1) - 1
 
-    def replant(self) -> None:
+    def _replant(self) -> None:
         """The trees of the working sets, with what the neighbourhood knows."""
         self.tails = []
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):

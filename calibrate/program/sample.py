@@ -16,7 +16,7 @@ from calibrate.program.form import Program
 from calibrate.program.risk import RiskTerm
 from calibrate.program.waterfall import Stage
 
-__all__ = ["Guess", "Sample", "plant"]
+__all__ = ["ASKED", "Guess", "Sample", "different", "plant"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -50,11 +50,11 @@ class Sample:
             raise SolverError(f"every {stride}-th scenario has no probability")
         return Sample(self.losses[::stride], p / mass, collateral)
 
-    def different(self, scenarios: Ints) -> float:
-        """What part of the losses in the first of these scenarios are different."""
-        losses = self.losses[scenarios[:ASKED]]
-        losses = losses[losses > 0]
-        return len(np.unique(losses)) / max(len(losses), 1)
+
+def different(losses: Floats) -> float:
+    """What part of the losses above zero are different from each other."""
+    losses = losses[losses > 0]
+    return len(np.unique(losses)) / max(len(losses), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess:
     weight = sample.probabilities[chosen] / (1 - term.level)
     every, (at, alone) = np.flatnonzero(~sure), np.nonzero(open_ & sure[:, None])
     whole, single = apart(len(every)), apart(len(at))
-    if sample.collateral is None and sample.different(chosen) < FEW_VALUES:
+    if sample.collateral is None and different(losses[:ASKED]) < FEW_VALUES:
         whole = alike(np.where(open_, losses, 0.0)[every], lines[every].astype(float), base[every])
         single = alike(np.column_stack([alone + 1.0, losses[at, alone]]))
     rest = every[whole.first]
