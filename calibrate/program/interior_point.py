@@ -13,13 +13,13 @@ from calibrate.program.newton import TO_THE_EDGE, UNDER_WAY, Newton
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
-__all__ = ["InteriorPoint"]
+__all__ = ["STEP_LIMIT", "InteriorPoint"]
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 
-MOST_STEPS = 400
+MOST_STEPS, STEP_LIMIT = 400, "step limit"
 ON_THE_WAY = 1e-3  # complementarity, relative to the objective, at which a copy is kept
 INSIDE, INSIDE_LIKE = 1e-4, 1e-7  # of the plan: how far from its bounds it starts, the second near a point like it
 HELD_UP = 0.9  # of its weight: as much as the multiplier of a root starts with
@@ -28,8 +28,8 @@ HELD_UP = 0.9  # of its weight: as much as the multiplier of a root starts with
 class InteriorPoint:
     """The method on one program. `solve` returns the point reached, with what it claims."""
 
-    def __init__(self, form: StandardForm) -> None:
-        self.form = form
+    def __init__(self, form: StandardForm, most: int = MOST_STEPS) -> None:
+        self.form, self.most = form, most
 
     def solve(self, v: Floats, tolerance: float, mu: float, like: Point | None = None) -> Point:
         """From a plan `v` (pushed inside the bounds) and a complementarity `mu`, to a relative gap `tolerance`.
@@ -42,14 +42,14 @@ class InteriorPoint:
         """From a point of this program, or of one that differs little and has the same trees."""
         with np.errstate(all="ignore"):  # a program without a plan drives the numbers to infinity; that is read below
             newton = Newton(self.form, point)
-            for point.iterations in range(MOST_STEPS):
+            for point.iterations in range(self.most):
                 point.status = newton.step(tolerance)
                 if point.status != UNDER_WAY:
                     break
                 if point.on_the_way is None and newton.mu * self.form.pairs < ON_THE_WAY * abs(point.value):
                     point.on_the_way = replace(point.copy(), mu=newton.mu)
             else:
-                point.status = "step limit"
+                point.status = STEP_LIMIT
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)
         return point
 

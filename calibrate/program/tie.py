@@ -10,7 +10,7 @@ import numpy.typing as npt
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE, Attempt
 from calibrate.program.graft import grafted
-from calibrate.program.interior_point import InteriorPoint
+from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
 from calibrate.program.level import Level
 from calibrate.program.newton import AT_A_CAP, FEASIBLE
 from calibrate.program.search import WARM, Bounds
@@ -24,6 +24,7 @@ TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to 
 EXACT = 1e-8  # of the tolerance
 SMOOTH, ATOMS = 100.0, 300.0  # first price of the distance: times the one that is small enough for certain
 MOST_PRICES = 10
+MOST_STEPS, LOWER = 80, 0.1  # of one price; and where they do not do, the next one
 
 
 def closest(level: Level, best: Bounds) -> Bounds:
@@ -46,6 +47,9 @@ def closest(level: Level, best: Bounds) -> Bounds:
             break
         point = _pulled(level, at, price * squares, target, start)
         level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
+        if point.status == STEP_LIMIT:  # a lower price is decided sooner
+            price *= LOWER
+            continue
         sight = level.look(point.v)
         before = level.tails
         if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
@@ -92,7 +96,7 @@ def _pulled(level: Level, v: Floats, prices: Floats, target: Floats, like: Point
     """The program on the working set, with `prices @ (v - target)^2` in the objective."""
     body = level.body()
     body = replace(body, P=2 * prices, q=body.q - 2 * prices * target)  # see `_pull`
-    method = InteriorPoint(StandardForm(body, level.tails, list(level.form.rows)))
+    method = InteriorPoint(StandardForm(body, level.tails, list(level.form.rows)), MOST_STEPS)
     exact = EXACT * level.tolerance
     if like.on_the_way is not None and method.fits(like.on_the_way):
         return method.follow(like.on_the_way.copy(), exact)
