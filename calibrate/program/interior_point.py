@@ -55,9 +55,8 @@ class InteriorPoint:
 
     def fits(self, point: Point) -> bool:
         """Whether a point has the trees and the bounds of this program."""
-        tails = self.form.tails
-        trees = len(point.steps) == len(tails) and all(map(Step.fits, point.steps, (tail.forest for tail in tails)))
-        return trees and len(point.slack) == len(self.form.body.bounds[0]) + len(self.form.rows)
+        bounds = len(self.form.body.bounds[0]) + len(self.form.rows)
+        return point.has_trees(self.form.tails) and len(point.slack) == bounds
 
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         """A point inside all bounds, near the central path where a plan and the multipliers of `like` allow it."""

@@ -73,7 +73,7 @@ class Level:
                 self._without_guesses(search)  # with them the program may have no optimum
                 continue
             before, goal = search.best.gap, search.goal
-            freed = search.freed = self._pressed(point, goal)
+            search.freed = self._pressed(point, goal)
             search.best = self._raised(search.best, point)
             if search.best.gap <= 0.5 * self.tolerance:  # the plan seen last was good enough: no pass over this one
                 return replace(search.best, point=point), point
@@ -84,7 +84,7 @@ class Level:
             unmoved = grown == 0 and point.iterations == 0
             if unmoved and self.around.open and not self.tolerance < gap / 3 <= goal:
                 break  # nothing new was seen, nothing moved, and no more digits are asked for
-            if grown == 0 and not freed and not gap < STALLED * before and not self.around.open:
+            if grown == 0 and not search.freed and not gap < STALLED * before and not self.around.open:
                 self._without_guesses(search)  # nothing new was seen, and still the bounds do not meet
             search.aim(self.tolerance)
         best = search.best
@@ -247,7 +247,7 @@ class Level:
         return Bounds(point.v, upper, min(point.dual, upper), point, self._witness(point), claimed=True)
 
     def _witness(self, point: Point) -> Witness:
-        return Witness(self.form, tuple(self.tails), tuple(self.working[term] for term in self.form.terms), point)
+        return Witness(self.form, tuple(self.tails), point)
 
     def _tighter(self, best: Bounds, sight: Sight, point: Point) -> Bounds:
         """Both bounds after a solve on the working set."""

@@ -36,8 +36,12 @@ class Witness:
 
     form: Compiled
     tails: tuple[Tail, ...]
-    chosen: tuple[Ints, ...]
     point: Point
+
+    @property
+    def chosen(self) -> tuple[Ints, ...]:
+        """Scenarios of each tail."""
+        return tuple(tail.grove.chosen for tail in self.tails)
 
 
 def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], least: float) -> dict[str, Any]:
@@ -58,8 +62,8 @@ def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], le
     limits = np.where((point.limit >= max(traces, 0.0)) & np.isfinite(point.limit), point.limit, 0.0)
     prices = form.priced(point.limit)
     flows = [
-        _flows_of(program, tail.grove, ids, step.state, float(price))
-        for price, tail, ids, step in zip(prices, witness.tails, witness.chosen, point.steps, strict=True)
+        _flows_of(program, tail.grove, step.state, float(price))
+        for price, tail, step in zip(prices, witness.tails, point.steps, strict=True)
     ]
     return given_of(program, plain, blocks, limits.tolist(), flows, least)
 
@@ -98,13 +102,13 @@ def _in_cone(values: Floats) -> list[float]:
     return m
 
 
-def _flows_of(program: Program, grove: Grove, chosen: Ints, state: Kinks, price: float) -> Flows:
+def _flows_of(program: Program, grove: Grove, state: Kinks, price: float) -> Flows:
     """The multipliers of what is planted: of a tree that stands for many scenarios each has its share.
 
     A loss that is left out has none, a line has what its group has.
     """
     segments, forest, (scenario, alone, tree) = len(program.pool.scenarios.segments), grove.forest, grove.planted
-    weight, whole = forest.weight[tree], alone < 0
+    chosen, weight, whole = grove.chosen, forest.weight[tree], alone < 0
     share = np.divide(grove.weight[scenario], weight, out=np.zeros(len(tree)), where=weight > 0)
     through = state.root[tree, Y1] * share
     root = np.where(grove.sure, price * grove.weight, 0.0)

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 WARM = 0.05  # complementarity at the start near the optimum, relative to the objective
 NEAR = 0.3  # relative gap from which the next round starts where this one ended
 FAR = 100.0  # complementarity over the gap from which the next round starts: nearer, its steps are short
-MET = 10.0  # times its goal
+MET = 10.0  # gap over its goal up to which a round has come as near as it was to
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,6 +195,12 @@ class Point:
     mu: float = 0.0  # mean product of a slack and its multiplier, of a copy on the way
     on_the_way: Point | None = None  # a copy from where a slightly different program can set out
 
+    def has_trees(self, tails: list[Tail]) -> bool:
+        """Whether it has a number for every leaf and root of these tails."""
+        return len(self.steps) == len(tails) and all(
+            step.fits(tail.forest) for step, tail in zip(self.steps, tails, strict=True)
+        )
+
     def copy(self) -> Point:
         """The same place, to move on from."""
         return replace(

@@ -73,7 +73,7 @@ def closest(level: Level, best: Bounds) -> Bounds:
 def _moved(level: Level, start: Point, before: list[Tail]) -> Point:
     """A start with the trees of the level, where it had those `before`."""
     way = start.on_the_way
-    if way is None or not all(step.fits(tail.forest) for step, tail in zip(way.steps, before, strict=True)):
+    if way is None or not way.has_trees(before):
         return start
     return replace(start, on_the_way=grafted(way, before, level.tails, level.form.priced(way.limit)))
 

@@ -78,3 +78,19 @@ def test_a_tie_that_saw_more_goes_on(monkeypatch):
     assert len(steps(ours)) > 1
     assert sum(steps(ours)) < sum(steps(other))
     assert ours.x == pytest.approx(other.x, rel=1e-5, abs=1e-9 * ours.x.max())
+
+
+def test_a_tie_cut_off_is_no_answer(monkeypatch):
+    """Where no price is decided, the optimal plan stays as it was before the tie, and no pass is spent."""
+    monkeypatch.setattr(tie, "MOST_STEPS", 3)
+    solution = solve_by_tail(problem().program, 1e-6)
+    told = [str(one) for one in solution.attempts]
+    ties = [one for one in told if one.startswith("tie")]
+    assert len(ties) == tie.MOST_PRICES
+    assert all("step limit" in one for one in ties)
+    prices = [float(one.split("price ")[1].split(":")[0]) for one in ties]
+    assert np.all(np.diff(prices) < 0)
+    rounds = sum(one.startswith("round") for one in told)
+    assert int(told[-1].rsplit(" ", 1)[1]) <= 1 + rounds
+    monkeypatch.undo()
+    assert solution.lower_bound == pytest.approx(solve_by_tail(problem().program, 1e-6).lower_bound, rel=1e-6)
