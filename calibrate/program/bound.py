@@ -67,7 +67,7 @@ def cut(grove: Grove, state: Kinks, price: float) -> tuple[float, Floats]:
     np.add.at(gradient, forest.line_cell, per_line * forest.line_worth)
     has_segment = forest.segment >= 0
     np.add.at(gradient, forest.segment[has_segment], per_group[has_segment])
-    gradient[-2:] += top @ forest.hung
+    gradient[-1] += top @ forest.hung
     return float(per_leaf @ forest.loss + per_group @ forest.base), gradient
 
 

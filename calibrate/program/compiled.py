@@ -68,20 +68,26 @@ class Amounts:
         own = self.own_rate * x[: len(self.own_rate)]
         return own, self.segment @ x + self.segment_constant, float(self.pool @ x + self.pool_constant)
 
-    def coordinates(self, kind: Kind, pooled: bool, n: int, t: int) -> tuple[Floats, Floats]:
-        """`y = M v + m`: cells, segments, pool, t. `pooled`: a segment's coordinate includes all own contributions."""
+    def coordinates(self, kind: Kind, pooled: bool, kinked: bool, n: int, t: int) -> tuple[Floats, Floats]:
+        """`y = M v + m`: cells, segments if they are `kinked`, and what hangs on the roots: pool, `t` and the rest.
+
+        `pooled`: what a segment pays includes all own contributions.
+        """
         cells, k = len(self.own_rate), len(self.segment)
-        M, m = np.zeros((cells + k + 2, n)), np.zeros(cells + k + 2)
-        size = self.segment.shape[1]
-        M[np.arange(cells), np.arange(cells)] = self.own_rate
-        M[cells : cells + k, :size] = self.segment
-        m[cells : cells + k] = self.segment_constant
+        segment = self.segment.copy()
         if kind == "shortfall" and pooled:
             for g in range(k):
-                M[cells + g, np.arange(g, cells, k)] += self.own_rate[g::k]
-        M[cells + k, :size] = self.pool
-        m[cells + k] = self.pool_constant
-        M[cells + k + 1, t] = 1.0
+                segment[g, np.arange(g, cells, k)] += self.own_rate[g::k]
+        root, constant = self.pool, np.array([self.pool_constant])
+        if kinked:
+            root, constant = np.vstack([segment, root]), np.append(self.segment_constant, constant)
+        else:
+            root, constant = root + segment.sum(axis=0), constant + self.segment_constant.sum()
+        root = root.reshape(-1, segment.shape[1])
+        M, m = np.zeros((cells + len(root), n)), np.append(np.zeros(cells), constant)
+        M[np.arange(cells), np.arange(cells)] = self.own_rate
+        M[cells:, : root.shape[1]] = root
+        M[-1, t] = 1.0
         return M, m
 
 
@@ -125,9 +131,9 @@ class Compiled:
         eta = np.array([row.eta for row in self.rows]).reshape(len(self.rows), len(self.prices))
         return np.asarray(self.prices + limit @ eta)
 
-    def coordinates(self, kind: Kind, pooled: bool, t: int) -> tuple[Floats, Floats]:
+    def coordinates(self, kind: Kind, pooled: bool, kinked: bool, t: int) -> tuple[Floats, Floats]:
         """`y = M v + m` of a term with its `t`."""
-        M, m = self.amounts.coordinates(kind, pooled, self.size, t)
+        M, m = self.amounts.coordinates(kind, pooled, kinked, self.size, t)
         return M * self.scale, m
 
 

@@ -58,8 +58,7 @@ def centre(forest: Forest, first: int, last: int, y: Floats, price: float, mu: f
 def _hang(forest: Forest, s: int, y: Floats, z: float, mu: float, state: Kinks) -> float:
     """Groups and leaves of a tree under the multiplier `z` of its root; returns the level of the root."""
     leaf, group, _ = state
-    n_y = len(y)
-    level_root = -forest.hung[s] * (y[n_y - 2] + y[n_y - 1])
+    level_root = -forest.hung[s] * y[len(y) - 1]
     for g in range(forest.groups_of[s], forest.groups_of[s + 1]):
         level_group = forest.base[g] - (y[forest.segment[g]] if forest.segment[g] >= 0 else 0.0)
         for j in range(forest.lines_of[g], forest.lines_of[g + 1]):
@@ -120,45 +119,54 @@ def factor(
     leaf, group, root = state
     leaf_f, group_f, root_f = factors
     n_y = H.shape[0]
-    at = np.empty(n_y + 2, np.int64)
-    value = np.empty(n_y + 2)
+    at = np.empty(n_y, np.int64)
+    value = np.empty(n_y)
     give = 0.0
     for s in range(first, last):
-        count, compliance_root = 0, 0.0
-        for g in range(groups_of[s], groups_of[s + 1]):
+        count, compliance_root, end = 0, 0.0, groups_of[s + 1]
+        for g in range(groups_of[s], end + 1):  # the groups, and after them the root
             begin, compliance = count, 0.0
-            for i in range(leaves_of[g], leaves_of[g + 1]):
-                d1, d2 = leaf[i, Y1] / leaf[i, S1], leaf[i, Y2] / leaf[i, S2]
-                softness = 1.0 / (d1 + d2)
-                slope = d1 * softness
-                leaf_f[i, GIVE], leaf_f[i, THETA], leaf_f[i, D2] = softness, slope, d2
-                compliance += softness
-                H[cell[i], cell[i]] += 0.5 * slope * d2 * worth[i] * worth[i]
-                at[count], value[count] = cell[i], slope * worth[i]
-                count += 1
-            for j in range(lines_of[g], lines_of[g + 1]):
-                at[count], value[count] = line_cell[j], line_worth[j]
-                count += 1
-            if segment[g] >= 0:
+            if g < end:
+                for i in range(leaves_of[g], leaves_of[g + 1]):
+                    d1, d2 = leaf[i, Y1] / leaf[i, S1], leaf[i, Y2] / leaf[i, S2]
+                    softness = 1.0 / (d1 + d2)
+                    slope = d1 * softness
+                    leaf_f[i, GIVE], leaf_f[i, THETA], leaf_f[i, D2] = softness, slope, d2
+                    compliance += softness
+                    H[cell[i], cell[i]] += 0.5 * slope * d2 * worth[i] * worth[i]
+                    at[count], value[count] = cell[i], slope * worth[i]
+                    count += 1
+                for j in range(lines_of[g], lines_of[g + 1]):
+                    at[count], value[count] = line_cell[j], line_worth[j]
+                    count += 1
+                if not group_kinks:
+                    compliance_root += compliance
+                    continue
                 at[count], value[count] = segment[g], 1.0
-                count += 1
-            theta = 1.0
-            if group_kinks:
-                h = _eliminate(group, g, compliance, group_f)
-                _curve(H, rows, g + s, at, value, begin, count, h)
-                theta, compliance = group_f[g, THETA], group_f[g, GIVE]
+                h, line = _eliminate(group, g, compliance, group_f), g + s
+                theta = group_f[g, THETA]
+                compliance_root += group_f[g, GIVE]
+            else:
+                begin = 0
+                at[count], value[count] = n_y - 1, hung[s]
+                h, line = _eliminate(root, s, compliance_root, root_f), (s + end if group_kinks else s)
+                theta = weight[s] * root_f[s, THETA]
+                give += weight[s] * weight[s] * root_f[s, GIVE]
+            count += 1
+            # Curvature `h V V'`. Not a function of its own: what numba counts for its arrays took half of the time.
+            if len(rows) > 0:
                 for a in range(begin, count):
-                    value[a] *= theta
-            compliance_root += compliance
-        at[count], value[count] = n_y - 2, hung[s]
-        at[count + 1], value[count + 1] = n_y - 1, hung[s]
-        h = _eliminate(root, s, compliance_root, root_f)
-        line = s + groups_of[s + 1] if group_kinks else s
-        _curve(H, rows, line, at, value, 0, count + 2, h)
-        push = weight[s] * root_f[s, THETA]
-        for a in range(count + 2):
-            bend[at[a]] += push * value[a]
-        give += weight[s] * weight[s] * root_f[s, GIVE]
+                    rows[line, at[a]] += np.sqrt(h) * value[a]
+            else:
+                for a in range(begin, count):
+                    row = H[at[a]]
+                    row[at[a]] += 0.5 * h * value[a] * value[a]
+                    for b in range(a + 1, count):
+                        row[at[b]] += h * value[a] * value[b]
+            for a in range(begin, count):
+                value[a] *= theta
+                if g == end:
+                    bend[at[a]] += value[a]
     return give
 
 
@@ -170,22 +178,6 @@ def _eliminate(state: Floats, i: int, compliance: float, factors: Floats) -> flo
     softness = 1.0 / (kappa + d2)
     factors[i, GIVE], factors[i, THETA], factors[i, D2], factors[i, KAPPA] = softness, kappa * softness, d2, kappa
     return float(kappa * softness * d2)
-
-
-@inlined
-def _curve(H: Floats, rows: Floats, line: int, at: Ints, value: Floats, first: int, last: int, h: float) -> None:
-    """`H + H' += h V V'` for the sparse vector `V`, or its factor as a line of `rows`."""
-    if len(rows) > 0:
-        root = np.sqrt(h)
-        for a in range(first, last):
-            rows[line, at[a]] += root * value[a]
-    else:
-        for a in range(first, last):
-            scaled = h * value[a]
-            row = H[at[a]]
-            row[at[a]] += 0.5 * scaled * value[a]
-            for b in range(a + 1, last):
-                row[at[b]] += scaled * value[b]
 
 
 @kernel
@@ -238,7 +230,6 @@ def forward(
                 push[cell[i]] += worth[i] * (leaf_f[i, C] + c_group * leaf_f[i, THETA])
             for j in range(lines_of[g], lines_of[g + 1]):
                 push[line_cell[j]] += line_worth[j] * c_group
-        push[n_y - 2] += c * hung[s]
         push[n_y - 1] += c * hung[s]
     return leak
 
@@ -286,7 +277,7 @@ def backward(
     leaf_r, group_r, root_r = relative
     n_y = len(dy)
     for s in range(first, last):
-        along_root = hung[s] * (dy[n_y - 2] + dy[n_y - 1])
+        along_root = hung[s] * dy[n_y - 1]
         for g in range(groups_of[s], groups_of[s + 1]):
             along = dy[segment[g]] if segment[g] >= 0 else 0.0
             for i in range(leaves_of[g], leaves_of[g + 1]):
@@ -377,7 +368,6 @@ def advance(
                 sums[0] += leaf[i, Y1] * loss[i]
             for j in range(lines_of[g], lines_of[g + 1]):
                 pull[line_cell[j]] += line_worth[j] * y
-        pull[n_y - 2] += root[s, Y1] * hung[s]
         pull[n_y - 1] += root[s, Y1] * hung[s]
 
 

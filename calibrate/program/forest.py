@@ -1,12 +1,12 @@
 """The tail of one risk term as a forest of kinks.
 
 A scenario is a tree: a leaf for every loss, a group for every segment, a root. Each kink `v >= l, v >= 0` is a variable
-`v` with two slacks and two multipliers. In coordinates `y` (what each cell, each segment and the pool pay at most,
-and `t`):
+`v` with two slacks and two multipliers. In coordinates `y` (what each cell and each segment pay at most; last, what
+hangs on the roots, the pool and `t` together):
 
     leaf    e >= L - a y_cell                    e >= 0      multipliers add up to the one of its group's first kink
     group   u >= base + sum e - y_segment        u >= 0      ... to the one of its root's first kink
-    root    z >= sum u - y_pool - t              z >= 0      ... to price * p / (1 - level)
+    root    z >= sum u - y_last                  z >= 0      ... to price * p / (1 - level)
 
 Far from its kink `(x)+` is 0 or `x`. A loss that a plan surely covers is left out; one that surely exceeds what is paid
 is a *line* of its group, `L` in the base and `-a y_cell`; a scenario that is surely in the tail is no tree, only its
@@ -44,16 +44,16 @@ class Forest(NamedTuple):
     leaves_of: Ints
     lines_of: Ints
     base: Floats
-    segment: Ints  # -1 where the segment pays nothing
+    segment: Ints  # coordinate of the segment of a group, -1 where groups are no kinks
     cell: Ints
     loss: Floats
     worth: Floats
     line_cell: Ints
     line_worth: Floats
     weight: Floats
-    hung: Floats  # 1 for a root that pool and `t` hang on, 0 for a loss of a scenario that is surely in the tail
+    hung: Floats  # 1 for a root that the last coordinate hangs on, 0 for a loss of a scenario that is surely in the tail
     group_kinks: bool
-    n_coordinates: int  # cells, segments, pool, t
+    n_coordinates: int  # cells, segments where groups are kinks, what hangs on the roots
 
     @property
     def kinks(self) -> int:
@@ -73,7 +73,7 @@ class Forest(NamedTuple):
         level = self.base - np.where(self.segment >= 0, y[self.segment], 0.0) + np.bincount(group_of, leaves, groups)
         level -= np.bincount(line_of, self.line_worth * y[self.line_cell], groups)
         up = np.bincount(root_of, np.maximum(level, 0.0) if self.group_kinks else level, roots)
-        return float(self.weight @ np.maximum(up - self.hung * (y[-2] + y[-1]), 0.0))
+        return float(self.weight @ np.maximum(up - self.hung * y[-1], 0.0))
 
 
 def _owners(ends: Ints) -> Ints:

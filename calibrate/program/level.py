@@ -115,7 +115,7 @@ class Level:
         exact = (ROUND if search.goal >= ROUGH else LAST_ROUND) * search.goal
         method = InteriorPoint(StandardForm(self.body(), self.tails, list(self.form.rows)))
         if grown == 0 and like is not None and method.fits(like):  # the same program: go on
-            point = method.follow(like.copy(), exact)
+            point = method.follow(like.going_on(), exact)
         else:
             point = method.solve(v, exact, search.mu / method.form.pairs, like)
         done = Attempt(f"round {number}{self._size()}", f"{point.status} after {point.iterations} steps")
@@ -211,9 +211,9 @@ class Level:
         """The trees of the working sets, with what the neighbourhood knows."""
         self.tails = []
         for term, t, price in zip(self.form.terms, self.form.t, self.form.prices, strict=True):
-            M, m = self.form.coordinates(term.of, self.sample.collateral is None, t)
             guess = Guess(self.around.covered, self.around.exceeded, self.around.sure(term))
             grove = plant(self.program, self.sample, term, self.working[term], guess)
+            M, m = self.form.coordinates(term.of, self.sample.collateral is None, grove.forest.group_kinks, t)
             self.tails.append(Tail(grove, M, m, t, float(price), self.program.n_cells))
 
     def _pressed(self, point: Point, goal: float) -> bool:

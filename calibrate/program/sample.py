@@ -83,11 +83,10 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess:
         single = alike(np.column_stack([alone + 1.0, losses[at, alone]]))
     rest = every[whole.first]
     weights = np.concatenate([whole.total(weight[every]), single.total(weight[at])])
-    k = len(program.pool.scenarios.segments)
-    forest = _forest(sorted_, rest, at[single.first], alone[single.first], weights, k)
+    forest = _forest(sorted_, rest, at[single.first], alone[single.first], weights)
     mass = float(weight[sure].sum())
     own = weight[sure] @ np.where(lines, worth, 0.0)[sure]
-    line = np.concatenate([own, np.full(k, mass if k == 1 else 0.0), [mass, mass]])
+    line = np.concatenate([own, np.zeros(forest.n_coordinates - len(own) - 1), [mass]])
     constant = float(weight[sure] @ base[sure].sum(axis=1))
     planted = Planted(
         scenario=np.concatenate([every, at]),
@@ -98,13 +97,13 @@ def plant(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess:
     return Grove(forest, line, constant, weight, sure, chosen, planted, (s, cell) if term.of == "mutualised" else None)
 
 
-def _forest(sorted_: _Sorted, rest: Ints, owner: Ints, alone: Ints, weight: Floats, k: int) -> Forest:
+def _forest(sorted_: _Sorted, rest: Ints, owner: Ints, alone: Ints, weight: Floats) -> Forest:
     """Trees of the scenarios `rest`, and losses `alone` of the scenarios `owner`, each a root of its own."""
     losses, worth, open_, lines, base, kinked = sorted_
     cells, n_groups = losses.shape[1], base.shape[1]
     leaves, ropes = _by_group(open_[rest], n_groups), _by_group(lines[rest], n_groups)
     one = np.arange(1, len(alone) + 1)
-    segments = np.tile(cells + np.arange(n_groups), len(rest)) if kinked or k == 1 else np.full(len(rest), -1)
+    segments = np.tile(cells + np.arange(n_groups), len(rest)) if kinked else np.full(len(rest), -1)
     return Forest(
         groups_of=np.concatenate([np.arange(len(rest) + 1) * n_groups, len(rest) * n_groups + one]),
         leaves_of=np.concatenate([leaves.ends, np.full(len(alone), leaves.ends[-1])]),
@@ -119,7 +118,7 @@ def _forest(sorted_: _Sorted, rest: Ints, owner: Ints, alone: Ints, weight: Floa
         weight=weight,
         hung=np.concatenate([np.ones(len(rest)), np.zeros(len(alone))]),
         group_kinks=kinked,
-        n_coordinates=cells + k + 2,
+        n_coordinates=cells + (n_groups if kinked else 0) + 1,
     )
 
 

@@ -22,6 +22,7 @@ __all__ = ["Body", "Point", "Row", "StandardForm", "Tail"]
 Floats = npt.NDArray[np.float64]
 
 HELD_DOWN = 0.9  # of its cap
+AT_THE_END = 1e-5  # relative gap: a slightly different program that sets out so near to the end goes in short steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +215,11 @@ class Point:
             steps=[step.copy() for step in self.steps],
             on_the_way=None,
         )
+
+    def going_on(self) -> Point:
+        """A copy with the way that led here, unless much of the way is still to be gone: then another copy is kept."""
+        near = self.value - self.dual < AT_THE_END * abs(self.value)
+        return replace(self.copy(), on_the_way=self.on_the_way if near else None)
 
     @property
     def limit(self) -> Floats:

@@ -27,11 +27,19 @@ def pool(rng, segments, collateral, atoms=False):
     return Scenarios(losses, segments=columns, probabilities=p / p.sum(), collateral=worth)
 
 
+def together(forest, y):
+    """What hangs on the roots is one coordinate."""
+    kept = forest.n_coordinates - 1
+    return np.append(y[:kept], y[kept:].sum())
+
+
 def planted(grove, y):
-    """Its value at coordinates `y`, kink by kink."""
-    forest, total = grove.forest, grove.constant - grove.line @ y
+    """Its value where cells, segments, pool and `t` are `y`, kink by kink."""
+    forest = grove.forest
+    y = together(forest, y)
+    total = grove.constant - grove.line @ y
     for s in range(len(forest.weight)):
-        level = -forest.hung[s] * (y[-2] + y[-1])
+        level = -forest.hung[s] * y[-1]
         for g in range(forest.groups_of[s], forest.groups_of[s + 1]):
             inner = forest.base[g] - (y[forest.segment[g]] if forest.segment[g] >= 0 else 0.0)
             for i in range(forest.leaves_of[g], forest.leaves_of[g + 1]):
@@ -127,7 +135,7 @@ def test_a_forest_knows_its_risk(layers, of):
     guess = Guess(np.full(8, 0.2), np.full(8, 0.8), np.arange(0))
     grove = plant(program, Sample.every(program, 1), CVaR(LEVEL, of=of), np.arange(60), guess)
     for _ in range(20):
-        y = rng.uniform(0.0, 1.0, 12)
+        y = rng.uniform(0.0, 1.0, grove.forest.n_coordinates)
         told = grove.forest.risk(y) + grove.constant - grove.line @ y
         assert told == pytest.approx(planted(grove, y), rel=1e-12)
 
