@@ -51,7 +51,7 @@ class Forest(NamedTuple):
     line_cell: Ints
     line_worth: Floats
     weight: Floats
-    hung: Floats  # 1 for a root that the last coordinate hangs on, 0 for a loss of a scenario that is surely in the tail
+    hung: Floats  # 1 for a root that has the last coordinate, 0 for a loss of a scenario that is surely in the tail
     group_kinks: bool
     n_coordinates: int  # cells, segments where groups are kinks, what hangs on the roots
 
