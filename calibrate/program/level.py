@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ from calibrate.program.search import WARM, Bounds, Search
 from calibrate.program.sight import Sight, View
 from calibrate.program.standard_form import Body, Point, StandardForm, Tail
 
-__all__ = ["ROUGH", "Level"]
+__all__ = ["ROUGH", "Level", "Tie"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +44,27 @@ PRESSED = 0.5  # of the goal: a neighbourhood that costs more is in the way
 STALLED = 0.9  # of the gap before: less has not become of it
 ATOMS = 0.5  # of the losses that are different: below it they lie on atoms
 UNTOLD = 0.1  # of the tolerance: so much less than a plan costs may be known of it
+DECIDED = 0.8  # of the tolerance: what may be left of it with a plan that a tie has picked
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
+
+
+Tie = Callable[["Level", Point], Point | None]  # the plan that it picks, from a point
 
 
 class Level:
     """The program on one sample of scenarios, solved in rounds on a growing working set."""
 
-    def __init__(self, program: Program, form: Compiled, sample: Sample, tolerance: float, near: bool) -> None:
+    def __init__(
+        self,
+        program: Program,
+        form: Compiled,
+        sample: Sample,
+        tolerance: float,
+        near: bool,
+        tie: Tie | None = None,
+    ) -> None:
         self.program, self.form, self.sample, self.tolerance = program, form, sample, tolerance
+        self.tie = tie  # of plans that the trees know to be as good; if it is to be decided
         # A conflict is looked for in many small solves: those are not progress that anybody waits for.
         self.told = logging.INFO if program.objective else logging.DEBUG
         self.working: dict[RiskTerm, Ints] = {}
@@ -78,8 +92,8 @@ class Level:
             if search.best.gap <= 0.5 * self.tolerance:  # the plan seen last was good enough: no pass over this one
                 return replace(search.best, point=point), point
             self._learn(search, point)
-            gap = search.best.gap
-            if gap <= 0.5 * self.tolerance or (goal > self.tolerance and gap <= self.tolerance):
+            gap, enough = search.best.gap, DECIDED if search.best.tied else 0.5
+            if gap <= enough * self.tolerance or (goal > self.tolerance and gap <= self.tolerance):
                 return search.best, point
             unmoved = grown == 0 and point.iterations == 0
             if unmoved and self.around.open and not self.tolerance < gap / 3 <= goal:
@@ -97,9 +111,10 @@ class Level:
         if self.near:
             self.around.settle(self.form.plan(v), REACH)
         sight = self.look(v)
+        goal = self.tolerance if mu is None else max(ROUGH, self.tolerance)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
         v = self.view.lift(v, sight)
-        nothing, goal = Bounds(v, np.inf, -np.inf), max(ROUGH, self.tolerance)
+        nothing = Bounds(v, np.inf, -np.inf)
         return Search(v, sight, (v, self.view.value(v, sight)), mu, goal, nothing, nothing)
 
     def _round(self, search: Search, number: int) -> tuple[float, Point]:
@@ -123,11 +138,19 @@ class Level:
         return grown, point
 
     def _learn(self, search: Search, point: Point) -> None:
-        """See the plan of a point over all scenarios, and tighten the bounds."""
-        search.sight = self.look(point.v)
-        search.v, search.like = self.view.lift(point.v, search.sight), point
-        search.best = self._tighter(search.best, search.sight, point)
-        search.claimed = self._claimed(search.sight, point)
+        """See the plan of a point over all scenarios, and tighten the bounds.
+
+        A point that is exact on what is planted has its tie decided there, and it is that plan which is seen.
+        """
+        exact = point.value - point.dual <= UNTOLD * self.tolerance * abs(point.value)
+        last = exact and not search.freed and (self.near or search.goal <= self.tolerance)
+        seen = (self.tie(self, point) if last and self.tie is not None else None) or point
+        search.sight = self.look(seen.v)
+        search.v, search.like = self.view.lift(seen.v, search.sight), point
+        best = self._tighter(search.best, search.sight, seen, point)
+        tied = replace(best, v=seen.v, upper=self.view.value(seen.v, search.sight), point=point, tied=True)
+        search.best = tied if seen is not point and tied.gap <= DECIDED * self.tolerance else best
+        search.claimed = self._claimed(search.sight, seen, point)
         value = self.view.value(search.v, search.sight)
         if value < search.known[1]:
             search.known = search.v, value
@@ -237,23 +260,23 @@ class Level:
         sizes = " + ".join(f"{len(one):,}" for one in self.working.values())
         return f" on {sizes} scenarios" if sizes else ""
 
-    def _claimed(self, sight: Sight, point: Point) -> Bounds:
+    def _claimed(self, sight: Sight, seen: Point, point: Point) -> Bounds:
         """Both bounds as the solver claims them.
 
         Where numbers lie far apart, the last digits of a slope times all that a decision may be leave no bound in
         floating point. Exact arithmetic may find one from the same multipliers (see `mending`).
         """
-        upper = self.view.value(point.v, sight) if point.residual <= FEASIBLE else np.inf
-        return Bounds(point.v, upper, min(point.dual, upper), point, self._witness(point), claimed=True)
+        upper = self.view.value(seen.v, sight) if seen.residual <= FEASIBLE else np.inf
+        return Bounds(seen.v, upper, min(point.dual, upper), point, self._witness(point), claimed=True)
 
     def _witness(self, point: Point) -> Witness:
         return Witness(self.form, tuple(self.tails), point)
 
-    def _tighter(self, best: Bounds, sight: Sight, point: Point) -> Bounds:
-        """Both bounds after a solve on the working set."""
-        upper = self.view.value(point.v, sight)
-        if upper < best.upper and point.residual <= FEASIBLE:
-            best = replace(best, v=point.v, upper=upper, point=point)
+    def _tighter(self, best: Bounds, sight: Sight, seen: Point, point: Point) -> Bounds:
+        """Both bounds after a solve on the working set: of the plan that was seen, and of the multipliers."""
+        upper = self.view.value(seen.v, sight)
+        if upper < best.upper and seen.residual <= FEASIBLE:
+            best = replace(best, v=seen.v, upper=upper, point=point, tied=False)
         if best.gap < -self.tolerance:  # a bound above a plan is none: its box was as small as the plan before
             best = replace(best, lower=-np.inf, witness=None)
         return self._raised(best, point)

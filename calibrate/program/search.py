@@ -32,6 +32,7 @@ class Bounds:
     point: Point | None = None
     witness: Witness | None = None  # of the lower bound
     claimed: bool = False  # the lower bound is what the solver says, and only exact arithmetic can tell
+    tied: bool = False  # of all plans that are as good, the closest to the reference
 
     @property
     def gap(self) -> float:

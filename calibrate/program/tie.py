@@ -16,7 +16,7 @@ from calibrate.program.newton import AT_A_CAP, FEASIBLE
 from calibrate.program.search import WARM, Bounds
 from calibrate.program.standard_form import Point, StandardForm, Tail
 
-__all__ = ["closest"]
+__all__ = ["closest", "on_trees"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,6 +35,8 @@ def closest(level: Level, best: Bounds) -> Bounds:
     small enough for certain; a larger one is exact to more digits, and is lowered where the objective gives too
     much. Where losses lie on atoms the optimal plans are many, and more digits are worth more steps.
     """
+    if best.tied:
+        return best
     squares, target = _reference(level)
     far = float(squares @ (best.v - target) ** 2)
     left_over = max(1.0 - best.gap / level.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance
@@ -68,6 +70,33 @@ def closest(level: Level, best: Bounds) -> Bounds:
             price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
         start = _moved(level, start, before)
     return best
+
+
+def on_trees(level: Level, start: Point) -> Point | None:
+    """The same as far as what is planted tells, without a pass: from a point that is optimal there; None if undecided.
+
+    Where the trees have the whole tail, the plan that is then seen over all scenarios is the last one.
+    """
+    squares, target = _reference(level)
+    far = float(squares @ (start.v - target) ** 2)
+    allowed = TIE * level.tolerance * abs(start.value)
+    first = ATOMS if level.on_atoms else SMOOTH
+    price = first * allowed / far if far > 0 else 0.0
+    for _ in range(MOST_PRICES):
+        if price <= 0:
+            break
+        point = _pulled(level, start.v, price * squares, target, start)
+        level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
+        if point.status == STEP_LIMIT:
+            price *= LOWER
+            continue
+        if point.status in (AT_A_CAP, "diverged") or not point.residual <= FEASIBLE:
+            break
+        gives = point.value - _pull(price * squares, target, point.v) - start.value
+        if gives <= allowed:
+            return point
+        price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
+    return None
 
 
 def _moved(level: Level, start: Point, before: list[Tail]) -> Point:

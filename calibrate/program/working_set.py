@@ -23,11 +23,11 @@ from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
 from calibrate.program.held import Held, held_together
-from calibrate.program.level import ROUGH, Level
+from calibrate.program.level import ROUGH, Level, Tie
 from calibrate.program.sample import Sample
 from calibrate.program.search import WARM, Bounds
 from calibrate.program.sight import SAFE
-from calibrate.program.tie import closest
+from calibrate.program.tie import closest, on_trees
 
 __all__ = ["least_slack", "slack_bounds", "solve_by_tail"]
 
@@ -52,7 +52,7 @@ def solve_by_tail(program: Program, tolerance: float, start: Floats | None = Non
         form = compiled(ordered)
         near = None if start is None else ordered.arranged(start)
         try:
-            level, best = _near(ordered, form, tolerance, near) or _levels(ordered, form, tolerance)
+            level, best = _near(ordered, form, tolerance, near) or _levels(ordered, form, tolerance, on_trees)
         except (SolverError, ArithmeticError):
             held = held_together(form)
             if held is None:
@@ -88,14 +88,14 @@ def _near(program: Program, form: Compiled, tolerance: float, start: Floats | No
         return None
     v = np.zeros(form.size)
     v[: program.size] = form.entries(start)
-    level = Level(program, form, Sample.every(program, 1), tolerance, near=True)
+    level = Level(program, form, Sample.every(program, 1), tolerance, near=True, tie=on_trees)
     try:
         return level, level.run(v, None)[0]
     except (SolverError, ArithmeticError):
         return None
 
 
-def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[Level, Bounds]:
+def _levels(program: Program, form: Compiled, tolerance: float, tie: Tie | None = None) -> tuple[Level, Bounds]:
     """From the coarsest sample to all scenarios, each level starting where the one before ended."""
     v = np.zeros(form.size)
     v[: program.size] = 0.5 * form.entries(reference_point(program))
@@ -105,7 +105,7 @@ def _levels(program: Program, form: Compiled, tolerance: float) -> tuple[Level, 
             level = Level(program, form, Sample.every(program, stride), ROUGH, near)
             best, point = level.run(v if near else level.first(v), mu)
             v, mu, near = point.v, max(WARM * abs(best.upper), LITTLE * mu), True
-    level = Level(program, form, Sample.every(program, 1), tolerance, near)
+    level = Level(program, form, Sample.every(program, 1), tolerance, near, tie)
     return level, level.run(v if near else level.first(v), mu)[0]
 
 

@@ -32,11 +32,10 @@ def test_shared_trees_keep_their_state(layers, atoms):
     program = PoolProblem(Scenarios(losses, segments=["g", "h"]), Waterfall(layers), TERM).program
     guess = Guess(np.full(6, 0.1), np.full(6, 1.0), np.arange(0))
     few, more = np.arange(0, 40, 2), np.arange(40)
-    M = np.eye(6 + 2 + 2)
-    old, new = (
-        Tail(plant(program, Sample.every(program, 1), TERM, one, guess), M, np.zeros(10), 9, 1.0, 6)
-        for one in (few, more)
-    )
+    groves = [plant(program, Sample.every(program, 1), TERM, one, guess) for one in (few, more)]
+    rows = groves[0].forest.n_coordinates
+    M = np.vstack([np.eye(rows - 1, 10), np.eye(10)[9]])
+    old, new = (Tail(grove, M, np.zeros(rows), 9, 1.0, 6) for grove in groves)
     step = Step.empty(old.forest)
     for state in step.state:
         state[:] = rng.uniform(1.0, 2.0, state.shape)

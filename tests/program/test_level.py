@@ -1,15 +1,17 @@
 """Rounds on a working set: how it grows, and where they start."""
 
 import re
+from dataclasses import replace
 
 import cvxpy as cp
 import numpy as np
 import pytest
 
 from calibrate import Scenarios, fairness
-from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall
+from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall, working_set
 from calibrate.program.extensive import Extensive
 from calibrate.program.level import Level, Search
+from calibrate.program.measure import objective_at
 from calibrate.program.sight import Sight
 from calibrate.program.standard_form import Point
 from calibrate.program.working_set import solve_by_tail
@@ -101,3 +103,54 @@ def test_a_plan_just_as_good_needs_no_pass() -> None:
     done = [str(attempt) for attempt in attempts]
     passes = int(done[-1].rsplit(" ", 1)[1])
     assert passes < 1 + sum(one.startswith(("round", "tie")) for one in done)
+
+
+def reserved(seed: int, members: int = 10, scenarios: int = 40_000) -> PoolProblem:
+    rng = np.random.default_rng(seed)
+    losses = rng.pareto(2.5, (scenarios, members)) * (rng.random((scenarios, members)) < 0.1)
+    layers, terms = Waterfall((OwnContribution(), PoolReserve())), [CostOfCapital(0.02, 0.05), 1.0 * TERM]
+    return PoolProblem(Scenarios(losses), layers, terms, [fairness.ActuarialFairness(0.5)])
+
+
+def passes_of(attempts: tuple[object, ...]) -> int:
+    return int(str(attempts[-1]).rsplit(" ", 1)[1])
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_tie_decided_on_what_is_planted_saves_a_pass(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = reserved(seed)
+    at_once = solve_by_tail(stated.program, 1e-6)
+    monkeypatch.setattr(working_set, "on_trees", None)
+    later = solve_by_tail(stated.program, 1e-6)
+    assert passes_of(at_once.attempts) < passes_of(later.attempts)
+    assert at_once.x == pytest.approx(later.x, abs=2e-5 * later.x.max())
+    scale = objective_at(stated.program, later.x)
+    assert objective_at(stated.program, at_once.x) == pytest.approx(scale, rel=1e-6)
+    assert at_once.lower_bound <= scale <= at_once.lower_bound * (1 + 1e-6)
+
+
+def test_a_tie_that_knew_too_little_is_not_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working set is thinned behind the level's back: the plan that the tie picks costs more than it knows."""
+    stated = reserved(2)
+    original = Level.extend
+
+    def thinned(level: Level, v: object, sight: Sight, most: float = np.inf) -> float:
+        if not level.working:
+            sight = replace(sight, tails={term: tail[::3] for term, tail in sight.tails.items()})
+        return original(level, v, sight, most)
+
+    monkeypatch.setattr(Level, "extend", thinned)
+    solution = solve_by_tail(stated.program, 1e-6)
+    cost = objective_at(stated.program, solution.x)
+    assert solution.lower_bound <= cost <= solution.lower_bound * (1 + 1e-6)
+    assert cost == pytest.approx(written_out(stated), rel=2e-6)
+
+
+def test_a_point_near_its_end_keeps_the_way_that_led_there() -> None:
+    nothing = np.zeros(0)
+    way = Point(np.ones(1), *[nothing] * 5, 0)
+    near = Point(np.ones(1), *[nothing] * 5, 0, value=1.0, dual=1.0 - 1e-6, on_the_way=way)
+    far = replace(near, dual=1.0 - 1e-4)
+    assert near.going_on().on_the_way is way
+    assert far.going_on().on_the_way is None
+    assert near.copy().on_the_way is None
