@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,16 +72,15 @@ def tail_mean(
         raise ModelError(
             f"level must lie in [0, 1) and confidence strictly between 0 and 1, got {level} and {confidence}"
         )
-    order = np.argsort(x, kind="stable")
-    cumulated = np.cumsum(p[order])
-    var = _quantile(x[order], cumulated, level)
+    quantile = _quantiles(x, p)
+    var = quantile(level)
     excess = np.clip(x - var, 0.0, None) / (1.0 - level)
     e = float(p @ excess)
     parts = (p * (excess - e)) ** 2
     error = math.sqrt(float(parts.sum()))
     effective = _effective(p[x > var], 1.0 - level)
     share = min(INDEX_SHARE, (1 - level) * max(1.0, INDEX_LOSSES / max(effective, 1.0)))
-    start = _quantile(x[order], cumulated, 1 - share)
+    start = quantile(1 - share)
     shape = _tail_index(x[x > start] - start, p[x > start])
     heavy = min(HEAVY + SURE * (1 + HEAVY) / math.sqrt(max(_effective(p[x > start], share), 1.0)), HEAVIEST)
     lower = upper = math.nan
@@ -91,9 +91,20 @@ def tail_mean(
     return TailMean(var + e, error, lower, upper, confidence, var, effective, shape, _label(effective, shape, heavy))
 
 
-def _quantile(ordered: Floats, cumulated: Floats, level: float) -> float:
-    place = int(np.searchsorted(cumulated, level * (1 - 1e-12)))
-    return float(ordered[min(place, ordered.size - 1)])
+def _quantiles(x: Floats, p: Floats) -> Callable[[float], float]:
+    """Quantiles by level; where all are equally likely nothing is sorted, and the many that are lowest are left out."""
+    if p.min() == p.max():
+        lowest = float(x.min())
+        higher = x[x > lowest]
+
+        def likely(level: float) -> float:
+            place = math.ceil(level * (1 - 1e-12) * x.size) - 1 - (x.size - higher.size)
+            return float(np.partition(higher, place)[place]) if place >= 0 else lowest
+
+        return likely
+    order = np.argsort(x, kind="stable")
+    ordered, cumulated = x[order], np.cumsum(p[order])
+    return lambda level: float(ordered[min(int(np.searchsorted(cumulated, level * (1 - 1e-12))), x.size - 1)])
 
 
 def _effective(beyond: Floats, mass: float) -> float:

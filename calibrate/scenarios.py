@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,7 @@ class Scenarios:
         if isinstance(held, Blocks):
             held = np.concatenate(list(held.over(lambda _, block: block)))
         other = copy(self)
+        other.__dict__.pop("digest", None)  # of this order
         set_field = object.__setattr__
         losses = np.empty(held.shape)
         for k in range(0, len(losses), AT_ONCE):  # touching fresh memory costs more than the copy: once is enough
@@ -160,7 +162,7 @@ class Scenarios:
         """Losses as a frame, one scenario a row."""
         return pd.DataFrame(self.losses, columns=self.columns, index=pd.RangeIndex(len(self), name="scenario"))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of names, losses, probabilities and collateral (little-endian doubles)."""
         sha = hashlib.sha256(json.dumps([self.members, self.segments, self.currency]).encode())

@@ -150,3 +150,11 @@ def test_names_may_hold_anything(name):
     pool = Scenarios(TWO_BY_TWO, [name, "other"])
     assert pool.members[0] == name
     assert pool.expected_losses[name] == 2.5
+
+
+def test_a_digest_is_of_the_order_in_which_it_is_told():
+    one = Scenarios([[1.0, 2.0], [3.0, 4.0]])
+    first = one.digest
+    other = one.rearranged(np.array([1, 0]), np.array([0, 1]), np.array([0]))
+    assert other.digest == Scenarios([[3.0, 4.0], [1.0, 2.0]], other.members).digest != first
+    assert one.digest == first

@@ -161,13 +161,14 @@ class _Rows:
         self.whole = whole
         self.offset = np.array([float(n - value) for n, value in zip(whole, exact, strict=True)])
         kept, slacks = [], []
+        x, below = verifier.whole(exact)
         for row in within_reach(exact, grid, rows):
-            values = [Fraction(a) for a in row.values]
-            before = Fraction(row.amount) * grid - sum(a * exact[j] for a, j in zip(values, row.columns, strict=True))
-            if 0 <= before <= sum(map(abs, values)):
-                now = Fraction(row.amount) * grid - sum(a * whole[j] for a, j in zip(values, row.columns, strict=True))
+            (amount, *values), under = verifier.whole([row.amount, *row.values])
+            before = amount * grid * below - sum(a * x[j] for a, j in zip(values, row.columns, strict=True))
+            if 0 <= before <= sum(map(abs, values)) * below:
+                now = amount * grid - sum(a * whole[j] for a, j in zip(values, row.columns, strict=True))
                 kept.append(row)
-                slacks.append(float(now))
+                slacks.append(float(Fraction(now, under)))
         self.slack = np.array(slacks)
         self.matrix = np.zeros((len(kept), len(whole)))
         for i, row in enumerate(kept):
@@ -192,10 +193,15 @@ class _Rows:
         moves = reserves + [[(i, -1), (j, 1)] for i in less for j in more if i != j]
         if not moves:
             return None
-        after = [self._missed(move) for move in moves]
+        now, *after = self._missed([[], *moves])
         best = int(np.argmin(after))
-        return moves[best] if after[best] < self._missed([]) - EXACT else None
+        return moves[best] if after[best] < now - EXACT else None
 
-    def _missed(self, move: list[tuple[int, int]]) -> float:
-        slack = self.slack - sum((by * self.matrix[:, j] for j, by in move), np.zeros(len(self.slack)))
-        return float(np.maximum(-slack, 0.0).sum())
+    def _missed(self, moves: list[list[tuple[int, int]]]) -> list[float]:
+        """By what rows are missed after each of some moves."""
+        change = np.zeros((len(moves), len(self.whole)))
+        for k, move in enumerate(moves):
+            for j, by in move:
+                change[k, j] += by
+        missed: list[float] = np.maximum(change @ self.matrix.T - self.slack, 0.0).sum(axis=1).tolist()
+        return missed

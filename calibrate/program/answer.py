@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, get_args
 
@@ -15,6 +18,7 @@ import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
+from calibrate.one_thread import ONE_THREAD
 from calibrate.precision import tail_mean
 from calibrate.program.form import Floats, Program, Solution
 from calibrate.program.measure import left_of, lefts, objective_at, total
@@ -36,13 +40,16 @@ FEASIBLE = 1e-6  # of contributions and reserves
 
 def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:
     """The plan of a solution as it is published; where it may not be, a plan beside it that may."""
-    try:
-        return _written(program, solution, tolerance, fresh)
-    except SolverError as refused:
-        for other in plans_instead(program, solution):
-            with suppress(SolverError):
-                return _written(program, other, tolerance, fresh)
-        raise refused from None
+    scenarios = program.pool.scenarios
+    with ONE_THREAD, ThreadPoolExecutor(1) as aside:  # a gigabyte takes half a second: beside what is to be measured
+        hashed = [aside.submit(getattr, scenarios, "digest")] if scenarios.in_memory else []
+        try:
+            return _written(program, solution, tolerance, fresh, hashed)
+        except SolverError as refused:
+            for other in plans_instead(program, solution):
+                with suppress(SolverError):
+                    return _written(program, other, tolerance, fresh, hashed)
+            raise refused from None
 
 
 def vouched(program: Program, solution: Solution, tolerance: float) -> Solution:
@@ -61,7 +68,9 @@ def vouched(program: Program, solution: Solution, tolerance: float) -> Solution:
     return solution
 
 
-def _written(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:
+def _written(
+    program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None, hashed: Sequence[Future[str]]
+) -> Calibration:
     """Measure the plan and write it down."""
     plan = program.plan(cp.Constant(solution.x))
     scenarios, ordered = program.pool.scenarios, program.ordered
@@ -72,6 +81,8 @@ def _written(program: Program, solution: Solution, tolerance: float, fresh: Scen
     certificate = certified(program, solution, objective, tolerance)
     lower_bound = _check_published(program, solution, objective, tolerance, fairness, certificate)
     risk, notes = _risk_table(program, program.cascade(solution.x), left, fresh)
+    members, loss_curve = _members(program, plan), _loss_curve(program, left)
+    wait(hashed)
     return Calibration(
         contributions=pd.Series(program.unit * solution.x[: program.n_cells], index=scenarios.columns),
         reserves=pd.Series(
@@ -80,8 +91,8 @@ def _written(program: Program, solution: Solution, tolerance: float, fresh: Scen
         ),
         risk=risk,
         fairness=fairness,
-        members=_members(program, plan),
-        loss_curve=_loss_curve(program, left),
+        members=members,
+        loss_curve=loss_curve,
         objective=objective,
         lower_bound=min(lower_bound, objective),
         currency=scenarios.currency,
@@ -237,9 +248,14 @@ def _quantiles(values: Floats, p: Floats, exceedance: Floats) -> Floats:
     return ordered[np.minimum(np.searchsorted(mass, exceedance * (1 - 1e-12)), len(values) - 1)]
 
 
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    packages = ("calibrate", "cvxpy", "clarabel", "highspy", "numpy", "pandas", "scipy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
 def _provenance(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> dict[str, Any]:
     scenarios = program.pool.scenarios
-    packages = ("calibrate", "cvxpy", "clarabel", "highspy", "numpy", "pandas", "scipy")
     return {
         "scenarios": {"count": len(scenarios), "sha256": scenarios.digest},
         "out_of_sample": None if fresh is None else {"count": len(fresh), "sha256": fresh.digest},
@@ -250,5 +266,5 @@ def _provenance(program: Program, solution: Solution, tolerance: float, fresh: S
         "unit": program.unit,
         "lower_bound": solution.bound_by,
         "attempts": [str(attempt) for attempt in solution.attempts],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": _versions(),
     }

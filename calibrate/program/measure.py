@@ -22,7 +22,10 @@ def objective_at(program: Program, x: Floats) -> float:
 
 def cost(ordered: Program, x: Floats) -> float:
     """The same at decisions in the order of the program."""
-    return total(ordered, ordered.objective, ordered.plan(cp.Constant(x)), lefts(ordered, x))
+    cascade, scenarios = ordered.cascade(x), ordered.pool.scenarios
+    kinds = {part.of for _, part in ordered.objective if not isinstance(part, CostTerm)}
+    left = {kind: left_of(cascade, kind, scenarios) for kind in kinds}
+    return total(ordered, ordered.objective, ordered.plan(cp.Constant(x)), left)
 
 
 def _kinds(program: Program) -> tuple[Kind, ...]:

@@ -16,6 +16,7 @@ import pandas as pd
 from calibrate.blocks import column_means
 from calibrate.errors import ProblemError
 from calibrate.program.order import MOST_ORDERED, Order
+from calibrate.program.passes import left
 from calibrate.program.tail import cvar, tail_weights
 from calibrate.scenarios import Scenarios
 
@@ -71,6 +72,14 @@ class Pool:
         return self.sampled_losses if self.stated_losses is None else self.stated_losses
 
     @cached_property
+    def gross(self) -> Floats:
+        """The losses of all together in each scenario of `ordered`, money."""
+        if self.ordered is not self:
+            return self.ordered.gross
+        nothing = np.zeros(self.scenarios.losses.shape[1])
+        return left("shortfall", self.scenarios.losses, None, nothing, nothing[: len(self.scenarios.segments)], 0.0)
+
+    @cached_property
     def column_means(self) -> Floats:
         """Mean loss of each column of the scenarios, money."""
         if self.ordered is not self:
@@ -116,7 +125,7 @@ class Pool:
         if self.ordered is not self:
             return self.told_cells(self.ordered.euler_allocation(level))
         losses = self.scenarios.losses
-        weights = tail_weights(losses.sum(axis=1), self.scenarios.probabilities, level)
+        weights = tail_weights(self.gross, self.scenarios.probabilities, level)
         tail = np.flatnonzero(weights)
         return column_means(losses[tail], weights[tail])
 

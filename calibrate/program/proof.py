@@ -31,6 +31,7 @@ from calibrate.program.mending import mended
 from calibrate.program.multipliers import Witness, given_of, in_cones, multipliers
 from calibrate.program.retelling import retold
 from calibrate.program.statement import Layout, auxiliary_at, statement
+from calibrate.program.sure import decimals_of, doubtful, keeps_however_rounded, published_decimals
 from calibrate.program.tail import value_at_risk
 
 __all__ = ["Certificate", "Witness", "certified"]
@@ -38,7 +39,6 @@ __all__ = ["Certificate", "Witness", "certified"]
 Ints = npt.NDArray[np.int64]
 
 AS_GOOD = 1e-8  # of the objective: what exact arithmetic may cost the bound
-MOST_DECIMALS = 400  # of the published unit
 MOST_FINER = 6  # decimals more, where integers would cost too much
 GIVEN = 0.1  # of the tolerance: what integers may cost more than the plan
 EDGE = 1e-6  # units: scenarios so close to the edge of a tail may be in it
@@ -89,8 +89,13 @@ class Certificate(Mapping[str, Any]):
 
     def broken(self) -> str:
         """What the verifier would say of the rules on the published integers; empty where they hold."""
-        plain = exactly(self.stated)
-        v = [int(n) * verifier.FINER for n in plain["published"]] + [int(n) for n in plain["witness"]]
+        program, form, _, claim = self._parts
+        if claim is not None and keeps_however_rounded(program, form, claim.decisions):
+            return ""
+        stated = self.stated
+        published, witness = (list(map(int, stated[name])) for name in ("published", "witness"))
+        plain = exactly(stated | {"blocks": doubtful(stated["blocks"], published, stated["decimals"])})
+        v = [n * verifier.FINER for n in published] + witness
         try:
             verifier.feasible(plain, v)
         except ValueError as told:
@@ -213,9 +218,11 @@ def _below(value: Fraction) -> float:
 def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
     """The plan as integers, with the auxiliary variables of the rules at them, and what is claimed of it."""
     decimals, published = _rounded(program, claim, body)
-    fine = 10**decimals * verifier.FINER
-    near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
-    witness = auxiliary(exactly({**body, "decimals": decimals, "scale": program.unit}), published, near)
+    witness: list[int] = []
+    if claim.auxiliary.size:
+        fine = 10**decimals * verifier.FINER
+        near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
+        witness = auxiliary(exactly({**body, "decimals": decimals, "scale": program.unit}), published, near)
     return {
         "decimals": decimals,
         "published": [str(n) for n in published],
@@ -233,28 +240,13 @@ def _rounded(program: Program, claim: Claim, body: Mapping[str, Any]) -> tuple[i
     risk.
     """
     first, names = published_decimals(program, claim.decisions), list(program.pool.scenarios.columns)
-    exact = cost(program, claim.decisions / program.unit)
-    room = GIVEN * claim.tolerance * max(abs(exact), LITTLE * program.unit)
+    room = GIVEN * claim.tolerance * max(abs(claim.objective), LITTLE * program.unit)
     for decimals in range(first, first + MOST_FINER):
         whole = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body), names)
         money = np.array([float(Fraction(n, 10**decimals)) for n in whole])
-        if cost(program, money / program.unit) <= exact + room:
+        if cost(program, money / program.unit) <= claim.objective + room:
             break
     return decimals, whole
-
-
-def published_decimals(program: Program, decisions: Floats) -> int:
-    """So many that a unit is no more than 1e-9 of all contributions, and of all reserves."""
-    sums = [math.fsum(part.tolist()) for part in (decisions[: program.n_cells], decisions[program.n_cells :])]
-    return min(decimals_of(min((one for one in sums if one > 0), default=program.unit)), MOST_DECIMALS)
-
-
-def decimals_of(total: float) -> int:
-    """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of a total."""
-    decimals = 2
-    while 0 < Fraction(total) * 10**decimals < verifier.FINER:
-        decimals += 1
-    return decimals
 
 
 def exactly(body: Mapping[str, Any]) -> dict[str, Any]:

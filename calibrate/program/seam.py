@@ -6,9 +6,9 @@ import logging
 from dataclasses import replace
 
 import cvxpy as cp
-import numpy as np
 
 from calibrate.errors import ProblemError, SolverError
+from calibrate.program.affine import affine
 from calibrate.program.answer import vouched
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.conflict import explain
@@ -90,9 +90,8 @@ def _check_bounded(program: Program) -> None:
 
 
 def _never_negative(cost: cp.Expression, x: cp.Variable) -> bool:
-    x.value = np.zeros(x.size)
-    slope = cost.grad.get(x)
-    return slope is None or slope.min() >= 0
+    slope, _ = affine(cp.reshape(cost, (1,), order="C"), x)
+    return bool(slope.min(initial=0.0) >= 0)
 
 
 def _refined(program: Program, solution: Solution) -> Program | None:

@@ -1,5 +1,7 @@
 """Monte Carlo errors, optimism, the bootstrap of the chain, and enriched scenarios, against known truths."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -220,3 +222,15 @@ def test_faults_are_named():
         tail_mean([1.0, 2.0], 0.9, [1.0])
     with pytest.raises(ModelError, match=r"level must lie in \[0, 1\) and confidence strictly .* got 1\.5"):
         tail_mean([1.0, 2.0], 1.5)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 0.9, 0.99, 0.999, 1 - 1e-9])
+@pytest.mark.parametrize("zeros", [0, 700, 1000])
+def test_a_quantile_of_equally_likely_losses_is_the_one_of_sorted_losses(level: float, zeros: int) -> None:
+    losses = np.random.default_rng(zeros).exponential(1.0, 1000)
+    losses[:zeros] = 0.0
+    uneven = np.full(1000, 1e-3)
+    uneven[0] = np.nextafter(1e-3, 1.0)  # not equal, so that they are sorted
+    assert tail_mean(losses, level).var == sorted(losses)[max(math.ceil(level * 1000 - 1e-6) - 1, 0)]
+    assert tail_mean(losses, level).var == tail_mean(losses, level, uneven).var
+    assert tail_mean(losses, level).estimate == pytest.approx(tail_mean(losses, level, uneven).estimate, rel=1e-9)

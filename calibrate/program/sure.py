@@ -1,0 +1,74 @@
+"""Integers that keep the rules: where floating point is sure of it, exact arithmetic need not be asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from calibrate.certificate import verifier
+from calibrate.program.compiled import Compiled
+from calibrate.program.form import Floats, Program
+from calibrate.program.statement import Layout
+
+__all__ = ["decimals_of", "doubtful", "keeps_however_rounded", "published_decimals"]
+
+MOST_DECIMALS = 400  # of the published unit
+ROUNDINGS = 4 * np.finfo(np.float64).eps  # relative: more than a product and its sum are off
+SMALLEST = 1e-290  # amounts below which products lose digits
+
+
+def published_decimals(program: Program, decisions: Floats) -> int:
+    """So many that a unit is no more than 1e-9 of all contributions, and of all reserves."""
+    sums = [math.fsum(part.tolist()) for part in (decisions[: program.n_cells], decisions[program.n_cells :])]
+    return min(decimals_of(min((one for one in sums if one > 0), default=program.unit)), MOST_DECIMALS)
+
+
+def decimals_of(total: float) -> int:
+    """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of a total."""
+    decimals = 2
+    while 0 < Fraction(total) * 10**decimals < verifier.FINER:
+        decimals += 1
+    return decimals
+
+
+def keeps_however_rounded(program: Program, form: Compiled, decisions: Floats) -> bool:
+    """Whether integers within a unit of each decision keep the rules for sure, as the verifier judges them.
+
+    It grants a row 1e-9 of the decisions that it speaks of for each entry. That is mostly more than the unit by which
+    each of them moves, and what is left is more than the plan misses the row by.
+    """
+    layout, cone = Layout.of(program, form), form.body.cone
+    if layout.auxiliary or cone.sizes or len(form.equalities[0]):
+        return False
+    rows, unit = layout.columns(form.body.G), float(Fraction(1, 10 ** published_decimals(program, decisions)))
+    with np.errstate(over="ignore", invalid="ignore"):  # out of range: not sure
+        products, amounts = rows * decisions, form.body.h * program.unit
+        sizes = np.abs(products).sum(axis=1) + np.abs(amounts)
+        missed = products.sum(axis=1) - amounts + ROUNDINGS * rows.shape[1] * np.maximum(sizes, SMALLEST)
+        spoken = (rows != 0) @ (decisions - unit)
+        return bool(np.all(missed < (spoken / verifier.FINER - unit) * np.abs(rows).sum(axis=1)))
+
+
+def doubtful(blocks: Iterable[list[Any]], published: list[int], decimals: int) -> list[list[Any]]:
+    """Blocks that may not hold on the published integers. Rows that floating point is sure of are left out.
+
+    A row of `n` products is off by less than `n` roundings of their sizes; the verifier grants it a unit an entry.
+    """
+    money, unit = np.array([float(Fraction(n, 10**decimals)) for n in published]), float(Fraction(1, 10**decimals))
+    kept = []
+    for block in blocks:
+        (row, amount), *others = block[2]
+        columns = [j for j, _ in row]
+        if block[1] == "at_most" and not others and max(columns, default=0) < len(money):
+            values = np.array([a for _, a in row])
+            with np.errstate(over="ignore", invalid="ignore"):  # out of range: not sure
+                products, granted = values * money[columns], unit * float(np.abs(values).sum())
+                sizes = float(np.abs(products).sum()) + abs(amount)
+            if amount - float(products.sum()) + granted > ROUNDINGS * (len(row) + 2) * max(sizes, SMALLEST):
+                continue
+        kept.append(block)
+    return kept
