@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,10 @@ from calibrate.program.form import LITTLE, Attempt, Program
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
 from calibrate.program.newton import FEASIBLE
+from calibrate.program.planting import Guess, plant
 from calibrate.program.proof import Witness
 from calibrate.program.risk import RiskTerm
-from calibrate.program.sample import ASKED, Guess, Sample, different, plant
+from calibrate.program.sample import ASKED, Sample, different
 from calibrate.program.search import WARM, Bounds, Search
 from calibrate.program.sight import Sight, View
 from calibrate.program.standard_form import Body, Point, StandardForm, Tail
@@ -182,8 +184,12 @@ class Level:
     @property
     def on_atoms(self) -> bool:
         """Whether the losses in the tails lie on few values."""
-        seen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *self.working.values()]))
-        return different(self.sample.losses[seen[:ASKED]]) < ATOMS
+        return different(self.sample.losses[self.seen[:ASKED]]) < ATOMS
+
+    @property
+    def seen(self) -> Ints:
+        """All scenarios of the working sets, in their order."""
+        return reduce(np.union1d, self.working.values()) if self.working else np.zeros(0, dtype=np.int64)
 
     def first(self, v: Floats) -> Floats:
         """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference.

@@ -146,8 +146,8 @@ def _without_dust(level: Level, best: Bounds) -> Floats:
     """The plan without the traces that an interior method leaves where nothing is due, if it costs no more so."""
     n, cells = level.program.size, level.program.n_cells
     x = level.form.plan(best.v)
-    seen = np.unique(np.concatenate([np.zeros(1, dtype=np.int64), *level.working.values()]))
-    largest = np.append(level.sample.losses[seen].max(axis=0) / level.program.unit, np.ones(n - cells))
+    of_cells = level.sample.losses[level.seen].max(axis=0, initial=0.0) / level.program.unit
+    largest = np.append(of_cells, np.ones(n - cells))
     clean = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x)
     if np.array_equal(clean, x):
         return x

@@ -16,7 +16,8 @@ from calibrate.program import (
 )
 from calibrate.program.forest import Step
 from calibrate.program.graft import grafted
-from calibrate.program.sample import Guess, Sample, plant
+from calibrate.program.planting import Guess, plant
+from calibrate.program.sample import Sample
 from calibrate.program.standard_form import Point, Tail
 from calibrate.program.working_set import solve_by_tail
 

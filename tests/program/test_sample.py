@@ -8,7 +8,8 @@ import pytest
 from calibrate import Scenarios
 from calibrate.program import CVaR, OwnContribution, PoolProblem, PoolReserve, SegmentReserve, Waterfall
 from calibrate.program.neighbourhood import Neighbourhood
-from calibrate.program.sample import Guess, Sample, plant
+from calibrate.program.planting import Guess, plant
+from calibrate.program.sample import Sample
 
 LEVEL = 0.8
 LAYERS = {
