@@ -196,11 +196,7 @@ class Level:
 
         A few scenarios of the tail tell how large it is.
         """
-        view = View(self.program, self.form, self._thin())
-
-        def cost(v: Floats) -> float:
-            return view.cost(v, view.look(v, near=False))
-
+        cost = View(self.program, self.form, self._thin()).price
         best = cost(v)
         for factor in (2.0, 0.5):
             for _ in range(MOST_DOUBLINGS):

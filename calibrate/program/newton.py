@@ -130,7 +130,7 @@ class Newton:
         bends, gives = np.zeros((len(self.trees), n)), np.zeros(len(self.trees))
         for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
             curve, bend, gives[k] = trees.factor()
-            H += tail.curvature(curve)
+            tail.curve(curve, H)
             bends[k] = bend @ tail.M
         diagonal = H.ravel()[:: n + 1]
         diagonal += body.P
@@ -148,7 +148,9 @@ class Newton:
             self.matrix[n + m :, :n], self.matrix[:n, n + m :] = body.E, body.E.T
         self.diagonal = np.sqrt(np.maximum(np.abs(self.matrix.ravel()[:: len(self.matrix) + 1]), 1e-200))
         self.diagonal[n + m :] = 1.0
-        scaled_matrix = self.matrix / self.diagonal / self.diagonal[:, None]
+        inverse = 1.0 / self.diagonal
+        scaled_matrix = self.matrix * inverse
+        scaled_matrix *= inverse[:, None]
         # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes this back.
         scaled_matrix.ravel()[:: len(self.matrix) + 1] += self.ridge
         if not np.isfinite(scaled_matrix.sum()):

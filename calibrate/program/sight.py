@@ -112,6 +112,12 @@ class View:
             for kind in {term.of for term in self.form.terms}
         }
 
+    def price(self, v: Floats) -> float:
+        """What a plan costs, limits apart, units, and nothing else."""
+        lefts, p = self._left(v, self.sample.losses, self.sample.collateral), self.sample.probabilities
+        risks = [cvar(np.maximum(lefts[term.of], 0.0), p, term.level) for term in self.form.terms]
+        return self._costs(v, np.array(risks))
+
     def lift(self, v: Floats, sight: Sight) -> Floats:
         """The plan with each term's `t` at its value at risk."""
         v = v.copy()
@@ -127,4 +133,7 @@ class View:
 
     def cost(self, v: Floats, sight: Sight) -> float:
         """Objective over all scenarios, limits apart, units."""
-        return float(self.form.body.constant + self.form.body.q @ np.maximum(v, 0.0) + self.form.prices @ sight.risks)
+        return self._costs(v, sight.risks)
+
+    def _costs(self, v: Floats, risks: Floats) -> float:
+        return float(self.form.body.constant + self.form.body.q @ np.maximum(v, 0.0) + self.form.prices @ risks)

@@ -119,17 +119,20 @@ class Tail:
         """A cell's coordinate is a multiple of its own entry of `v`; only the other coordinates mix them."""
         return self.M[np.arange(self.cells), np.arange(self.cells)]
 
-    def curvature(self, curve: Floats) -> Floats:
-        """`M' curve M`."""
-        cells, n = len(self.own), self.M.shape[1]
+    @cached_property
+    def _squares(self) -> Floats:
+        return np.multiply.outer(self.own, self.own)
+
+    def curve(self, curve: Floats, H: Floats) -> None:
+        """Add `M' curve M` to `H`."""
+        cells = len(self.own)
         rest = self.M[cells:]
-        H = np.zeros((n, n))
-        H[:cells, :cells] = curve[:cells, :cells] * self.own[:, None] * self.own
-        cross = (curve[:cells, cells:] * self.own[:, None]) @ rest
-        H[:cells] += cross
-        H[:, :cells] += cross.T
-        H += rest.T @ (curve[cells:, cells:] @ rest)
-        return H
+        H[:cells, :cells] += curve[:cells, :cells] * self._squares
+        half = 0.5 * rest.T @ curve[cells:, cells:]
+        half[:cells] += self.own[:, None] * curve[:cells, cells:]
+        across = half @ rest
+        H += across
+        H += across.T
 
 
 @dataclass(frozen=True, eq=False)
