@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -23,11 +22,12 @@ SMALLEST = 1e-290  # amounts below which products lose digits
 
 def published_decimals(program: Program, decisions: Floats) -> int:
     """So many that a unit is no more than 1e-9 of all contributions, and of all reserves."""
-    sums = [math.fsum(part.tolist()) for part in (decisions[: program.n_cells], decisions[program.n_cells :])]
+    parts = decisions[: program.n_cells], decisions[program.n_cells :]
+    sums = [sum(map(Fraction, part.tolist())) for part in parts]  # exactly: a hair less than 10 asks for a decimal more
     return min(decimals_of(min((one for one in sums if one > 0), default=program.unit)), MOST_DECIMALS)
 
 
-def decimals_of(total: float) -> int:
+def decimals_of(total: float | Fraction) -> int:
     """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of a total."""
     decimals = 2
     while 0 < Fraction(total) * 10**decimals < verifier.FINER:

@@ -1,5 +1,6 @@
 """What floating point is sure of needs no exact arithmetic: never where exact arithmetic would say otherwise."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -87,3 +88,11 @@ def test_rules_with_auxiliary_variables_are_not_sure():
     rules = [fairness.GiniLimit(0.3)]
     program = PoolProblem(scenarios, Waterfall(), [CostOfCapital(0.02, 0.05)], rules).program.ordered
     assert not keeps_however_rounded(program, compiled(program), np.ones(program.size))
+
+
+def test_a_hair_less_than_a_power_of_ten_asks_for_a_decimal_more():
+    program = PoolProblem(Scenarios(pareto(200, 2)), Waterfall(), [CostOfCapital(0.02, 0.05)]).program.ordered
+    whole, less = np.array([9.0, 1.0, 0.0]), np.array([9.999999999999998, 1.7e-15, 0.0])
+    assert math.fsum(less) == 10.0  # to the nearest double
+    assert published_decimals(program, whole) == 8
+    assert published_decimals(program, less) == 9
