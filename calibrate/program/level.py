@@ -25,7 +25,7 @@ from calibrate.program.risk import RiskTerm
 from calibrate.program.sample import ASKED, Sample, different
 from calibrate.program.search import WARM, Bounds, Search
 from calibrate.program.sight import Sight, View
-from calibrate.program.standard_form import Body, Point, StandardForm, Tail
+from calibrate.program.standard_form import HELD_DOWN, Body, Point, StandardForm, Tail
 
 __all__ = ["ROUGH", "Level", "Tie"]
 
@@ -67,6 +67,7 @@ class Level:
     ) -> None:
         self.program, self.form, self.sample, self.tolerance = program, form, sample, tolerance
         self.tie = tie  # of plans that the trees know to be as good; if it is to be decided
+        self.coarse = len(sample.probabilities) < len(program.pool.scenarios)  # its plan is a guess for the next level
         # A conflict is looked for in many small solves: those are not progress that anybody waits for.
         self.told = logging.INFO if program.objective else logging.DEBUG
         self.working: dict[RiskTerm, Ints] = {}
@@ -95,7 +96,7 @@ class Level:
                 return replace(search.best, point=point), point
             self._learn(search, point)
             gap, enough = search.best.gap, DECIDED if search.best.tied else 0.5
-            if gap <= enough * self.tolerance or (goal > self.tolerance and gap <= self.tolerance):
+            if gap <= enough * self.tolerance or (gap <= self.tolerance and (goal > self.tolerance or self.coarse)):
                 return search.best, point
             unmoved = grown == 0 and point.iterations == 0
             if unmoved and self.around.open and not self.tolerance < gap / 3 <= goal:
@@ -242,10 +243,15 @@ class Level:
             self.tails.append(Tail(grove, M, m, t, float(price), self.program.n_cells))
 
     def _pressed(self, point: Point, goal: float) -> bool:
-        """Whether the neighbourhood costs more than a goal allows, to first order; what holds it back is freed then."""
+        """Whether the neighbourhood costs more than a goal allows, to first order; what holds it back is freed then.
+
+        What is full costs the bound as much as the decision could be without it.
+        """
         at, _, ends = self.body().bounds
         caps = slice(len(self.form.body.bounded), len(at))
-        cost = point.multiplier[caps] * ends[caps]
+        full = point.v[at[caps]] >= HELD_DOWN * ends[caps]
+        reach = np.where(full, self.form.body.reach(point.v, point.value)[at[caps]], ends[caps])
+        cost = point.multiplier[caps] * reach
         allowed = goal * max(abs(point.value), LITTLE)
         if cost.sum() <= PRESSED * allowed:
             return False

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from calibrate.program.cones import Cone
 from calibrate.program.forest import Forest, Grove, Step
 
-__all__ = ["Body", "Point", "Row", "StandardForm", "Tail"]
+__all__ = ["HELD_DOWN", "Body", "Point", "Row", "StandardForm", "Tail"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,9 +9,11 @@ import pytest
 
 from calibrate import Scenarios, fairness
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall, working_set
+from calibrate.program.compiled import compiled
 from calibrate.program.extensive import Extensive
 from calibrate.program.level import Level, Search
 from calibrate.program.measure import objective_at
+from calibrate.program.sample import Sample
 from calibrate.program.sight import Sight
 from calibrate.program.standard_form import Point
 from calibrate.program.working_set import solve_by_tail
@@ -154,3 +156,27 @@ def test_a_point_near_its_end_keeps_the_way_that_led_there() -> None:
     assert near.going_on().on_the_way is way
     assert far.going_on().on_the_way is None
     assert near.copy().on_the_way is None
+
+
+def test_a_cap_that_is_full_costs_the_bound_what_the_decision_could_be() -> None:
+    stated = reserved(0, members=3, scenarios=2000)
+    program = stated.program.ordered
+    level = Level(program, compiled(program), Sample.every(program, 1), 1e-6, near=True)
+    v = np.array([1.0, 1.0, 1.0, 2.0, 0.5])
+    level.around.settle(level.form.plan(v), 0.5)
+    at, _, ends = level.body().bounds
+    multiplier = np.zeros(len(at))
+    caps = np.arange(len(at)) >= len(level.form.body.bounded)
+    multiplier[caps] = 1e-8  # of no weight beside a cap, and of much beside all that a decision could be
+    point = Point(v, np.ones(len(at)), multiplier, *[np.zeros(0)] * 3, 0, value=1.0)
+    assert not level._pressed(point, 1e-3)
+    first = at[caps][0]
+    point.v[first] = ends[caps][0] * 0.99
+    assert not level._pressed(point, 1e-3)  # 1e-8 times at most 50 units of a decision that costs .02
+    multiplier[caps] = 1e-4
+    point.v[first] = 1.0
+    assert not level._pressed(point, 3e-3)
+    point.v[first] = ends[caps][0] * 0.99
+    assert level._pressed(point, 3e-3)
+    assert np.isinf(level.around.most[first])
+    assert np.isfinite(np.delete(level.around.most, first)).all()
