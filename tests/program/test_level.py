@@ -162,7 +162,7 @@ def test_a_cap_that_is_full_costs_the_bound_what_the_decision_could_be() -> None
     stated = reserved(0, members=3, scenarios=2000)
     program = stated.program.ordered
     level = Level(program, compiled(program), Sample.every(program, 1), 1e-6, near=True)
-    v = np.array([1.0, 1.0, 1.0, 2.0, 0.5])
+    v = np.array([1.0, 1.0, 1.0, 1.0, 0.5])
     level.around.settle(level.form.plan(v), 0.5)
     at, _, ends = level.body().bounds
     multiplier = np.zeros(len(at))
