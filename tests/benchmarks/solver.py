@@ -3,6 +3,7 @@
 Run: python tests/benchmarks/solver.py [largest number of losses, default 1e8]. Prints seconds and ratios of one run;
 nothing is asserted. Defaulter pays, actuarial band 0.5, level 0.99, one in ten entries positive, Pareto tails of
 exponent 2.5; contributions cost 0.02, reserves 0.05, the tail 1. Kernels are compiled beforehand; medians of three.
+`ours` is the solver with its two bounds, `solve()` what a user waits for: the same, measured again and written down.
 """
 
 from __future__ import annotations
@@ -61,12 +62,15 @@ def main(most: float) -> None:
     solve_by_tail(problem(5, 1000, LAYERS["and a pool reserve"]).program, 1e-6)
     for title, layers in LAYERS.items():
         print(f"\n{title}")
-        print(" members x scenarios   ours s   pass s   ours/pass   Clarabel/ours   HiGHS/ours   objectives differ by")
+        print(
+            " members x scenarios   ours s  solve() s   pass s  ours/pass  Clarabel/ours  HiGHS/ours  objectives differ by"
+        )
         for members, scenarios in SIZES:
             if members * scenarios > most:
                 continue
             stated = problem(members, scenarios, layers)
             ours, solution = seconds(lambda: solve_by_tail(stated.program, 1e-6), 3)  # noqa: B023
+            whole, _ = seconds(lambda: stated.solve(), 3)  # noqa: B023
             losses, own = stated.program.pool.scenarios.losses, np.ones(members)
             sweep, _ = seconds(lambda: left("mutualised", losses, None, own, np.zeros(1), 0.0), 7)  # noqa: B023
             ratios, differ = [float("nan")] * 2, float("nan")
@@ -77,8 +81,8 @@ def main(most: float) -> None:
                 ]
                 ratios = [taken / ours for taken, _ in runs]
                 differ = max(abs(value / solution.lower_bound - 1) for _, value in runs if value == value)
-            sizes = f"{members:8d} x {scenarios:9d} {ours:8.3f} {sweep:8.4f} {ours / sweep:11.1f}"
-            print(f"{sizes} {ratios[0]:15.1f} {ratios[1]:12.1f} {differ:22.1e}", flush=True)
+            sizes = f"{members:8d} x {scenarios:9d} {ours:8.3f} {whole:10.3f} {sweep:8.4f} {ours / sweep:10.1f}"
+            print(f"{sizes} {ratios[0]:14.1f} {ratios[1]:11.1f} {differ:21.1e}", flush=True)
 
 
 if __name__ == "__main__":
