@@ -63,7 +63,7 @@ def main(most: float) -> None:
     for title, layers in LAYERS.items():
         print(f"\n{title}")
         print(
-            " members x scenarios   ours s  solve() s   pass s  ours/pass  Clarabel/ours  HiGHS/ours  objectives differ by"
+            " members x scenarios   ours s  solve() s   pass s  ours/pass  Clarabel/ours  HiGHS/ours  optima differ by"
         )
         for members, scenarios in SIZES:
             if members * scenarios > most:
