@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.blocks import Blocks
 from calibrate.errors import SolverError
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import Compiled
@@ -35,8 +33,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MOST_ROUNDS = 12
-MOST_DOUBLINGS = 12  # of the reference, for a start
-FEW = 50  # scenarios of a tail that tell how large a plan should be
 ROUGH = 1e-3  # relative gap at which a level or a first round knows where the tail is
 KNOWN = 1e-3  # relative gap from which the plan is known so well that a smaller neighbourhood does
 ROUND, LAST_ROUND = 0.3, 1e-3  # how much more exactly a round is solved than its goal: last digits are proof
@@ -46,7 +42,7 @@ PRESSED = 0.5  # of the goal: a neighbourhood that costs more is in the way
 STALLED = 0.9  # of the gap before: less has not become of it
 ATOMS = 0.5  # of the losses that are different: below it they lie on atoms
 UNTOLD = 0.1  # of the tolerance: so much less than a plan costs may be known of it
-DECIDED = 0.8  # of the tolerance: what may be left of it with a plan that a tie has picked
+UNDECIDED, DECIDED = 0.5, 0.8  # of the tolerance: what a gap may take before a tie has picked a plan, and after
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 
 
@@ -92,12 +88,12 @@ class Level:
             before, goal = search.best.gap, search.goal
             search.freed = self._pressed(point, goal)
             search.best = self._raised(search.best, point)
-            if search.best.gap <= 0.5 * self.tolerance:  # the plan seen last was good enough: no pass over this one
+            if search.best.gap <= UNDECIDED * self.tolerance:  # the plan seen last was good enough: no pass
                 return replace(search.best, point=point), point
             self._learn(search, point)
-            gap, enough = search.best.gap, DECIDED if search.best.tied else 0.5
-            if gap <= enough * self.tolerance or (gap <= self.tolerance and (goal > self.tolerance or self.coarse)):
+            if self._met(search.best, goal):
                 return search.best, point
+            gap = search.best.gap
             unmoved = grown == 0 and point.iterations == 0
             if unmoved and self.around.open and not self.tolerance < gap / 3 <= goal:
                 break  # nothing new was seen, nothing moved, and no more digits are asked for
@@ -109,6 +105,11 @@ class Level:
             if found.gap <= self.tolerance and found.point is not None:
                 return found, found.point
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
+
+    def _met(self, best: Bounds, goal: float) -> bool:
+        """Whether the bounds meet, with room for a tie that is still to be decided."""
+        rough = goal > self.tolerance or self.coarse
+        return best.gap <= (1.0 if rough else DECIDED if best.tied else UNDECIDED) * self.tolerance
 
     def _begin(self, v: Floats, mu: float | None) -> Search:
         if self.near:
@@ -191,30 +192,6 @@ class Level:
     def seen(self) -> Ints:
         """All scenarios of the working sets, in their order."""
         return reduce(np.union1d, self.working.values()) if self.working else np.zeros(0, dtype=np.int64)
-
-    def first(self, v: Floats) -> Floats:
-        """A multiple of a plan that costs little: rules apart, the optimum may be many times the reference.
-
-        A few scenarios of the tail tell how large it is.
-        """
-        cost = View(self.program, self.form, self._thin()).price
-        best = cost(v)
-        for factor in (2.0, 0.5):
-            for _ in range(MOST_DOUBLINGS):
-                other = cost(factor * v)
-                if other >= best:
-                    break
-                v, best = factor * v, other
-        return v
-
-    def _thin(self) -> Sample:
-        """A sample of this sample, where it is in memory."""
-        share = 1 - max((term.level for term in self.form.terms), default=0.0)
-        stride = int(len(self.sample.probabilities) * share / FEW)
-        if stride > 1 and not isinstance(self.sample.losses, Blocks):
-            with suppress(SolverError):
-                return self.sample.thinned(stride)
-        return self.sample
 
     def look(self, v: Floats) -> Sight:
         """One pass over the sample."""

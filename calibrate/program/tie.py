@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,18 +37,15 @@ def closest(level: Level, best: Bounds) -> Bounds:
     """
     if best.tied:
         return best
-    squares, target = _reference(level)
-    far = float(squares @ (best.v - target) ** 2)
+    distance = _Distance.of(level)
     left_over = max(1.0 - best.gap / level.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance
     allowed = min(TIE, 0.9 * left_over) * level.tolerance * abs(best.upper)
-    first = ATOMS if level.on_atoms else SMOOTH
-    price = first * allowed / far if far > 0 else 0.0
+    price = distance.price(best.v, allowed)
     start, at = best.point, best.v
     for _ in range(MOST_PRICES):
         if start is None or price <= 0:
             break
-        point = _pulled(level, at, price * squares, target, start)
-        level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
+        point = _pulled(level, at, distance, price, start)
         if point.status == STEP_LIMIT:  # a lower price is decided sooner
             price *= LOWER
             continue
@@ -65,9 +62,9 @@ def closest(level: Level, best: Bounds) -> Bounds:
         if gives <= allowed:
             return closer
         at = level.view.lift(point.v, sight)
-        known = point.value - _pull(price * squares, target, point.v) - best.upper
+        known = point.value - distance.pull(price, point.v) - best.upper
         if level.extend(point.v, sight) == 0 or known > allowed:  # also where the working set knows that: too high
-            price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
+            price = distance.lower(price, gives, allowed)
         start = _moved(level, start, before)
     return best
 
@@ -77,26 +74,53 @@ def on_trees(level: Level, start: Point) -> Point | None:
 
     Where the trees have the whole tail, the plan that is then seen over all scenarios is the last one.
     """
-    squares, target = _reference(level)
-    far = float(squares @ (start.v - target) ** 2)
+    distance = _Distance.of(level)
     allowed = TIE * level.tolerance * abs(start.value)
-    first = ATOMS if level.on_atoms else SMOOTH
-    price = first * allowed / far if far > 0 else 0.0
+    price = distance.price(start.v, allowed)
     for _ in range(MOST_PRICES):
         if price <= 0:
             break
-        point = _pulled(level, start.v, price * squares, target, start)
-        level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
+        point = _pulled(level, start.v, distance, price, start)
         if point.status == STEP_LIMIT:
             price *= LOWER
             continue
         if point.status in (AT_A_CAP, "diverged") or not point.residual <= FEASIBLE:
             break
-        gives = point.value - _pull(price * squares, target, point.v) - start.value
+        gives = point.value - distance.pull(price, point.v) - start.value
         if gives <= allowed:
             return point
-        price *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / first)
+        price = distance.lower(price, gives, allowed)
     return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Distance:
+    """From the reference, `squares @ (v - target)^2`; `first` is its first price over the one that is certain."""
+
+    squares: Floats
+    target: Floats
+    first: float
+
+    @classmethod
+    def of(cls, level: Level) -> _Distance:
+        n, form = level.program.size, level.form
+        squares, target = np.zeros(form.size), np.zeros(form.size)
+        squares[:n] = (reference_weights(level.program) * form.scale[:n]) ** 2
+        target[:n] = form.entries(reference_point(level.program))
+        return cls(squares, target, ATOMS if level.on_atoms else SMOOTH)
+
+    def price(self, v: Floats, allowed: float) -> float:
+        """The first price, where the objective may give so much from a plan on; 0 at the reference."""
+        far = float(self.squares @ (v - self.target) ** 2)
+        return self.first * allowed / far if far > 0 else 0.0
+
+    def lower(self, price: float, gives: float, allowed: float) -> float:
+        """The price after one at which the objective gave too much."""
+        return price * max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / self.first)
+
+    def pull(self, price: float, v: Floats) -> float:
+        """What the distance costs at a price, without its constant."""
+        return float(price * self.squares @ (v * (v - 2 * self.target)))
 
 
 def _moved(level: Level, start: Point, before: list[Tail]) -> Point:
@@ -107,26 +131,15 @@ def _moved(level: Level, start: Point, before: list[Tail]) -> Point:
     return replace(start, on_the_way=grafted(way, before, level.tails, level.form.priced(way.limit)))
 
 
-def _reference(level: Level) -> tuple[Floats, Floats]:
-    """Squares of the weights of a distance from the reference, and the reference, for every entry of `v`."""
-    n, form = level.program.size, level.form
-    squares, target = np.zeros(form.size), np.zeros(form.size)
-    squares[:n] = (reference_weights(level.program) * form.scale[:n]) ** 2
-    target[:n] = form.entries(reference_point(level.program))
-    return squares, target
-
-
-def _pull(prices: Floats, target: Floats, v: Floats) -> float:
-    """`prices @ (v - target)^2`, without its constant."""
-    return float(prices @ (v * (v - 2 * target)))
-
-
-def _pulled(level: Level, v: Floats, prices: Floats, target: Floats, like: Point) -> Point:
-    """The program on the working set, with `prices @ (v - target)^2` in the objective."""
-    body = level.body()
-    body = replace(body, P=2 * prices, q=body.q - 2 * prices * target)  # see `_pull`
+def _pulled(level: Level, v: Floats, distance: _Distance, price: float, like: Point) -> Point:
+    """The program on the working set, with the distance at a price in the objective."""
+    body, prices = level.body(), price * distance.squares
+    body = replace(body, P=2 * prices, q=body.q - 2 * prices * distance.target)  # see `_Distance.pull`
     method = InteriorPoint(StandardForm(body, level.tails, list(level.form.rows)), MOST_STEPS)
     exact = EXACT * level.tolerance
     if like.on_the_way is not None and method.fits(like.on_the_way):
-        return method.follow(like.on_the_way.copy(), exact)
-    return method.solve(v, exact, WARM * max(abs(like.value), LITTLE) / method.form.pairs, like)
+        point = method.follow(like.on_the_way.copy(), exact)
+    else:
+        point = method.solve(v, exact, WARM * max(abs(like.value), LITTLE) / method.form.pairs, like)
+    level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
+    return point

@@ -21,6 +21,7 @@ from calibrate.one_thread import ONE_THREAD
 from calibrate.program.bound import smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point
+from calibrate.program.first import good_multiple
 from calibrate.program.form import LITTLE, Attempt, Program, Solution
 from calibrate.program.held import Held, held_together
 from calibrate.program.level import ROUGH, Level, Tie
@@ -103,10 +104,10 @@ def _levels(program: Program, form: Compiled, tolerance: float, tie: Tie | None 
     for stride in _strides(program):
         with suppress(SolverError, ArithmeticError):  # a sample may have no plan where the whole has one
             level = Level(program, form, Sample.every(program, stride), ROUGH, near)
-            best, point = level.run(v if near else level.first(v), mu)
+            best, point = level.run(v if near else good_multiple(program, form, level.sample, v), mu)
             v, mu, near = point.v, max(WARM * abs(best.upper), LITTLE * mu), True
     level = Level(program, form, Sample.every(program, 1), tolerance, near, tie)
-    return level, level.run(v if near else level.first(v), mu)[0]
+    return level, level.run(v if near else good_multiple(program, form, level.sample, v), mu)[0]
 
 
 def _strides(program: Program) -> list[int]:
