@@ -69,8 +69,9 @@ def _found(program: Program, sample: Sample, term: RiskTerm, chosen: Ints, guess
     k, mutualised = len(program.pool.scenarios.segments), term.of == "mutualised"
     kinked = k > 1 and (not mutualised or program.waterfall.has_stage(Stage.SEGMENT))
     losses, at = sample.losses, chosen
-    if isinstance(losses, Blocks):
+    if isinstance(losses, Blocks) or not losses.flags.c_contiguous:
         losses, at = losses[chosen], np.arange(len(chosen))
+        losses.setflags(write=False)  # else the kernels are compiled once more, for arrays that may be written to
     worth = np.zeros((len(chosen), 0)) if sample.collateral is None else sample.collateral[chosen]
     bounds = guess.covered, guess.exceeded
     return sorted_out(losses, at, worth, program.unit, bounds, mutualised, k if kinked else 1), kinked
