@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
-from calibrate.models.doubts import cap_flags, silence_flags, size_flags, taken_as_known_flags
-from calibrate.models.frequency import CountModel, Hawkes
+from calibrate.models.doubts import cap_flags, silence_flags, size_flags
+from calibrate.models.frequency import CountModel, Hawkes, Open
 from calibrate.models.frequency.self_exciting import Calendar, SelfExciting
 from calibrate.models.margins import DrawnMargins
 from calibrate.models.severity import Severity
-from calibrate.models.sizes import Places, Sizes, fit_sizes
+from calibrate.models.sizes import Places, Seen, Sizes
 
 __all__ = ["Collective", "Events", "Segment"]
 
@@ -60,18 +61,17 @@ class Events:
         return cls(losses, segment, owner, row, counts, exposures.reshape(shape), history.segments, calendar)
 
     def flags(self, periods: pd.PeriodIndex, exposure_cap: float | None) -> tuple[str, ...]:
-        """What the model does not see: sizes that grow, few periods, long silence, losses above the cap."""
+        """What the model does not see: sizes that grow, long silence, losses above the cap."""
         found = size_flags(self.segments, self.losses, self.segment, self.owner, self.when, periods)
-        found += taken_as_known_flags(len(periods))
         exposed = np.flatnonzero(self.exposures.any(axis=(1, 2)))
         found += silence_flags(np.searchsorted(exposed, self.when), periods[exposed])
         if exposure_cap is not None:
             found += cap_flags(self.losses, exposure_cap * self.exposures[self.when, self.owner, self.segment])
         return found
 
-    def sizes(self, laws: Sequence[Severity | None]) -> list[Sizes]:
-        """Severity of every segment."""
-        return fit_sizes(self.segments, self.losses, self.segment, self.owner, self.counts.shape[1], laws)
+    def sizes(self, laws: Sequence[Severity | None]) -> Seen:
+        """What the severity of every segment is fitted to."""
+        return Seen.of(self.segments, self.losses, self.segment, self.owner, self.counts.shape[1], laws)
 
     def frequencies(self, family: CountModel) -> list[CountModel]:
         """Frequency of every segment."""
@@ -118,6 +118,17 @@ class Collective(DrawnMargins):
         table = self.by_segment(exposures)
         return np.column_stack([part.frequency.mean(table[:, g]) for g, part in enumerate(self.segments)])
 
+    @property
+    def sizes(self) -> list[Sizes]:
+        """Of every segment."""
+        return [part.sizes for part in self.segments]
+
+    def thinned(self, kept: Floats) -> Collective:
+        """The same with expected numbers of events times `kept` (members, segments), by frequencies that are `Open`."""
+        rows = [(part, part.frequency, kept[:, g]) for g, part in enumerate(self.segments)]
+        parts = [replace(part, frequency=model.moved(w)) for part, model, w in rows if isinstance(model, Open)]
+        return Collective(parts, self.terms, self.exposure_cap)
+
     def zero_probability(self, exposures: Floats) -> Floats:
         """Probability that no event happens, by column."""
         table = self.by_segment(exposures)
@@ -129,11 +140,15 @@ class Collective(DrawnMargins):
         means = self.means(exposures)
         return float((means + 1 - np.exp(-means)).sum())
 
-    def largest(self, exceeded: Floats, exposures: Floats, column: int) -> Floats:
-        """`-log P(X > x)` of one event, `x` exceeded by the column's largest with chance `exceeded`."""
-        mean = float(self.means(exposures).ravel()[column])
-        chance = self.segments[column % len(self.segments)].frequency.largest(exceeded, mean)
-        return np.asarray(-np.log(chance))
+    def largest(self, exposures: Floats) -> Callable[[Floats, int], Floats]:
+        """`-log P(X > x)` of one event, `x` exceeded by a column's largest with some chance."""
+        means = self.means(exposures).ravel()
+
+        def level(exceeded: Floats, column: int) -> Floats:
+            frequency = self.segments[column % len(self.segments)].frequency
+            return np.asarray(-np.log(frequency.largest(exceeded, float(means[column]))))
+
+        return level
 
     def draw(self, levels: Floats, counts: Counts, exposures: Floats, rng: np.random.Generator) -> Floats:
         """What the cover pays of the largest event and of smaller ones, of which there are as many as chance has it."""
@@ -197,11 +212,16 @@ class Collective(DrawnMargins):
         caps, terms = self.caps(exposures), self.terms
         found = np.zeros_like(caps)
         for g, part in enumerate(self.segments):
+            layer_mean = cache(part.sizes.law.layer_mean)
             for i, scale in enumerate(part.sizes.scale):
                 low, top = terms.retention[i], min(terms.retention[i] + terms.limit[i], caps[i, g])
                 if top > low:
-                    found[i, g] = terms.coinsurance[i] * scale * part.sizes.law.layer_mean(low / scale, top / scale)
+                    found[i, g] = terms.coinsurance[i] * scale * layer_mean(low / scale, top / scale)
         return found
+
+    def expected_losses(self, exposures: Floats) -> Floats:
+        """What the pool pays in a period, (members, segments)."""
+        return self.means(exposures) * self.mean_payments(exposures)
 
     def summary(self, exposures: Floats, columns: pd.Index[Any]) -> pd.DataFrame:
         """Events seen, frequency and severity fitted, credibility of both, expected payment and expected loss."""
@@ -224,7 +244,7 @@ class Collective(DrawnMargins):
             "cap": self.caps(exposures).ravel(),
             "zero_probability": self.zero_probability(exposures),
             "mean_payment": payment.ravel(),
-            "expected_loss": (frequency * payment).ravel(),
+            "expected_loss": self.expected_losses(exposures).ravel(),
         }
         return pd.DataFrame(table, index=columns)
 

@@ -16,15 +16,24 @@ from calibrate.models.arrays import Floats, RandomState, exposures_by_column
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence, Independent, StudentT
-from calibrate.models.doubts import DRAWN_ANEW, level_flags, persistence_flags, thin_flags
+from calibrate.models.doubts import DRAWN_ANEW, few_periods_flags, level_flags, persistence_flags, thin_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
-from calibrate.models.frequency import CountModel, Drifting, Elastic, Hawkes, NegativeBinomial, SharedShock
+from calibrate.models.families import families
+from calibrate.models.frequency import CountModel, Hawkes
 from calibrate.models.frequency.model import Order
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
+from calibrate.models.open_parameters import opened
 from calibrate.models.panel import told_apart
 from calibrate.models.pool_level import LocalLevel, PoolLevel
-from calibrate.models.process import ComposedMargins, OrderedMargins, Process, SelfExcitedEvents, shock_process
+from calibrate.models.process import (
+    CollectiveProcess,
+    ComposedMargins,
+    OrderedMargins,
+    Process,
+    SelfExcitedEvents,
+    shock_process,
+)
 from calibrate.models.ratio import LogNormalRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses, log_variances
 from calibrate.models.severity import Severity
@@ -34,7 +43,6 @@ from calibrate.scenarios import Scenarios
 __all__ = ["JointLossModel"]
 
 ENRICHMENT = 10  # plain scenarios drawn for each one of an enriched tail
-CLEARLY = 2.0  # difference of log-likelihoods from which one model is preferred
 
 
 class JointLossModel(BaseEstimator):  # type: ignore[misc]
@@ -45,6 +53,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     Panel: `L[i,g] = e[i,g] R[i,g] W V[g]`, `R` by `ratio`, `W` the level of all by `pool_level`, `V` of segments
     around it. Members lose together by the `dependence` of the periods' losses over exposure (`ComposedMargins`,
     `OrderedMargins`), by levels (`WanderingLevel`), or by shocks that a segment's members share (`SharedShocks`).
+    What the history leaves open of levels, rates, shocks and sizes is in the scenarios, and not in `summary_` or
+    `margins_` (`OpenParameters`); `Drifting`, `Hawkes`, `ZeroInflated`, coefficients and the dependence are known.
 
     Parameters
     ----------
@@ -131,6 +141,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self.pool_level_, self.segment_levels_ = level, apart.segments
         margins = RatioMargins(apart.ratio, losses.sum(axis=0) / exposures.sum(axis=0), apart.ahead)
         around = ComposedMargins(margins, self._bound(losses, exposures))
+        self._remember(around.dependence, self.columns_)
         self.margins_: Margins = margins
         pool, *parts = log_variances(around, exposures[-1], len(self.segments_))
         self.process_: Process = WanderingLevel(around, Held(level, pool), tuple(map(Held, apart.segments, parts)))
@@ -139,23 +150,29 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     def _collective(self, losses: Floats, events: Events) -> None:
         self._refuse(("ratio", "pool_level"), "panels, and this history has events; use from_panel")
-        sizes = events.sizes(self._laws())
-        frequencies, reason = self._frequencies(events)
-        parts = [Segment(f, x, n) for f, x, n in zip(frequencies, sizes, events.counts.sum(axis=0).T, strict=True)]
+        seen = events.sizes(self._laws())
+        found = families(events, self.frequency, self.dependence is not None)
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
-        collective = Collective(parts, terms, self.exposure_cap)
-        self.flags_ = (*collective.flags(), *reason, *events.flags(self._periods, self.exposure_cap))
-        expected = np.stack([model.means_ for model in frequencies], axis=2)
-        if not isinstance(self.frequency, Hawkes):
-            what = "numbers of events over expected ones"
-            self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
+        sizes, counted = seen.fit(), events.counts.sum(axis=0).T
+        candidates = [
+            Collective(list(map(Segment, each.frequencies, sizes, counted)), terms, self.exposure_cap) for each in found
+        ]
+        collective, frequencies = candidates[0], found[0].frequencies
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
+        self.flags_ = (*collective.flags(), *found[0].flags, *events.flags(self._periods, self.exposure_cap))
         if isinstance(self.frequency, Hawkes):
             self._bind_excited(frequencies, collective)
-        elif frequencies[0].shared:
-            self._bind_shocks(events, collective)
+            known = True
         else:
-            self.process_ = OrderedMargins(collective, self._bound(losses, expected.reshape(losses.shape)))
+            expected = np.stack([model.means_ for model in frequencies], axis=2)
+            what = "numbers of events over expected ones"
+            self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
+            bound = [self._bound_events(losses, events, each) for each in candidates]
+            shocks = pd.Index(self.segments_, name="segment")
+            self._remember(bound[0].dependence, shocks if frequencies[0].shared else self.columns_)
+            self.process_ = opened(bound, events.counts, self.exposures_.to_numpy(), seen)
+            known = self.process_ is bound[0]
+        self.flags_ += few_periods_flags(len(self._periods), known)
 
     def _refuse(self, names: Sequence[str], about: str) -> None:
         for name in names:
@@ -171,49 +188,28 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             raise ModelError(f"severity names {strangers[0]!r}, which is no segment; the segments are {known}")
         return [self.severity.get(name) for name in self.segments_]
 
-    def _frequencies(self, events: Events) -> tuple[list[CountModel], tuple[str, ...]]:
-        """As asked for; else by likelihood: shocks shared or not, events in proportion to exposure or not."""
-        if isinstance(self.frequency, Hawkes):
-            excited = events.excited(self.frequency)
-            return list(excited), tuple(map(SelfExciting.flag, excited, self.segments_))
-        if self.frequency is not None:
-            asked = dict(zip(self.segments_, events.frequencies(self.frequency), strict=True))
-            return list(asked.values()), tuple(m.flag(g) for g, m in asked.items() if isinstance(m, Drifting))
-        flags, family = [], NegativeBinomial()
-        chosen = events.frequencies(family)
-        if self.dependence is None:
-            shared = events.frequencies(SharedShock())
-            alone, together = (sum(model.log_likelihood_ for model in fitted) for fitted in (chosen, shared))
-            if together - alone > CLEARLY:
-                chosen, family = shared, SharedShock()
-                found = f"log-likelihood {together:,.1f} against {alone:,.1f}"
-                flags.append(f"events hit members together: SharedShock is likelier than NegativeBinomial ({found})")
-        for g, elastic in enumerate(events.frequencies(Elastic(family))):
-            if elastic.gain_ > 2 * CLEARLY:
-                chosen[g] = elastic
-                power = f"the power {elastic.coefficient_:.2f} of exposure, not with exposure"
-                found = f"log-likelihood {elastic.gain_:+,.1f}"
-                flags.append(f"segment {self.segments_[g]!r}: the number of events grows with {power} ({found})")
-        return chosen, tuple(flags)
-
     def _bound(self, losses: Floats, expected: Floats) -> Dependence:
         """Dependence of the columns' losses over what was to be expected (exposures, or expected events)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.where(expected > 0, losses / expected, 0.0)
         groups = np.tile(np.arange(len(self.segments_)), len(self.members_))
-        dependence = (StudentT() if self.dependence is None else clone(self.dependence)).fit(ratios, groups=groups)
-        self._remember(dependence, self.columns_)
-        return dependence
+        return (StudentT() if self.dependence is None else clone(self.dependence)).fit(ratios, groups=groups)
 
-    def _bind_shocks(self, events: Events, collective: Collective) -> None:
-        """Dependence of the segments' shocks: of events over their expected number, less what chance takes away."""
-        expected = np.column_stack([part.frequency.means_.sum(axis=1) for part in collective.segments])
-        sizes = np.array([part.frequency.size_ for part in collective.segments])
-        chance = sizes * np.mean(1 / expected, axis=0)  # Poisson variance over the variance of the shock
+    def _bound_events(self, losses: Floats, events: Events, collective: Collective) -> CollectiveProcess:
+        """By the dependence of the columns' losses; or of the segments' shocks: of events over their expected number,
+        less what chance takes away."""
+        models = [part.frequency for part in collective.segments]
+        if not models[0].shared:
+            expected = np.stack([model.means_ for model in models], axis=2)
+            return OrderedMargins(collective, self._bound(losses, expected.reshape(losses.shape)))
+        expected = np.column_stack([model.means_.sum(axis=1) for model in models])
+        sizes, exposed = np.array([model.size_ for model in models]), expected > 0
+        inverse = np.divide(1.0, expected, out=np.zeros_like(expected), where=exposed)
+        chance = sizes * inverse.sum(axis=0) / exposed.sum(axis=0)  # Poisson variance over that of the shock
         dependence = StudentT() if self.dependence is None else clone(self.dependence)
-        dependence.fit(events.counts.sum(axis=1) / expected, reliability=1 / (1 + chance))
-        self.process_ = shock_process(collective, dependence)
-        self._remember(dependence, pd.Index(self.segments_, name="segment"))
+        ratios = np.where(exposed, events.counts.sum(axis=1) * inverse, 1.0)
+        dependence.fit(ratios, reliability=1 / (1 + chance))
+        return shock_process(collective, dependence)
 
     def _bind_excited(self, frequencies: Sequence[CountModel], collective: Collective) -> None:
         """Members come together by the process; a copula has nothing to bind."""

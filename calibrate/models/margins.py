@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,8 +36,11 @@ class DrawnMargins(Margins):
     """Margins of which losses can be drawn, but whose quantiles have no formula: sums; the largest term has one."""
 
     @abstractmethod
-    def largest(self, exceeded: Floats, exposures: Floats, column: int) -> Floats:
-        """`-log P(X > x)` of one event, `x` the size that the column's largest event exceeds with chance `exceeded`."""
+    def largest(self, exposures: Floats) -> Callable[[Floats, int], Floats]:
+        """`-log P(X > x)` of one event, `x` the size that a column's largest event exceeds with a chance.
+
+        As a function of the chances and the column.
+        """
 
     @abstractmethod
     def draw(self, levels: Floats, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:

@@ -17,9 +17,10 @@ from calibrate.models.dependence import Dependence
 from calibrate.models.frequency import Drifting
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.interpolation import QuantileTable
-from calibrate.models.margins import DrawnMargins, InvertibleMargins, Margins
+from calibrate.models.margins import InvertibleMargins, Margins
 
 __all__ = [
+    "CollectiveProcess",
     "ComposedMargins",
     "DriftingShocks",
     "Key",
@@ -28,6 +29,7 @@ __all__ = [
     "SelfExcitedEvents",
     "SharedShocks",
     "Step",
+    "children",
     "shock_process",
 ]
 
@@ -48,6 +50,18 @@ class Process(ABC):
         One step a period, or one for all of them where a period remembers those before it. A step takes the rows and
         two keys: a seed for the dependence, one for the losses.
         """
+
+
+class CollectiveProcess(Process):
+    """Of events, bound by a dependence."""
+
+    margins: Collective
+    dependence: Dependence
+
+
+def children(key: Key, n: int) -> list[Key]:
+    """Keys that follow from one, without a mark on it: it may be used again."""
+    return [np.random.SeedSequence(key.entropy, spawn_key=(*key.spawn_key, k)) for k in range(n)]
 
 
 class ComposedMargins(Process):
@@ -92,7 +106,7 @@ class ComposedMargins(Process):
         return made
 
 
-class OrderedMargins(Process):
+class OrderedMargins(CollectiveProcess):
     """Who loses, and in which order of size, by the scores of the dependence; how much by the margins, exactly.
 
     For sums of events, whose quantiles have no formula. A score gives the size of the largest event, exactly; smaller
@@ -101,33 +115,27 @@ class OrderedMargins(Process):
     blocks of 32,768, for 100 members with a t copula and Pareto tails).
     """
 
-    def __init__(self, margins: DrawnMargins, dependence: Dependence) -> None:
-        self.margins: DrawnMargins = margins
+    def __init__(self, margins: Collective, dependence: Dependence) -> None:
+        self.margins: Collective = margins
         self.dependence = dependence
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
-        """Scores above the thresholds, their largest events by table, their sums in the order of the scores."""
+        """Scores above the thresholds, their largest events, their sums in the order of the scores."""
         thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
-        tables = {int(j): self._table(int(j), exposures, thresholds) for j in np.flatnonzero(thresholds < np.inf)}
+        largest = self.margins.largest(exposures)
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
             losing = self.dependence.exceedances(len(rows), thresholds, first)
             levels = np.empty_like(losing.scores)
             for j, part in losing.columns:
-                levels[part] = tables[j](losing.scores[part])
+                levels[part] = largest(self.dependence.score_sf(losing.scores[part], j), j)
             losses = self.margins.draw(levels, losing.counts, exposures, second)
             for _, part in losing.columns:
                 losses[part][np.argsort(losing.scores[part])] = np.sort(losses[part])
             _add(rows, losing.rows, losing.starts, losses)
 
         return [add] * periods
-
-    def _table(self, column: int, exposures: Floats, thresholds: Floats) -> QuantileTable:
-        def level(scores: Floats) -> Floats:
-            return self.margins.largest(self.dependence.score_sf(scores, column), exposures, column)
-
-        return QuantileTable(level, float(thresholds[column]))
 
 
 def _thresholds(dependence: Dependence, none: Floats) -> Floats:
@@ -150,7 +158,7 @@ def _add(rows: Floats, places: npt.NDArray[np.int32], starts: npt.NDArray[np.int
             ends[j] = k
 
 
-class SharedShocks(Process):
+class SharedShocks(CollectiveProcess):
     """Events of a segment at a rate that one gamma shock `G[g]` moves for all its members; a copula binds the shocks.
 
     `N[g] ~ Poisson(G[g] sum_i m[i, g])`, who is hit by `m[i, g]`, losses independent; margins as in `Collective`.
@@ -179,7 +187,7 @@ class SharedShocks(Process):
         return np.ones_like(uniform) if math.isinf(k) else gammaincinv(k, uniform) / k
 
 
-class DriftingShocks(Process):
+class DriftingShocks(CollectiveProcess):
     """As `SharedShocks`, by shocks that remember the period before: all periods ahead are one step."""
 
     def __init__(self, collective: Collective, dependence: Dependence, frequencies: Sequence[Drifting]) -> None:
@@ -205,7 +213,7 @@ class DriftingShocks(Process):
         return [add]
 
 
-def shock_process(collective: Collective, dependence: Dependence) -> Process:
+def shock_process(collective: Collective, dependence: Dependence) -> CollectiveProcess:
     """Shocks that remember where they were, if the frequencies do; all segments have one family."""
     wander = [part.frequency for part in collective.segments if isinstance(part.frequency, Drifting)]
     return DriftingShocks(collective, dependence, wander) if wander else SharedShocks(collective, dependence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,9 +15,9 @@ from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.pooling import pooled_means, pooled_variances
-from calibrate.models.severity import GeneralizedPareto, LogNormal, Severity, Spliced
+from calibrate.models.severity import BestOf, GeneralizedPareto, LogNormal, Severity, Spliced
 
-__all__ = ["THICK", "Sizes", "fit_sizes"]
+__all__ = ["THICK", "Seen", "Sizes"]
 
 THICK = 200  # losses from which a tail is fitted
 FEW = 10  # losses from which a law without a tail is fitted
@@ -27,7 +27,10 @@ Places = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Sizes:
-    """A loss of member i in the segment is `scale[i] X`, `X` by `law`; `level` is the segment's part of the scale."""
+    """A loss of member i in the segment is `scale[i] X`, `X` by `law`; `level` is the segment's part of the scale.
+
+    `borrowed`: the law is that of all segments.
+    """
 
     name: str
     law: Severity
@@ -36,6 +39,7 @@ class Sizes:
     credibility: Floats
     count: int
     origin: str
+    borrowed: bool = False
 
     @property
     def scale(self) -> Floats:
@@ -85,40 +89,96 @@ class Sizes:
         return found
 
 
-def fit_sizes(
-    names: Sequence[str], losses: Floats, segment: Places, owner: Places, members: int, laws: Sequence[Severity | None]
-) -> list[Sizes]:
-    """Fit the losses (of the segment and member at the given places) of all segments.
+@dataclass(frozen=True)
+class Seen:
+    """Losses of all segments as their laws are fitted to them: of the same order for all members.
 
     `log scale` of a member is the credibility mean of its log-losses less the segment's: one without losses has the
     segment's scale. `laws` names a family by segment; where it is None, a segment of at least 200 losses has a law
     of its own (`Spliced`), and one of fewer the form of all segments' losses over their geometric means, at its own
     level: a tail cannot be told from few losses, and leaving it out would understate it.
     """
-    parts = [np.flatnonzero(segment == g) for g in range(len(names))]
-    for name, part in zip(names, parts, strict=True):
-        if not part.size:
-            raise ModelError(
-                f"segment {name!r}: no loss in any period, so neither frequency nor severity can be told; "
-                "join it with another segment, or leave it out"
-            )
-    scales = [_scales(np.log(losses[part]), owner[part], members) for part in parts]
-    standard = [losses[part] / relative[owner[part]] for part, (relative, _) in zip(parts, scales, strict=True)]
-    levels = [math.exp(float(np.log(z).mean())) for z in standard]
-    pool = np.concatenate([z / level for z, level in zip(standard, levels, strict=True)])
-    fitted = []
-    rows = zip(names, parts, standard, levels, scales, laws, strict=True)
-    for name, part, z, level, (relative, credibility), law in rows:
-        borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
-        family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
-        found = _fit(name, family, pool if borrowing else z)
-        few = f"{z.size} losses are too few for a tail (expected {THICK})"
-        origin = f"{few}; its form is that of all segments" if borrowing else ""
-        if law is None and not isinstance(family, Spliced):
-            origin += f"{'' if origin else few}; LogNormal, which may understate it"
-        origin = "; ".join(filter(None, [origin, _pile(losses[part])]))
-        fitted.append(Sizes(name, found, level if borrowing else 1.0, relative, credibility, z.size, origin))
-    return fitted
+
+    names: Sequence[str]
+    losses: list[Floats]
+    scales: list[tuple[Floats, Floats]]
+    standard: list[Floats]
+    laws: Sequence[Severity | None]
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        losses: Floats,
+        segment: Places,
+        owner: Places,
+        members: int,
+        laws: Sequence[Severity | None],
+    ) -> Seen:
+        """Of losses of the segment and member at the given places; in their order of size."""
+        parts = [np.flatnonzero(segment == g) for g in range(len(names))]
+        for name, part in zip(names, parts, strict=True):
+            if not part.size:
+                raise ModelError(
+                    f"segment {name!r}: no loss in any period, so neither frequency nor severity can be told; "
+                    "join it with another segment, or leave it out"
+                )
+        scales = [_scales(np.log(losses[part]), owner[part], members) for part in parts]
+        standard = [
+            np.sort(losses[part] / relative[owner[part]]) for part, (relative, _) in zip(parts, scales, strict=True)
+        ]
+        return cls(names, [losses[part] for part in parts], scales, standard, laws)
+
+    def fit(self) -> list[Sizes]:
+        """Sizes of every segment."""
+        levels = [math.exp(float(np.log(z).mean())) for z in self.standard]
+        pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
+        fitted = []
+        rows = zip(self.names, self.losses, self.standard, levels, self.scales, self.laws, strict=True)
+        for name, losses, z, level, (relative, credibility), law in rows:
+            borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
+            family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
+            found = _fit(name, family, pool if borrowing else z)
+            few = f"{z.size} losses are too few for a tail (expected {THICK})"
+            origin = f"{few}; its form is that of all segments" if borrowing else ""
+            if law is None and not isinstance(family, Spliced):
+                origin += f"{'' if origin else few}; LogNormal, which may understate it"
+            origin = "; ".join(filter(None, [origin, _pile(losses)]))
+            own = level if borrowing else 1.0
+            fitted.append(Sizes(name, found, own, relative, credibility, z.size, origin, borrowing))
+        return fitted
+
+    def again(self, fitted: Sequence[Sizes], weights: Sequence[Floats]) -> list[Sizes]:
+        """Sizes of the fitted families, if the standard losses have these `weights`."""
+        rows = list(zip(self.standard, weights, strict=True))
+        levels = [math.exp(float(np.average(np.log(z), weights=w))) for z, w in rows]
+        pool = np.concatenate([z / level for (z, _), level in zip(rows, levels, strict=True)])
+        found = []
+        for part, (z, w), level in zip(fitted, rows, levels, strict=True):
+            seen = (pool, np.concatenate(weights)) if part.borrowed else (z, w)
+            law = part.law if (seen[1] == 1).all() else _again(part.name, part.law, *seen)
+            found.append(replace(part, law=law, level=level if part.borrowed else 1.0))
+        return found
+
+
+def _again(name: str, law: Severity, losses: Floats, weights: Floats) -> Severity:
+    """The law, if the losses have these weights. Weights know nothing of what the deviation of a lognormal law of `n`
+    losses is too small by: its mean square is made that of the posterior law, `sum (log x - mean)^2 / (n - 3)`."""
+    found, n = _fit(name, _family(law), losses, weights), losses.size
+    if isinstance(found, LogNormal) and n > FEW / 2:
+        found.shape_ *= n / math.sqrt((n - 1) * (n - 3))
+    return found
+
+
+def _family(law: Severity) -> Severity:
+    """To be fitted again: one that was chosen is chosen, and so is a threshold."""
+    if isinstance(law, BestOf):
+        law = law.best_
+    tail = getattr(law, "tail_", law)
+    if not isinstance(tail, GeneralizedPareto):
+        return law
+    fixed = GeneralizedPareto(threshold=tail.threshold_)
+    return fixed if tail is law else clone(law).set_params(tail=fixed)
 
 
 def _pile(losses: Floats) -> str:
@@ -133,9 +193,9 @@ def _pile(losses: Floats) -> str:
     )
 
 
-def _fit(name: str, family: Severity, losses: Floats) -> Severity:
+def _fit(name: str, family: Severity, losses: Floats, weights: Floats | None = None) -> Severity:
     try:
-        return clone(family).fit(losses)  # type: ignore[no-any-return]
+        return clone(family).fit(losses, weights)  # type: ignore[no-any-return]
     except ModelError as error:
         raise ModelError(f"segment {name!r}: {error}") from error
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibrate.models.arrays import Floats
 from calibrate.models.pool_level import PoolLevel
-from calibrate.models.process import Key, Process, Step
+from calibrate.models.process import Key, Process, Step, children
 
 __all__ = ["Held", "WanderingLevel"]
 
@@ -38,7 +38,7 @@ class WanderingLevel(Process):
         steps = self.around.at(exposures, periods)
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
-            first, second = (_children(key, periods + 1) for key in keys)
+            first, second = (children(key, periods + 1) for key in keys)
             ways = [
                 held.level.factors(len(rows), periods, held.variance, np.random.Generator(np.random.SFC64(key)))
                 for held, key in zip((self.pool, *self.segments), self._keys(second[-1]), strict=True)
@@ -55,9 +55,4 @@ class WanderingLevel(Process):
 
     def _keys(self, key: Key) -> list[Key]:
         """The pool's is the key itself."""
-        return [key, *_children(key, len(self.segments))]
-
-
-def _children(key: Key, n: int) -> list[Key]:
-    """Keys that follow from one, without a mark on it: it may be used again."""
-    return [np.random.SeedSequence(key.entropy, spawn_key=(*key.spawn_key, k)) for k in range(n)]
+        return [key, *children(key, len(self.segments))]

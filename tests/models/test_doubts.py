@@ -178,6 +178,6 @@ def test_losses_above_the_cap_are_said():
 def test_few_periods_of_events_are_said():
     rng = np.random.default_rng(4)
     losses = rng.lognormal(5, 1, 24)
-    said = "{} periods are few: how often events come, how they come together and how large they are is taken as known"
-    assert said.format(6) in events(losses, np.repeat(np.arange(6), 4))
+    said = "6 periods are few: scenarios scatter by what they leave open of rates, of shocks"
+    assert said in events(losses, np.repeat(np.arange(6), 4))
     assert "periods are few" not in events(losses, np.repeat(np.arange(12), 2))

@@ -280,8 +280,10 @@ def test_whole_blocks_do_not_depend_on_what_follows(monkeypatch):
 
 
 def test_periods_are_added_up():
+    """With known parameters; those that are not known are shared by all periods (test_open_parameters.py)."""
     model = JointLossModel(severity=severity.LogNormal()).fit(EVENTS)
-    one, year = model.sample(30_000, 1).losses.sum(axis=1), model.sample(30_000, 1, periods=12).losses.sum(axis=1)
+    known, exposures = model.process_.around, model.exposures_.to_numpy()
+    one, year = (sampling.draw_losses(known, 30_000, exposures, 1, periods).sum(axis=1) for periods in (1, 12))
     assert year.mean() == pytest.approx(12 * one.mean(), abs=5 * year.std() / np.sqrt(30_000))
     assert year.var() == pytest.approx(12 * one.var(), rel=0.35)
 
@@ -395,8 +397,8 @@ def test_commercial_auto():
 
 
 def test_the_chosen_process_is_reported_and_can_be_chosen():
-    assert JointLossModel(frequency=frequency.SharedShock()).fit(EVENTS).process_.__class__ is SharedShocks
-    assert JointLossModel(dependence=dependence.StudentT()).fit(EVENTS).process_.__class__ is OrderedMargins
+    assert JointLossModel(frequency=frequency.SharedShock()).fit(EVENTS).process_.around.__class__ is SharedShocks
+    assert JointLossModel(dependence=dependence.StudentT()).fit(EVENTS).process_.around.__class__ is OrderedMargins
 
 
 def test_proportion_is_kept_where_it_holds():

@@ -9,7 +9,7 @@ from scipy import stats
 
 from calibrate.errors import ModelError
 from calibrate.history import LossHistory
-from calibrate.models import JointLossModel, dependence, frequency, severity
+from calibrate.models import JointLossModel, dependence, frequency, sampling, severity
 from calibrate.models.process import OrderedMargins, SharedShocks
 
 
@@ -35,7 +35,7 @@ def test_shared_shocks_are_found_and_drawn():
     """Number of events of a whole segment, by month: mean, scatter, zeros and tail against the known truth."""
     history, exposure = shocked(np.random.default_rng(14))
     model = JointLossModel(severity=severity.Empirical()).fit(history)
-    assert isinstance(model.process_, SharedShocks)
+    assert isinstance(model.process_.around, SharedShocks)
     assert any("events hit members together: SharedShock is likelier" in flag for flag in model.flags_)
     assert model.correlation_.loc["S0", "S1"] == pytest.approx(0.8, abs=0.2)
     drawn = model.sample(40_000, 1).cube.sum(axis=1)
@@ -55,9 +55,10 @@ def test_margins_do_not_depend_on_the_process():
     history, _ = shocked(np.random.default_rng(15), months=120)
     shared = JointLossModel(severity=severity.Empirical(), frequency=frequency.SharedShock()).fit(history)
     ordered = JointLossModel(severity=severity.Empirical(), dependence=dependence.Gaussian()).fit(history)
-    assert isinstance(ordered.process_, OrderedMargins)
+    assert isinstance(ordered.process_.around, OrderedMargins)
     ordered.margins_.segments[:] = shared.margins_.segments
-    one, two = shared.sample(40_000, 1).losses, ordered.sample(40_000, 1).losses
+    exposures = shared.exposures_.to_numpy()
+    one, two = (sampling.draw_losses(model.process_.around, 40_000, exposures, 1) for model in (shared, ordered))
     np.testing.assert_allclose((one == 0).mean(axis=0), shared.summary_["zero_probability"], atol=0.012)
     np.testing.assert_allclose((two == 0).mean(axis=0), shared.summary_["zero_probability"], atol=0.012)
     for column in (0, 5, 11):

@@ -4,7 +4,7 @@ from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.drifting import Drifting
 from calibrate.models.frequency.hawkes import Hawkes
 from calibrate.models.frequency.log_linear import LogLinear
-from calibrate.models.frequency.model import CountModel
+from calibrate.models.frequency.model import CountModel, Open
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.poisson import Poisson
 from calibrate.models.frequency.reshaped import Elastic, Reshaped, Trend
@@ -19,6 +19,7 @@ __all__ = [
     "Hawkes",
     "LogLinear",
     "NegativeBinomial",
+    "Open",
     "Poisson",
     "Reshaped",
     "SharedShock",

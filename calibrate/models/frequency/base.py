@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import stats
+from scipy.special import gammaincinv
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.arrays import Floats, RandomState, broadcast, generator
 from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability
-from calibrate.models.frequency.model import CountModel, Order, counted, levels
+from calibrate.models.frequency.model import Open, Order, counted, levels
+from calibrate.models.frequency.posterior import CountPosterior
 
 __all__ = ["Frequency"]
 
+FEWEST = 0.5  # events that a member is worth of whom nothing is known
 
-class Frequency(CountModel, ABC):
+
+class Frequency(Open, ABC):
     """Counts of losses, periods x columns (members), with exposures; the columns borrow strength from each other.
 
     `E N[t, j] = rate[j] E[t, j]` with `rate[j] = Z[j] own[j] + (1 - Z[j]) collective` and
@@ -29,7 +34,9 @@ class Frequency(CountModel, ABC):
     is mean + mean^2 / size), `log_likelihood_`. Counts may be any numbers >= 0.
     """
 
+    shocked: ClassVar[bool] = True
     rate_: Floats
+    _likeness: float
     credibility_: Floats
     collective_rate_: float
     size_: float
@@ -71,7 +78,7 @@ class Frequency(CountModel, ABC):
             if done:
                 break
         self.rate_, self.collective_rate_, self.credibility_, self.size_ = rate, collective, credibility, k
-        self.means_ = means
+        self.means_, self._likeness = means, a
         expected = self._together(means)
         shocks = log_probability(hit, expected, k) - log_probability(hit, expected, math.inf)
         independent = log_probability(counts, means, math.inf)
@@ -80,6 +87,29 @@ class Frequency(CountModel, ABC):
     def residuals(self, counts: Floats) -> Floats:
         """`(N - m) / (1 + m / k)` of the fitted counts, `m` in the divisor of all that is hit together."""
         return np.asarray((counts - self.means_) / (1 + self._together(self.means_) / self.size_))
+
+    def posterior(self, counts: Floats, worth: float = 1.0) -> CountPosterior:
+        """Level and shock, as the fitted counts tell them."""
+        hit, expected = self._together(counts), self._together(self.means_)
+        return CountPosterior.of(hit, expected, self.size_, shocked=self.shocked, worth=worth)
+
+    def unlike(self, counts: Floats, chances: Floats) -> Floats:
+        """Rates of the columns over their own, at `chances` (n, columns) of a smaller one; their sum is kept.
+
+        Gamma, of shape `a` plus the events that were counted.
+        """
+        shapes = np.maximum(self._likeness + counts.sum(axis=0), FEWEST)
+        if not np.isfinite(shapes).all():
+            return np.ones_like(chances)
+        drawn = gammaincinv(shapes, chances) / shapes
+        expected = self.means_.sum(axis=0)
+        return np.asarray(drawn * expected.sum() / (drawn @ expected)[:, None])
+
+    def moved(self, levels: Floats, size: float | None = None) -> Self:
+        """The same with rates times `levels` (of the columns), and perhaps another size."""
+        other = copy.copy(self)
+        other.rate_, other.size_ = self.rate_ * levels, self.size_ if size is None else size
+        return other
 
     @property
     def shared(self) -> bool:

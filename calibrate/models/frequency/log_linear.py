@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import DataError, ModelError
 from calibrate.models.arrays import Floats, broadcast
 from calibrate.models.frequency.base import Frequency
-from calibrate.models.frequency.model import Order, counted
+from calibrate.models.frequency.model import Open, Order, counted
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.reexposed import Reexposed
 
@@ -26,7 +26,7 @@ SCORINGS = 8  # steps of Fisher scoring, before the last digits
 FARTHEST = 12.0  # what one standard deviation of a covariate may add to the logarithm of the mean
 
 
-class LogLinear(Reexposed):
+class LogLinear(Reexposed, Open):
     """`log E N[t, j] = log rate[j] + log E[t, j] + sum_q c[q] x[t, q]`, Poisson or negative binomial (`base`).
 
     The coefficients solve `sum w x (N - m) / (1 + m / k) = 0`, together with the rates and the size of `base`; rates

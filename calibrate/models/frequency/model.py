@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats, RandomState, exposure_table, nonnegative, row_weights, table
+from calibrate.models.frequency.posterior import CountPosterior
 
-__all__ = ["CountModel", "Order", "counted", "levels"]
+__all__ = ["CountModel", "Open", "Order", "counted", "levels"]
 
 
 class Order(Enum):
@@ -80,6 +81,22 @@ class CountModel(BaseEstimator, ABC):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         return tags
+
+
+class Open(CountModel, ABC):
+    """Numbers of losses whose model says what few counts leave open."""
+
+    @abstractmethod
+    def posterior(self, counts: Floats, worth: float = 1.0) -> CountPosterior:
+        """Level of the rates and variance of the shock, as the fitted counts tell them."""
+
+    @abstractmethod
+    def unlike(self, counts: Floats, chances: Floats) -> Floats:
+        """Rates of the columns over the fitted ones, at `chances` (n, columns) of a smaller one; their sum is kept."""
+
+    @abstractmethod
+    def moved(self, levels: Floats, size: float | None = None) -> Self:
+        """The same with rates times `levels` (of the columns), and perhaps another size."""
 
 
 def counted(estimator: CountModel, X: Any, sample_weight: Any, exposure: Any) -> tuple[Floats, Floats, Floats]:

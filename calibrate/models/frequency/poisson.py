@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from calibrate.models.arrays import Floats
 from calibrate.models.frequency.base import Frequency
@@ -18,6 +19,8 @@ class Poisson(Frequency):
     >>> Poisson().fit([2, 0, 4], exposure=[10.0, 10.0, 20.0]).rate_
     array([0.15])
     """
+
+    shocked: ClassVar[bool] = False
 
     def _together(self, table: Floats) -> Floats:
         return table

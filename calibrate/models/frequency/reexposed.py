@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from calibrate.models.arrays import Floats, RandomState
 from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.model import CountModel
+from calibrate.models.frequency.posterior import CountPosterior
 
 __all__ = ["Reexposed"]
 
@@ -22,6 +24,20 @@ class Reexposed(CountModel, ABC):
     @abstractmethod
     def _ahead(self, exposure: Any) -> Floats:
         """Exposures as `base_` takes them, one period after the last."""
+
+    def posterior(self, counts: Floats, worth: float = 1.0) -> CountPosterior:
+        """Of `base_`."""
+        return self.base_.posterior(counts, worth)
+
+    def unlike(self, counts: Floats, chances: Floats) -> Floats:
+        """Of `base_`."""
+        return self.base_.unlike(counts, chances)
+
+    def moved(self, levels: Floats, size: float | None = None) -> Self:
+        """The same with rates of `base_` times `levels`, and perhaps another size."""
+        other = copy.copy(self)
+        other.base_ = self.base_.moved(levels, size)
+        return other
 
     @property
     def credibility_(self) -> Floats:

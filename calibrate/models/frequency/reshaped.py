@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.arrays import Floats, broadcast, exposure_table, nonnegative, row_weights, table
 from calibrate.models.frequency.base import Frequency
-from calibrate.models.frequency.model import Order
+from calibrate.models.frequency.model import Open, Order
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.reexposed import Reexposed
 
@@ -22,7 +22,7 @@ __all__ = ["Elastic", "Reshaped", "Trend"]
 SIGNIFICANT = float(chi2.ppf(0.95, 1)) / 2  # log-likelihood that the coefficient must add to be kept
 
 
-class Reshaped(Reexposed, ABC):
+class Reshaped(Reexposed, Open, ABC):
     """A frequency `base` with one covariate: `log E N = log rate + log E + (c - neutral) x`, a regression.
 
     The coefficient `c` solves `sum w x (N - m) / (1 + m / k) = 0` (the likelihood equation, given the rates). Kept only

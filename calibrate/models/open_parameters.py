@@ -1,0 +1,151 @@
+"""Events whose rates, shocks, family and sizes are known as far as the history tells: one fitted model a scenario."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numba import njit
+from scipy.special import softmax
+from scipy.stats import qmc
+
+from calibrate.models.arrays import Floats
+from calibrate.models.collective import Collective
+from calibrate.models.frequency import CountModel, Open
+from calibrate.models.process import CollectiveProcess, Key, OrderedMargins, Process, Step, children
+from calibrate.models.sizes import Places, Seen, Sizes
+from calibrate.models.sizes_again import sizes_again
+
+__all__ = ["OpenParameters", "opened"]
+
+DOUBLINGS = 5
+NODES = 2**DOUBLINGS  # equally likely models
+POINTS, MEMBERS = 1, 2  # seeds: a model has the same nodes whenever it is fitted
+
+
+class OpenParameters(Process):
+    """Each scenario, all of its periods, is drawn by one of equally likely models that the history cannot tell apart.
+
+    The nodes are quantiles of the laws of the parameters: a predictive law. Numbers of events are multiplied, the same
+    in all nodes, so that each column has the expected loss of the fitted model (`margins`): what is uncertain raises
+    the tail, not the mean. `margins`, and whatever is computed from them (stand-alone risk by `compound`), are those of
+    the fitted model `around`, and leave out that its parameters are uncertain.
+    Source: Heckman and Meyers 1983 (parameters that are uncertain, mean kept); Harris 1989, Biometrika 76 (predictive
+    laws by mixing over what the estimates may be).
+    """
+
+    def __init__(self, around: CollectiveProcess, nodes: Sequence[CollectiveProcess]) -> None:
+        self.margins: Collective = around.margins
+        self.around, self.nodes = around, tuple(nodes)
+
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
+        """All periods, each scenario by its model."""
+        kept = self._kept(exposures)
+        ways = [_with(node, node.margins.thinned(kept)).at(exposures, periods) for node in self.nodes]
+
+        def add(rows: Floats, keys: Sequence[Key]) -> None:
+            first, second = (children(key, len(ways) * periods + 1) for key in keys)
+            chosen = np.random.Generator(np.random.SFC64(second[-1])).integers(len(ways), size=len(rows))
+            order = np.argsort(chosen, kind="stable")
+            ends = np.searchsorted(chosen[order], np.arange(len(ways) + 1))
+            for j in map(int, np.flatnonzero(np.diff(ends))):
+                own = order[ends[j] : ends[j + 1]]
+                losses = np.zeros((own.size, rows.shape[1]))
+                for place, step in enumerate(ways[j], j * periods):
+                    step(losses, (first[place], second[place]))
+                _scatter(rows, own, losses)
+
+        return [add]
+
+    def _kept(self, exposures: Floats) -> Floats:
+        """Expected losses of the fitted model over those of the nodes in the mean, (members, segments)."""
+        wanted = self.margins.expected_losses(exposures)
+        found = np.mean([node.margins.expected_losses(exposures) for node in self.nodes], axis=0)
+        return np.divide(wanted, found, out=np.ones_like(wanted), where=found > 0)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _scatter(rows: Floats, places: Places, losses: Floats) -> None:
+    """`rows[places] += losses`."""
+    for k in range(places.size):
+        for j in range(rows.shape[1]):
+            rows[places[k], j] += losses[k, j]
+
+
+def _with(process: CollectiveProcess, margins: Collective) -> CollectiveProcess:
+    other = copy.copy(process)
+    other.margins = margins
+    return other
+
+
+def opened(candidates: Sequence[CollectiveProcess], counts: Floats, exposures: Floats, seen: Seen) -> Process:
+    """The first of the candidates, its parameters and the choice between it and the others open; or as it is, if one
+    does not say what counts (periods, members, segments) leave open. `exposures` are those of the last period.
+
+    The likelihood of each family is integrated over its parameters; before the data one is as likely as another.
+    Sizes: `sizes_again`. Rates, shocks: `CountPosterior`. Rates of members within their segment: `Open.unlike`. The
+    nodes are points that fill the cube of their chances evenly (Sobol 1967), so none of these depends on another.
+    """
+    models = [_open(each) for each in candidates]
+    if not all(models):
+        return candidates[0]
+    points = _points(2 + 2 * counts.shape[2])
+    evidence = [
+        sum(model.log_likelihood_ + model.posterior(counts[:, :, g]).evidence for g, model in enumerate(family))
+        for family in models
+    ]
+    which = np.searchsorted(np.cumsum(softmax(evidence))[:-1], points[:, 0])
+    laws = sizes_again(seen, candidates[0].margins.sizes, NODES)
+    places = np.argsort(np.argsort(points[:, 1]))
+    moved = [_moved(each, family, counts, exposures, points) for each, family in zip(candidates, models, strict=True)]
+    nodes = [_node(candidates[c], moved[c][j], laws[places[j]]) for j, c in enumerate(which)]
+    return OpenParameters(candidates[0], nodes)
+
+
+def _open(candidate: CollectiveProcess) -> list[Open]:
+    """Its frequencies; nothing if one of them is closed."""
+    found = [part.frequency for part in candidate.margins.segments]
+    return [model for model in found if isinstance(model, Open)] if all(isinstance(m, Open) for m in found) else []
+
+
+def _node(candidate: CollectiveProcess, frequencies: Sequence[CountModel], sizes: Sequence[Sizes]) -> CollectiveProcess:
+    fitted = candidate.margins
+    rows = zip(fitted.segments, frequencies, sizes, strict=True)
+    parts = [replace(part, frequency=frequency, sizes=law) for part, frequency, law in rows]
+    return _with(candidate, Collective(parts, fitted.terms, fitted.exposure_cap))
+
+
+def _points(dimensions: int) -> Floats:
+    """Points of the unit cube that fill it evenly, each coordinate in the middle of one of `NODES` equal parts."""
+    drawn = qmc.Sobol(dimensions, scramble=True, seed=POINTS).random_base2(DOUBLINGS)
+    return np.asarray((np.floor(drawn * NODES) + 0.5) / NODES)
+
+
+def _moved(
+    candidate: CollectiveProcess, models: Sequence[Open], counts: Floats, exposures: Floats, points: Floats
+) -> list[tuple[Open, ...]]:
+    """Frequencies of all segments, by node."""
+    rng, found = np.random.default_rng(MEMBERS), []
+    even = np.tile((np.arange(NODES)[:, None] + 0.5) / NODES, counts.shape[1])
+    for g, model in enumerate(models):
+        law = model.posterior(counts[:, :, g], _worth(candidate, g, exposures))
+        levels, sizes = law.at(points[:, 2 + 2 * g], points[:, 3 + 2 * g])
+        unlike = model.unlike(counts[:, :, g], rng.permuted(even, axis=0))
+        found.append([model.moved(w * apart, k) for w, apart, k in zip(levels, unlike, sizes, strict=True)])
+    return list(zip(*found, strict=True))
+
+
+def _worth(candidate: CollectiveProcess, g: int, exposures: Floats) -> float:
+    """Variance of the events of a segment if nothing bound its members, over that with their dependence; at most 1.
+
+    Members that come together tell less than as many independent ones. Source: Chandler and Bate 2007, Biometrika 94.
+    """
+    if not isinstance(candidate, OrderedMargins):
+        return 1.0
+    n = len(candidate.margins.segments)
+    scatter: Floats = np.sqrt(candidate.margins.segments[g].frequency.variance(exposures[g::n]))
+    bound = candidate.dependence.correlation_[g::n, g::n]
+    alone = float(scatter @ scatter)
+    return alone / max(alone, float(scatter @ bound @ scatter)) if alone > 0 else 1.0
