@@ -17,13 +17,21 @@ Measured, in brackets with rates, shocks, the choice of their family and sizes t
     12     3     4     .887 (.844)  .064 (.082)  .012 (.021)  .010
     12     10    2     .893 (.834)  .058 (.082)  .010 (.026)  .010
 
+    long: the same pools
+    60     3     none  .900 (.897)  .049 (.049)  .009 (.009)  .002
+    60     3     4     .907 (.895)  .048 (.052)  .009 (.011)  .003
+    60     10    2     .907 (.896)  .048 (.053)  .009 (.011)  .003
+    120    3     none  .900 (.898)  .049 (.049)  .010 (.010)  .002
+    120    3     4     .898 (.894)  .051 (.052)  .010 (.011)  .003
+    120    10    2     .901 (.896)  .049 (.051)  .010 (.011)  .002
+
     other: lognormal losses of deviation 1.8 (first two), Pareto losses of tail index 2.5 (next two), 1 (months)
     periods    rate  k     members  inside       above        far          standard error of inside
-    8 years    2     3     12       .893 (.851)  .071 (.083)  .011 (.021)  .010
-    8 years    4     none  3        .913 (.879)  .052 (.058)  .009 (.012)  .005
+    8 years    2     3     12       .893 (.851)  .072 (.083)  .012 (.021)  .010
+    8 years    4     none  3        .909 (.879)  .053 (.058)  .010 (.012)  .004
     10 years   4     none  8        .897 (.864)  .045 (.046)  .007 (.010)  .006
     10 years   4     1.5   8        .895 (.832)  .055 (.074)  .010 (.026)  .013
-    12 months  0.5   none  5        .935 (.905)  .057 (.066)  .010 (.015)  .007
+    12 months  0.5   none  5        .936 (.905)  .056 (.066)  .010 (.015)  .006
     24 months  0.5   1     20       .932 (.914)  .057 (.064)  .011 (.019)  .007
 
 The prior of the shock (`CountPosterior`) was chosen with the few in sight, not with the others. Months without a loss
