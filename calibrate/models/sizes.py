@@ -21,6 +21,7 @@ __all__ = ["THICK", "Seen", "Sizes"]
 
 THICK = 200  # losses from which a tail is fitted
 FEW = 10  # losses from which a law without a tail is fitted
+WIDEST = 2.0  # deviation of a log: the mean of a lognormal law of more is not seen in a sample
 NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
 Places = npt.NDArray[np.intp]
 
@@ -167,6 +168,8 @@ def _again(name: str, law: Severity, losses: Floats, weights: Floats) -> Severit
     found, n = _fit(name, _family(law), losses, weights), losses.size
     if isinstance(found, LogNormal) and n > FEW / 2:
         found.shape_ *= n / math.sqrt((n - 1) * (n - 3))
+    if isinstance(found, LogNormal) and isinstance(law, LogNormal):
+        found.shape_ = min(found.shape_, max(WIDEST, law.shape_))
     return found
 
 

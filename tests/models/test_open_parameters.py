@@ -83,6 +83,18 @@ def test_level_and_shock_are_those_of_brute_force():
     assert law.evidence == pytest.approx(np.log(6 * weight.mean() / fitted), abs=0.05)
 
 
+def test_counts_that_come_at_once_do_not_leave_the_level_without_bounds():
+    """All 12 events in one of 150 cells: a level 10,000 times the fitted one would be as likely as any."""
+    hit = np.zeros(150)
+    hit[7] = 12.0
+    law = CountPosterior.of(hit, np.full(150, 0.08), 0.003, shocked=True)
+    levels, sizes = law.at(EVEN, np.random.default_rng(6).permutation(EVEN))
+    assert np.median(sizes) < 0.02
+    assert np.quantile(np.abs(np.log(levels)), 0.99) < 4.0
+    sparse = CountPosterior.of(np.eye(1, 150)[0], np.full(150, 1 / 150), np.inf, shocked=True)
+    assert sparse.variances.tolist() == [0.0]
+
+
 def test_columns_that_one_shock_hits_share_what_is_known_of_it():
     counts = np.random.default_rng(2).poisson(3.0 * np.random.default_rng(3).gamma(2, 0.5, (8, 1)) * np.ones(6))
     model = frequency.SharedShock().fit(counts)

@@ -28,8 +28,9 @@ class CountPosterior:
     """Chances of the variance `v` of a gamma shock (0: Poisson), and of the log of a level `w` of all rates given it.
 
     Counts are negative binomial of mean `w m` and size `1 / v`. Before the data: `log w` is flat (the posterior of a
-    Poisson rate is gamma, its mean that of the fit); `v` is 0 with chance 1/3, else the deviation `sqrt(v)` is flat up
-    to 2 (Gelman 2006), from where a shock is a tenth of what chance scatters: below it is none.
+    Poisson rate is gamma, its mean that of the fit), or normal as far as the counts tell less of it than one event;
+    `v` is 0 with chance 1/3, else the deviation `sqrt(v)` is flat up to 2 (Gelman 2006), from where a shock is a tenth
+    of what chance scatters: below it is none.
 
     `chances` (k,) of `variances` (k,); `below` (k, points), the chance that the log level is below `logs` (k, points);
     `evidence`: log of the integral of the likelihood, over that of the fit.
@@ -83,8 +84,10 @@ class CountPosterior:
 
 def _tried(height: Callable[[Floats, float], Floats], mean: float, size: float) -> tuple[Floats, Floats]:
     """Variances that are not out of the question, zero first, and the log of their chances before the data."""
-    low = UNSEEN / mean
-    variances = np.geomspace(low, max(WIDEST, 100 * low, 4 / size), STEPS)
+    low, high = UNSEEN / mean, max(WIDEST, 4 / size)
+    if low >= high:
+        return np.zeros(1), np.zeros(1)
+    variances = np.geomspace(low, high, STEPS)
     prior = np.sqrt(variances)  # of equal steps of its log
     heights = np.array([height(np.ones(1), v)[0] for v in (0.0, *variances)])
     likely = np.flatnonzero(heights[1:] > heights.max() - LIKELY)
@@ -96,6 +99,7 @@ def _tried(height: Callable[[Floats, float], Floats], mean: float, size: float) 
 
 def _levels(height: Callable[[Floats, float], Floats], v: float, information: float) -> tuple[Floats, Floats, float]:
     """Log levels given a variance, the log-likelihood there, and their distance."""
-    step = float(REACH[1] - REACH[0]) / math.sqrt(information)
-    logs = REACH / math.sqrt(information)
-    return logs, height(np.exp(logs), v), step
+    unit = 1 / math.sqrt(max(information, 1.0))
+    logs = REACH * unit
+    missing = max(1 - information, 0.0)  # of what one event tells
+    return logs, height(np.exp(logs), v) - missing / 2 * logs**2, float(REACH[1] - REACH[0]) * unit
