@@ -164,7 +164,8 @@ class Seen:
 
 def _again(name: str, law: Severity, losses: Floats, weights: Floats) -> Severity:
     """The law, if the losses have these weights. Weights know nothing of what the deviation of a lognormal law of `n`
-    losses is too small by: its mean square is made that of the posterior law, `sum (log x - mean)^2 / (n - 3)`."""
+    losses is too small by: its mean square is made that of the posterior law, `sum (log x - mean)^2 / (n - 3)`; a
+    deviation is no more than 2, or the fitted one."""
     found, n = _fit(name, _family(law), losses, weights), losses.size
     if isinstance(found, LogNormal) and n > FEW / 2:
         found.shape_ *= n / math.sqrt((n - 1) * (n - 3))

@@ -11,7 +11,7 @@ Measured, in brackets with rates, shocks, the choice of their family and sizes t
     few: five members, lognormal losses of deviation 1
     years  rate  k     inside       above        far          standard error of inside
     6      3     none  .912 (.853)  .046 (.065)  .007 (.013)  .006
-    6      3     4     .871 (.799)  .064 (.089)  .013 (.027)  .015
+    6      3     4     .870 (.799)  .064 (.089)  .013 (.027)  .015
     6      10    2     .872 (.769)  .076 (.111)  .008 (.047)  .014
     12     3     none  .894 (.863)  .062 (.072)  .013 (.015)  .006
     12     3     4     .887 (.844)  .064 (.082)  .012 (.021)  .010
