@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.forest import Y1, Step
-from calibrate.program.newton import TO_THE_EDGE, UNDER_WAY, Newton
+from calibrate.program.newton import FEASIBLE, TO_THE_EDGE, UNDER_WAY, Newton
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 
 MOST_STEPS, STEP_LIMIT = 400, "step limit"
+JAMMED, HARDLY = 30, 0.9  # steps in which complementarity and residual fall no further than this: stuck at an edge
 ON_THE_WAY = 1e-3  # complementarity, relative to the objective, at which a copy is kept
 INSIDE, INSIDE_LIKE = 1e-4, 1e-7  # of the plan: how far from its bounds it starts, the second near a point like it
 HELD_UP = 0.9  # of its weight: as much as the multiplier of a root starts with
@@ -34,17 +35,26 @@ class InteriorPoint:
     def solve(self, v: Floats, tolerance: float, mu: float, like: Point | None = None) -> Point:
         """From a plan `v` (pushed inside the bounds) and a complementarity `mu`, to a relative gap `tolerance`.
 
-        `like`: a point of a similar program, whose multipliers of rules and limits are a good guess.
+        `like`: a point of a similar program, whose multipliers of rules, equalities and limits are a good guess; where
+        they lead to an edge, it ends there, at its step limit.
         """
-        return self.follow(self._start(v, mu, like), tolerance)
+        return self.follow(self._start(v, mu, like), tolerance, self.most if like is None else JAMMED)
 
-    def follow(self, point: Point, tolerance: float) -> Point:
-        """From a point of this program, or of one that differs little and has the same trees."""
+    def follow(self, point: Point, tolerance: float, patience: int = MOST_STEPS) -> Point:
+        """From a point of this program, or of one that differs little and has the same trees.
+
+        `patience`: steps in which the residual must have fallen.
+        """
         with np.errstate(all="ignore"):  # a program without a plan drives the numbers to infinity; that is read below
-            newton = Newton(self.form, point)
+            newton, way = Newton(self.form, point), [(np.inf, np.inf)] * patience
             for point.iterations in range(self.most):
                 point.status = newton.step(tolerance)
                 if point.status != UNDER_WAY:
+                    break
+                way.append((newton.mu, point.residual))
+                hardly = all(now > HARDLY * then for now, then in zip(way[-1], way[-1 - patience], strict=True))
+                if hardly and point.residual > FEASIBLE:
+                    point.status = STEP_LIMIT
                     break
                 if point.on_the_way is None and newton.mu * self.form.pairs < ON_THE_WAY * abs(point.value):
                     point.on_the_way = replace(point.copy(), mu=newton.mu)
@@ -67,7 +77,8 @@ class InteriorPoint:
         slack, rule, limit = self._rules(v, mu, margin, like)
         prices = form.base_price + limit @ form.eta
         steps = self._planted(prices)
-        rest = body.q + body.P * v + body.G.T @ rule + form.row_q.T @ limit
+        equal = np.zeros(len(body.f)) if like is None or len(like.equal) != len(body.f) else like.equal.copy()
+        rest = body.q + body.P * v + body.G.T @ rule + body.E.T @ equal + form.row_q.T @ limit
         slope = rest + self._hung(v, prices, steps, mu)[0]
         # What costs more than it helps goes to zero: it starts as near to it as `mu` wants, not where it was pushed to.
         idle = body.bounded[(v[body.bounded] <= margin) & (slope[body.bounded] > 0)]
@@ -81,7 +92,7 @@ class InteriorPoint:
         least = mu / limit if like is not None else np.full(len(limit), 1e-2)
         room = np.maximum(form.amount - form.row_q @ v - form.eta @ risks, least)
         flat = np.append(distance, room), np.append(bound, limit)
-        return Point(v, *flat, slack, rule, np.zeros(len(body.f)), len(limit), steps)
+        return Point(v, *flat, slack, rule, equal, len(limit), steps)
 
     def _rules(self, v: Floats, mu: float, margin: float, like: Point | None) -> tuple[Floats, Floats, Floats]:
         """Slacks and multipliers of the rules, and multipliers of the limits."""

@@ -14,7 +14,7 @@ from calibrate.errors import SolverError
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import Compiled
 from calibrate.program.form import LITTLE, Attempt, Program
-from calibrate.program.interior_point import InteriorPoint
+from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
 from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
 from calibrate.program.newton import FEASIBLE
 from calibrate.program.planting import Guess, plant
@@ -137,6 +137,8 @@ class Level:
             point = method.follow(like.going_on(), exact)
         else:
             point = method.solve(v, exact, search.mu / method.form.pairs, like)
+        if point.status == STEP_LIMIT and like is not None:  # stuck at an edge that the old multipliers led it to
+            point = method.solve(v, exact, search.mu / method.form.pairs)
         done = Attempt(f"round {number}{self._size()}", f"{point.status} after {point.iterations} steps")
         self.attempts.append(done)
         return grown, point
@@ -146,7 +148,8 @@ class Level:
 
         A point that is exact on what is planted has its tie decided there, and it is that plan which is seen.
         """
-        exact = point.value - point.dual <= UNTOLD * self.tolerance * abs(point.value)
+        short = abs(point.value - point.dual) <= UNTOLD * self.tolerance * abs(point.value)
+        exact = short and point.residual <= FEASIBLE
         last = exact and not search.freed and (self.near or search.goal <= self.tolerance)
         seen = (self.tie(self, point) if last and self.tie is not None else None) or point
         search.sight = self.look(seen.v)

@@ -180,3 +180,21 @@ def test_a_cap_that_is_full_costs_the_bound_what_the_decision_could_be() -> None
     assert level._pressed(point, 3e-3)
     assert np.isinf(level.around.most[first])
     assert np.isfinite(np.delete(level.around.most, first)).all()
+
+
+def test_a_round_that_is_stuck_at_an_edge_sets_out_anew() -> None:
+    """Contributions posted in assets that fall together, a fixed sum of them: old multipliers lead to an edge."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_t(4, (10_000, 1)) * rng.uniform(0.5, 1.5, 100)
+    falls = 0.08 + 0.04 * common + 0.05 * rng.standard_t(4, (10_000, 100))
+    worth = np.clip(1.0 - falls, 0.0, 1.0)
+    pool = Scenarios(np.full(worth.shape, 0.02), collateral=worth)
+    rules = [fairness.Budget(1.0), fairness.FundFloor(1.0)]
+    stated = PoolProblem(pool, Waterfall((OwnContribution(),)), [CVaR(0.95)], rules)
+    solution = solve_by_tail(stated.program, 1e-6)
+    told = " ".join(map(str, solution.attempts))
+    assert sum(map(int, re.findall(r"after (\d+) steps", told))) < 200  # one round alone took 399
+    weights = solution.x[:100] / solution.x[:100].sum()
+    values = np.sort(2.0 - worth @ weights)[-500:]
+    assert values.mean() == pytest.approx(1.0 + 0.15530305, abs=2e-6)  # skfolio 1.12 with Clarabel, and with HiGHS
+    assert solution.lower_bound <= objective_at(stated.program, solution.x) <= solution.lower_bound * (1 + 1e-6)
