@@ -27,8 +27,7 @@ def sizes_again(seen: Seen, fitted: list[Sizes], n: int) -> list[list[Sizes]]:
     far as its losses tell; over the `n`, the weights of each loss are strata of their law. The weights go with the
     order of losses by size: the order of the rows does not matter. A law that cannot be fitted, that has no mean while
     the fitted one has, or one of more than 4 times the fitted, which no sample shows, draws nearer to it by halving
-    what its weights differ. From 20,000 losses on a
-    law is taken as known; thresholds and scales of members always are.
+    what its weights differ. From 20,000 losses on a law is taken as known; thresholds and scales of members always are.
     """
     if all(z.size >= SURE for z in seen.standard):
         return [fitted] * n

@@ -148,6 +148,7 @@ class Level:
 
         A point that is exact on what is planted has its tie decided there, and it is that plan which is seen.
         """
+        done = self.attempts[-1]  # a tie is an attempt too, and nothing to report
         short = abs(point.value - point.dual) <= UNTOLD * self.tolerance * abs(point.value)
         exact = short and point.residual <= FEASIBLE
         last = exact and not search.freed and (self.near or search.goal <= self.tolerance)
@@ -161,7 +162,7 @@ class Level:
         value = self.view.value(search.v, search.sight)
         if value < search.known[1]:
             search.known = search.v, value
-        logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
+        logger.log(self.told, "%s; relative gap %.2e", done, search.best.gap)
 
     def _knows(self, search: Search) -> bool:
         """Whether what is planted tells all that the plan costs: then the next round goes on with it."""

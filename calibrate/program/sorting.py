@@ -67,6 +67,19 @@ class Sorted(NamedTuple):
     base: Floats
 
 
+class _Asked(NamedTuple):
+    """Losses (scenarios, columns) of the `chosen`, and what is known of them; `worth` by chosen scenario and member."""
+
+    losses: Floats
+    chosen: Ints
+    worth: Floats
+    per_unit: float
+    covered: Floats
+    exceeded: Floats
+    mutualised: bool
+    n_groups: int
+
+
 def sorted_out(
     losses: Floats,
     chosen: Ints,
@@ -81,15 +94,15 @@ def sorted_out(
     `worth` of the chosen scenarios' collateral by member; no columns where it keeps its value. Nothing of a shortfall
     is a kink: it is the sum of losses less what is paid, lines where that is collateral.
     """
+    asked = _Asked(losses, chosen, worth, 1.0 / unit, *bounds, mutualised, n_groups)
     rows = len(chosen)
     n_open, n_lines = np.zeros(rows * n_groups, dtype=np.int64), np.zeros(rows * n_groups, dtype=np.int64)
     base = np.zeros((rows, n_groups))
-    told = (losses, chosen, worth, 1.0 / unit, *bounds, mutualised)
     chunks = get_num_threads() if rows * losses.shape[1] >= SIDE_BY_SIDE_FROM else 1
     ends = [rows * k // chunks for k in range(chunks + 1)]
-    side_by_side(lambda first, last: _count(first, last, *told, n_open, n_lines, base), ends)
+    side_by_side(lambda first, last: _count(first, last, asked, n_open, n_lines, base), ends)
     open_, lines = Entries.room(n_open), Entries.room(n_lines)
-    side_by_side(lambda first, last: _fill(first, last, *told, n_groups, open_, lines), ends)
+    side_by_side(lambda first, last: _fill(first, last, asked, open_, lines), ends)
     return Sorted(open_, lines, base)
 
 
@@ -105,23 +118,10 @@ def _kind(loss: float, worth: float, covered: float, exceeded: float, mutualised
 
 
 @kernel
-def _count(
-    first: int,
-    last: int,
-    losses: Floats,
-    chosen: Ints,
-    worth: Floats,
-    per_unit: float,
-    covered: Floats,
-    exceeded: Floats,
-    mutualised: bool,
-    n_open: Ints,
-    n_lines: Ints,
-    base: Floats,
-) -> None:
+def _count(first: int, last: int, asked: _Asked, n_open: Ints, n_lines: Ints, base: Floats) -> None:
     """How many there are of each in a group, and what its lines add up to (of a shortfall all its losses)."""
-    cells, n_groups = losses.shape[1], base.shape[1]
-    members = worth.shape[1]
+    losses, chosen, worth, per_unit, covered, exceeded, mutualised, n_groups = asked
+    cells, members = losses.shape[1], worth.shape[1]
     for s in range(first, last):
         row = losses[chosen[s]]
         for g in range(n_groups):
@@ -138,21 +138,9 @@ def _count(
 
 
 @kernel
-def _fill(
-    first: int,
-    last: int,
-    losses: Floats,
-    chosen: Ints,
-    worth: Floats,
-    per_unit: float,
-    covered: Floats,
-    exceeded: Floats,
-    mutualised: bool,
-    n_groups: int,
-    open_: Entries,
-    lines: Entries,
-) -> None:
+def _fill(first: int, last: int, asked: _Asked, open_: Entries, lines: Entries) -> None:
     """Write them down, by group and cell."""
+    losses, chosen, worth, per_unit, covered, exceeded, mutualised, n_groups = asked
     cells, members = losses.shape[1], worth.shape[1]
     for s in range(first, last):
         row = losses[chosen[s]]
