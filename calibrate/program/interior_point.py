@@ -23,6 +23,7 @@ MOST_STEPS, STEP_LIMIT = 400, "step limit"
 JAMMED, HARDLY = 30, 0.9  # steps in which complementarity and residual fall no further than this: stuck at an edge
 ON_THE_WAY = 1e-3  # complementarity, relative to the objective, at which a copy is kept
 INSIDE, INSIDE_LIKE = 1e-4, 1e-7  # of the plan: how far from its bounds it starts, the second near a point like it
+LEAST_PLAN = 1.0  # entries of `v`: a plan of nearly nothing starts as far inside as one that pays for the tail
 HELD_UP = 0.9  # of its weight: as much as the multiplier of a root starts with
 
 
@@ -71,9 +72,11 @@ class InteriorPoint:
     def _start(self, v: Floats, mu: float, like: Point | None) -> Point:
         """A point inside all bounds, near the central path where a plan and the multipliers of `like` allow it."""
         form, body, v = self.form, self.form.body, v.copy()
-        margin = (INSIDE if like is None else INSIDE_LIKE) * max(float(np.abs(v).max()), 1e-3)
+        size = max(float(np.abs(v).max()), LEAST_PLAN)
+        margin = (INSIDE if like is None else INSIDE_LIKE) * size
+        top = TO_THE_EDGE * body.cap if len(body.cap) else np.full(len(v), np.inf)
         v[body.bounded] = np.maximum(v[body.bounded], margin)
-        v = np.minimum(v, TO_THE_EDGE * body.cap) if len(body.cap) else v
+        v = np.minimum(v, top)
         slack, rule, limit = self._rules(v, mu, margin, like)
         prices = form.base_price + limit @ form.eta
         steps = self._planted(prices)
@@ -81,8 +84,11 @@ class InteriorPoint:
         rest = body.q + body.P * v + body.G.T @ rule + body.E.T @ equal + form.row_q.T @ limit
         slope = rest + self._hung(v, prices, steps, mu)[0]
         # What costs more than it helps goes to zero: it starts as near to it as `mu` wants, not where it was pushed to.
-        idle = body.bounded[(v[body.bounded] <= margin) & (slope[body.bounded] > 0)]
+        low = body.bounded[v[body.bounded] <= margin]
+        idle, wanted = low[slope[low] > 0], low[slope[low] < 0]
         v[idle] = np.minimum(mu / slope[idle], margin)
+        # What helps more than it costs is not held down by a multiplier that is far too large.
+        v[wanted] = np.minimum(np.clip(mu / -slope[wanted], margin, INSIDE * size), top[wanted])
         pull, risks = self._hung(v, prices, steps, mu)
         slope = rest + pull
         at, signs, ends = body.bounds

@@ -37,7 +37,8 @@ ROUGH = 1e-3  # relative gap at which a level or a first round knows where the t
 KNOWN = 1e-3  # relative gap from which the plan is known so well that a smaller neighbourhood does
 ROUND, LAST_ROUND = 0.3, 1e-3  # how much more exactly a round is solved than its goal: last digits are proof
 DOUBLE = 1.0  # growth of the working set after a plan that is worse than the one known: its tail is too large
-MUCH = 0.5  # growth of the working set beyond which old multipliers mislead
+MUCH = 0.05  # growth of the working set beyond which old multipliers mislead
+AFRESH = 20.0  # and the complementarity of a round that sets out anew then, times that near the optimum
 PRESSED = 0.5  # of the goal: a neighbourhood that costs more is in the way
 STALLED = 0.9  # of the gap before: less has not become of it
 ATOMS = 0.5  # of the losses that are different: below it they lie on atoms
@@ -136,7 +137,8 @@ class Level:
         if grown == 0 and like is not None and method.fits(like):  # the same program: go on
             point = method.follow(like.going_on(), exact)
         else:
-            point = method.solve(v, exact, search.mu / method.form.pairs, like)
+            mu = search.mu * (AFRESH if like is None and number > 1 else 1.0)
+            point = method.solve(v, exact, mu / method.form.pairs, like)
         if point.status == STEP_LIMIT and like is not None:  # stuck at an edge that the old multipliers led it to
             point = method.solve(v, exact, search.mu / method.form.pairs)
         done = Attempt(f"round {number}{self._size()}", f"{point.status} after {point.iterations} steps")

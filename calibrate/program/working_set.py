@@ -35,8 +35,8 @@ __all__ = ["least_slack", "slack_bounds", "solve_by_tail"]
 Floats = npt.NDArray[np.float64]
 
 PROOF = "multipliers of rules and tail, by weak duality"
-COARSER = 4  # a level has a fourth of the scenarios of the one above
-COARSEST = 200  # scenarios in a tail below which no coarser level helps
+COARSER = 10  # a level has a tenth of the scenarios of the one above
+COARSEST = 100  # scenarios in a tail below which no coarser level helps
 COLD = 1.0  # complementarity at the start far from the optimum, relative to the objective
 NOTHING = 1e-9  # units: an amount, of the size of the tail of all losses, that is as good as none
 
@@ -116,7 +116,7 @@ def _strides(program: Program) -> list[int]:
     n = len(scenarios)
     share = 1 - max((term.level for term in program.risk_terms), default=0.0)
     most = n * share / COARSEST
-    levels = int(np.log(most) / np.log(COARSER)) if most > 1 else 0
+    levels = int(np.log(most) / np.log(COARSER) + 1e-9) if most > 1 else 0  # of 1e6 at .99 two, however rounded
     strides = [COARSER**k for k in range(levels, 0, -1)]
     return strides if scenarios.in_memory else [k for k in strides if scenarios.losses.size <= HELD * k]
 
