@@ -83,7 +83,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def test_near_the_optimum_fewer_losses_are_kinks(rounds: list[tuple[int, int]]) -> None:
-    stated = smooth(0)
+    stated = smooth(3)
     solution = solve_by_tail(stated.program, 1e-6)
     kinks = [one for one, _ in rounds]
     assert kinks[-1] < 0.5 * max(kinks)
@@ -91,7 +91,7 @@ def test_near_the_optimum_fewer_losses_are_kinks(rounds: list[tuple[int, int]]) 
 
 
 def test_a_round_that_knows_all_that_its_plan_costs_goes_on(rounds: list[tuple[int, int]]) -> None:
-    stated = smooth(4)
+    stated = smooth(1)
     solution = solve_by_tail(stated.program, 1e-6)
     (before, steps), (last, few) = rounds[-2:]
     assert last == before  # nothing was planted
@@ -105,6 +105,41 @@ def test_a_plan_just_as_good_needs_no_pass() -> None:
     done = [str(attempt) for attempt in attempts]
     passes = int(done[-1].rsplit(" ", 1)[1])
     assert passes < 1 + sum(one.startswith(("round", "tie")) for one in done)
+
+
+def steps_of(attempts: tuple[object, ...]) -> int:
+    return sum(int(steps) for steps in re.findall(r"after (\d+) steps", " ".join(map(str, attempts))))
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_where_the_working_set_grew_a_round_sets_out_anew_from_farther_off(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    losses = rng.pareto(1.3, (20_000, 100)) * (rng.random((20_000, 100)) < 0.1) * rng.uniform(0.5, 2, 100)
+    terms, rules = [CostOfCapital(0.0025, 0.05), 1.0 * TERM], [fairness.ActuarialFairness(2.0)]
+    stated = PoolProblem(Scenarios(losses), Waterfall((OwnContribution(),)), terms, rules)
+    anew = solve_by_tail(stated.program, 1e-6)
+    monkeypatch.setattr("calibrate.program.level.MUCH", 0.5)
+    monkeypatch.setattr("calibrate.program.level.AFRESH", 1.0)
+    near = solve_by_tail(stated.program, 1e-6)
+    assert steps_of(anew.attempts) < 0.7 * steps_of(near.attempts)
+    assert anew.x == pytest.approx(near.x, abs=2e-5 * near.x.max())
+
+
+def test_a_plan_of_nothing_grows_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the one scenario of the first round own contributions are worth nothing, to the whole they are all."""
+    rng = np.random.default_rng([5, 100_000, 13, 10])
+    losses = rng.pareto(1.3, (100_000, 5))
+    losses *= rng.random((100_000, 5)) < 0.1
+    losses *= rng.uniform(0.5, 2, 5)
+    layers, cost = Waterfall((OwnContribution(), PoolReserve())), CostOfCapital(0.0025, 0.05)
+    terms = [cost, 1.0 * CVaR(0.995, of="mutualised")]
+    monkeypatch.setattr(working_set, "COARSEST", 50)
+    stated = PoolProblem(Scenarios(losses), layers, terms, [fairness.ActuarialFairness(0.1)])
+    attempts = solve_by_tail(stated.program, 1e-6).attempts
+    assert "step limit" not in " ".join(map(str, attempts))
+    assert steps_of(attempts) < 250
 
 
 def reserved(seed: int, members: int = 10, scenarios: int = 40_000) -> PoolProblem:
