@@ -91,6 +91,9 @@ class Level:
             search.best = self._raised(search.best, point)
             if search.best.gap <= UNDECIDED * self.tolerance:  # the plan seen last was good enough: no pass
                 return replace(search.best, point=point), point
+            if search.freed and self._promises_nothing(search, point):  # nor is there one to be seen
+                search.like = point
+                continue
             self._learn(search, point)
             if self._met(search.best, goal):
                 return search.best, point
@@ -106,6 +109,10 @@ class Level:
             if found.gap <= self.tolerance and found.point is not None:
                 return found, found.point
         raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
+
+    def _promises_nothing(self, search: Search, point: Point) -> bool:
+        """Whether the plan seen last is as good as any that the neighbourhood holds: only a bound is missing."""
+        return search.best.upper < point.value + UNDECIDED * self.tolerance * abs(point.value)
 
     def _met(self, best: Bounds, goal: float) -> bool:
         """Whether the bounds meet, with room for a tie that is still to be decided."""
@@ -215,6 +222,13 @@ class Level:
             self.working[term] = sight.tails[term] if old is None else np.union1d(old, sight.worst(term, old, most))
         self._replant()
         return sum(map(len, self.working.values())) / max(before, 1) - 1
+
+    def loosen(self, v: Floats) -> bool:
+        """Plant anew without the edges of the neighbourhood that a plan reaches, if it does; needs no pass."""
+        if not self.around.loosen(self.form.plan(v)):
+            return False
+        self._replant()
+        return True
 
     def _replant(self) -> None:
         """The trees of the working sets, with what the neighbourhood knows."""

@@ -54,10 +54,16 @@ class Neighbourhood:
         """
         own = len(self.own_rate)
         self.covered = np.where(self.own_rate * x[:own] < self.covered, 0.0, self.covered)
-        self.give_up(np.flatnonzero((x >= FULL * self.most) & np.isfinite(self.most)))
+        self.loosen(x)
         if not self.open:
             known = {term: np.intersect1d(sure, deep[term]) for term, sure in self.told.items()}
             self.told = {**deep, **known}
+
+    def loosen(self, x: Floats) -> bool:
+        """Give up the edges that a plan reaches; says whether it reaches any."""
+        full = np.flatnonzero((x >= FULL * self.most) & np.isfinite(self.most))
+        self.give_up(full)
+        return len(full) > 0
 
     def give_up(self, decisions: Ints) -> None:
         """These decisions may be as large as they like."""

@@ -49,12 +49,13 @@ def closest(level: Level, best: Bounds) -> Bounds:
         if point.status == STEP_LIMIT:  # a lower price is decided sooner
             price *= LOWER
             continue
-        sight = level.look(point.v)
         before = level.tails
         if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
-            level.extend(point.v, sight)
+            if not level.loosen(point.v):
+                level.extend(point.v, level.look(point.v))
             start = _moved(level, start, before)
             continue
+        sight = level.look(point.v)
         if point.status == "diverged" or point.residual > FEASIBLE:
             break
         closer = replace(best, v=point.v, upper=level.view.value(point.v, sight))

@@ -233,3 +233,26 @@ def test_a_round_that_is_stuck_at_an_edge_sets_out_anew() -> None:
     values = np.sort(2.0 - worth @ weights)[-500:]
     assert values.mean() == pytest.approx(1.0 + 0.15530305, abs=2e-6)  # skfolio 1.12 with Clarabel, and with HiGHS
     assert solution.lower_bound <= objective_at(stated.program, solution.x) <= solution.lower_bound * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(("upper", "nothing"), [(np.inf, False), (1.0 + 1e-6, False), (1.0 + 1e-7, True), (0.9, True)])
+def test_a_plan_that_promises_nothing_is_not_looked_at(upper: float, nothing: bool) -> None:
+    program = reserved(0, members=3, scenarios=2000).program.ordered
+    level = Level(program, compiled(program), Sample.every(program, 1), 1e-6, near=True)
+    search = level._begin(np.ones(5), None)
+    search.best = replace(search.best, upper=upper)
+    held = Point(np.ones(5), *[np.zeros(0)] * 5, 0, value=1.0)
+    assert level._promises_nothing(search, held) == nothing
+
+
+def test_edges_that_a_tie_reaches_are_given_up_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    losses = np.minimum(rng.pareto(2.5, (200_000, 50)), 3.0) * (rng.random((200_000, 50)) < 0.01)
+    losses *= rng.uniform(0.5, 2, 50)
+    layers, cost = Waterfall((OwnContribution(), PoolReserve())), CostOfCapital(0.0025, 0.05)
+    stated = PoolProblem(Scenarios(losses), layers, [cost, 1.0 * TERM], [fairness.ActuarialFairness(2.0)])
+    given_up = solve_by_tail(stated.program, 1e-6)
+    monkeypatch.setattr(Level, "loosen", lambda *_: False)  # then the pass over the plan gives them up
+    seen = solve_by_tail(stated.program, 1e-6)
+    assert passes_of(given_up.attempts) < passes_of(seen.attempts)
+    assert given_up.x == pytest.approx(seen.x, abs=2e-5 * seen.x.max())
