@@ -91,8 +91,9 @@ class Level:
             search.best = self._raised(search.best, point)
             if search.best.gap <= UNDECIDED * self.tolerance:  # the plan seen last was good enough: no pass
                 return replace(search.best, point=point), point
-            if search.freed and self._promises_nothing(search, point):  # nor is there one to be seen
+            if search.freed and search.best.costs(point.value, UNDECIDED * self.tolerance):  # only a bound is missing
                 search.like = point
+                logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
                 continue
             self._learn(search, point)
             if self._met(search.best, goal):
@@ -104,15 +105,15 @@ class Level:
             if grown == 0 and not search.freed and not gap < STALLED * before and not self.around.open:
                 self._without_guesses(search)  # nothing new was seen, and still the bounds do not meet
             search.aim(self.tolerance)
-        best = search.best
-        for found in (best, search.claimed):
+        return self._after_all(search)
+
+    def _after_all(self, search: Search) -> tuple[Bounds, Point]:
+        """What bounds there are when rounds bring nothing new, if they meet."""
+        for found in (search.best, search.claimed):
             if found.gap <= self.tolerance and found.point is not None:
                 return found, found.point
-        raise SolverError(f"no proven optimum, relative gap {best.gap:.3g}: {'; '.join(map(str, self.attempts))}")
-
-    def _promises_nothing(self, search: Search, point: Point) -> bool:
-        """Whether the plan seen last is as good as any that the neighbourhood holds: only a bound is missing."""
-        return search.best.upper < point.value + UNDECIDED * self.tolerance * abs(point.value)
+        tried = "; ".join(map(str, self.attempts))
+        raise SolverError(f"no proven optimum, relative gap {search.best.gap:.3g}: {tried}")
 
     def _met(self, best: Bounds, goal: float) -> bool:
         """Whether the bounds meet, with room for a tie that is still to be decided."""

@@ -39,6 +39,10 @@ class Bounds:
         """Relative to the value, or to a millionth of the gross tail loss where the value is smaller still."""
         return (self.upper - self.lower) / max(abs(self.upper), LITTLE)
 
+    def costs(self, value: float, more: float) -> bool:
+        """Whether the plan costs a value, or less, or a share of it `more`."""
+        return self.upper < value + more * abs(value)
+
 
 @dataclass(eq=False)
 class Search:

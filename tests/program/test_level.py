@@ -14,6 +14,7 @@ from calibrate.program.extensive import Extensive
 from calibrate.program.level import Level, Search
 from calibrate.program.measure import objective_at
 from calibrate.program.sample import Sample
+from calibrate.program.search import Bounds
 from calibrate.program.sight import Sight
 from calibrate.program.standard_form import Point
 from calibrate.program.working_set import solve_by_tail
@@ -235,14 +236,34 @@ def test_a_round_that_is_stuck_at_an_edge_sets_out_anew() -> None:
     assert solution.lower_bound <= objective_at(stated.program, solution.x) <= solution.lower_bound * (1 + 1e-6)
 
 
-@pytest.mark.parametrize(("upper", "nothing"), [(np.inf, False), (1.0 + 1e-6, False), (1.0 + 1e-7, True), (0.9, True)])
-def test_a_plan_that_promises_nothing_is_not_looked_at(upper: float, nothing: bool) -> None:
-    program = reserved(0, members=3, scenarios=2000).program.ordered
-    level = Level(program, compiled(program), Sample.every(program, 1), 1e-6, near=True)
-    search = level._begin(np.ones(5), None)
-    search.best = replace(search.best, upper=upper)
-    held = Point(np.ones(5), *[np.zeros(0)] * 5, 0, value=1.0)
-    assert level._promises_nothing(search, held) == nothing
+@pytest.mark.parametrize(("upper", "costs"), [(np.inf, False), (1.0 + 1e-6, False), (1.0 + 1e-7, True), (0.9, True)])
+def test_what_a_plan_costs_beside_what_another_promises(upper: float, costs: bool) -> None:
+    assert Bounds(np.ones(1), upper, -np.inf).costs(1.0, 5e-7) == costs
+
+
+def test_no_pass_for_a_plan_that_promises_nothing_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The neighbourhood is said to hold the second plan of the last level back."""
+    stated = smooth(1)
+    plain = solve_by_tail(stated.program, 1e-6)
+    seen: list[str] = []
+    learn, pressed = Level._learn, Level._pressed
+
+    def watched(self: Level, search: Search, point: Point) -> None:
+        seen.append(str(self.attempts[-1]))
+        learn(self, search, point)
+
+    def second(self: Level, point: Point, goal: float) -> bool:
+        return pressed(self, point, goal) or str(self.attempts[-1]).startswith("round 2 ")
+
+    monkeypatch.setattr(Level, "_learn", watched)
+    monkeypatch.setattr(Level, "_pressed", second)
+    monkeypatch.setattr(Bounds, "costs", lambda self, *_: np.isfinite(self.upper))
+    solution = solve_by_tail(stated.program, 1e-6)
+    rounds = [str(one) for one in solution.attempts if str(one).startswith("round")]
+    assert rounds[0] in seen
+    assert rounds[1] not in seen
+    assert rounds[2] in seen
+    assert solution.x == pytest.approx(plain.x, abs=2e-5 * plain.x.max())
 
 
 def test_edges_that_a_tie_reaches_are_given_up_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
