@@ -91,7 +91,7 @@ class Level:
             search.best = self._raised(search.best, point)
             if search.best.gap <= UNDECIDED * self.tolerance:  # the plan seen last was good enough: no pass
                 return replace(search.best, point=point), point
-            if search.freed and search.best.costs(point.value, UNDECIDED * goal):  # only a bound is missing
+            if search.freed and search.best.costs(point.value, UNDECIDED * goal):  # as good was seen
                 search.like = point
                 logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
                 continue

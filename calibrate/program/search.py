@@ -40,7 +40,7 @@ class Bounds:
         return (self.upper - self.lower) / max(abs(self.upper), LITTLE)
 
     def costs(self, value: float, more: float) -> bool:
-        """Whether the plan costs a value, or less, or a share of it `more`."""
+        """Whether the plan costs no more than a value and the share `more` of it."""
         return self.upper < value + more * abs(value)
 
 
