@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.forest import Y1, Step
-from calibrate.program.newton import FEASIBLE, TO_THE_EDGE, UNDER_WAY, Newton
+from calibrate.program.newton import TO_THE_EDGE, UNDER_WAY, Newton
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 
 MOST_STEPS, STEP_LIMIT = 400, "step limit"
-JAMMED, HARDLY = 30, 0.9  # steps in which complementarity and residual fall no further than this: stuck at an edge
 ON_THE_WAY = 1e-3  # complementarity, relative to the objective, at which a copy is kept
 INSIDE, INSIDE_LIKE = 1e-4, 1e-7  # of the plan: how far from its bounds it starts, the second near a point like it
 LEAST_PLAN = 1.0  # entries of `v`: a plan of nearly nothing starts as far inside as one that pays for the tail
@@ -36,26 +35,17 @@ class InteriorPoint:
     def solve(self, v: Floats, tolerance: float, mu: float, like: Point | None = None) -> Point:
         """From a plan `v` (pushed inside the bounds) and a complementarity `mu`, to a relative gap `tolerance`.
 
-        `like`: a point of a similar program, whose multipliers of rules, equalities and limits are a good guess; where
-        they lead to an edge, it ends there, at its step limit.
+        `like`: a point of a similar program, whose multipliers of rules, equalities and limits are a good guess.
         """
-        return self.follow(self._start(v, mu, like), tolerance, self.most if like is None else JAMMED)
+        return self.follow(self._start(v, mu, like), tolerance)
 
-    def follow(self, point: Point, tolerance: float, patience: int = MOST_STEPS) -> Point:
-        """From a point of this program, or of one that differs little and has the same trees.
-
-        `patience`: steps in which the residual must have fallen.
-        """
+    def follow(self, point: Point, tolerance: float) -> Point:
+        """From a point of this program, or of one that differs little and has the same trees."""
         with np.errstate(all="ignore"):  # a program without a plan drives the numbers to infinity; that is read below
-            newton, way = Newton(self.form, point), [(np.inf, np.inf)] * patience
+            newton = Newton(self.form, point)
             for point.iterations in range(self.most):
                 point.status = newton.step(tolerance)
                 if point.status != UNDER_WAY:
-                    break
-                way.append((newton.mu, point.residual))
-                hardly = all(now > HARDLY * then for now, then in zip(way[-1], way[-1 - patience], strict=True))
-                if hardly and point.residual > FEASIBLE:
-                    point.status = STEP_LIMIT
                     break
                 if point.on_the_way is None and newton.mu * self.form.pairs < ON_THE_WAY * abs(point.value):
                     point.on_the_way = replace(point.copy(), mu=newton.mu)

@@ -14,7 +14,7 @@ from calibrate.errors import SolverError
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import Compiled
 from calibrate.program.form import LITTLE, Attempt, Program
-from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
+from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
 from calibrate.program.newton import FEASIBLE
 from calibrate.program.planting import Guess, plant
@@ -38,7 +38,7 @@ KNOWN = 1e-3  # relative gap from which the plan is known so well that a smaller
 ROUND, LAST_ROUND = 0.3, 1e-3  # how much more exactly a round is solved than its goal: last digits are proof
 DOUBLE = 1.0  # growth of the working set after a plan that is worse than the one known: its tail is too large
 MUCH = 0.05  # growth of the working set beyond which old multipliers mislead
-AFRESH = 20.0  # and the complementarity of a round that sets out anew then, times that near the optimum
+AFRESH = 20.0  # complementarity of a round that sets out anew, times that near the optimum
 PRESSED = 0.5  # of the goal: a neighbourhood that costs more is in the way
 STALLED = 0.9  # of the gap before: less has not become of it
 ATOMS = 0.5  # of the losses that are different: below it they lie on atoms
@@ -91,9 +91,9 @@ class Level:
             search.best = self._raised(search.best, point)
             if search.best.gap <= UNDECIDED * self.tolerance:  # the plan seen last was good enough: no pass
                 return replace(search.best, point=point), point
-            if search.freed and search.best.costs(point.value, UNDECIDED * goal):  # as good was seen
+            if search.freed and search.best.costs_at_most(point.value, UNDECIDED * goal):  # as good was seen
                 search.like = point
-                logger.log(self.told, "%s; relative gap %.2e", self.attempts[-1], search.best.gap)
+                self._tell(self.attempts[-1], search)
                 continue
             self._learn(search, point)
             if self._met(search.best, goal):
@@ -142,13 +142,11 @@ class Level:
         like = search.like if grown < MUCH else None
         exact = (ROUND if search.goal >= ROUGH else LAST_ROUND) * search.goal
         method = InteriorPoint(StandardForm(self.body(), self.tails, list(self.form.rows)))
+        mu = search.mu / method.form.pairs
         if grown == 0 and like is not None and method.fits(like):  # the same program: go on
             point = method.follow(like.going_on(), exact)
         else:
-            mu = search.mu * (AFRESH if like is None and number > 1 else 1.0)
-            point = method.solve(v, exact, mu / method.form.pairs, like)
-        if point.status == STEP_LIMIT and like is not None:  # stuck at an edge that the old multipliers led it to
-            point = method.solve(v, exact, search.mu / method.form.pairs)
+            point = method.solve(v, exact, AFRESH * mu if like is None and number > 1 else mu, like)
         done = Attempt(f"round {number}{self._size()}", f"{point.status} after {point.iterations} steps")
         self.attempts.append(done)
         return grown, point
@@ -172,6 +170,9 @@ class Level:
         value = self.view.value(search.v, search.sight)
         if value < search.known[1]:
             search.known = search.v, value
+        self._tell(done, search)
+
+    def _tell(self, done: Attempt, search: Search) -> None:
         logger.log(self.told, "%s; relative gap %.2e", done, search.best.gap)
 
     def _knows(self, search: Search) -> bool:

@@ -39,8 +39,8 @@ class Bounds:
         """Relative to the value, or to a millionth of the gross tail loss where the value is smaller still."""
         return (self.upper - self.lower) / max(abs(self.upper), LITTLE)
 
-    def costs(self, value: float, more: float) -> bool:
-        """Whether the plan costs no more than a value and the share `more` of it."""
+    def costs_at_most(self, value: float, more: float) -> bool:
+        """Whether the plan costs no more than a value (units) and the share `more` of it."""
         return self.upper < value + more * abs(value)
 
 
