@@ -49,10 +49,13 @@ def proportional(plan: Plan, groups: Floats, shares: Floats, band: float) -> cp.
     Shares sum to 1, so that `c_G - share_G C = (1 - share_G) c_G - share_G (C - c_G)`, and `1 - share_G` is what the
     others have: as a difference it would have no digits left beside a giant.
     """
-    others = np.array([math.fsum([*shares, -share]) for share in shares])
-    apart = (others[:, None] * groups - shares[:, None] * (1 - groups)) @ plan.contributions
-    room = band * shares * plan.total
-    return cp.hstack([apart - room, -apart - room])
+    whole: list[float] = []
+    for _ in range(3):  # the sum to three times the digits of a number, in whatever order
+        whole.append(math.fsum([*shares, *(-part for part in whole)]))
+    others = np.array([math.fsum([*whole, -share]) for share in shares])
+    apart = others[:, None] * groups - shares[:, None] * (1 - groups)
+    room = band * shares[:, None]
+    return np.vstack([apart - room, -apart - room]) @ plan.contributions
 
 
 def between(amount: cp.Expression, target: cp.Expression, band: cp.Expression) -> cp.Expression:
