@@ -194,6 +194,7 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
         f=f[said],
         bounded=bounded,
         constant=constant,
+        total=np.where(np.arange(n) < program.n_cells, scale, 0.0),
     )
     follow = (E[implied], f[implied])
     equal_room = equal_room[np.append(said, implied)]

@@ -12,7 +12,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Cone", "Scaling"]
+from calibrate.program.dense import Place
+
+__all__ = ["Cone", "Scaling", "SecondOrder"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -105,32 +107,63 @@ def _longest_step_second_order(x: Floats, dx: Floats) -> float:
     return float(min(candidates))
 
 
+class SecondOrder:
+    """The second-order cones of the rules in Newton's equations. All other rules are in `dense`."""
+
+    def __init__(self, cone: Cone, G: Floats, place: Place, moves: Place) -> None:
+        rows = slice(cone.orthant, None)
+        self.cone, self.G, self.rows = Cone(0, cone.sizes), G[rows], rows
+        self.s, self.z = place.rule_slack[rows], place.rule[rows]
+        self.ds, self.dz = moves.rule_slack[rows], moves.rule[rows]
+
+    def curvature(self) -> Floats:
+        """`G' W^-2 G` at the place."""
+        if not self.cone.sizes:
+            return np.zeros((self.G.shape[1],) * 2)
+        self.scaling = Scaling(self.cone, self.s, self.z)
+        scaled = self.scaling.over(self.G)
+        return np.asarray(scaled.T @ scaled)
+
+    def aim(self, target: float, second: float, residual: Floats, rhs: Floats) -> None:
+        """What the products go to, less `second` times the second-order term of the moves; adds its push to `rhs`."""
+        if not self.cone.sizes:
+            return
+        cone, scaling = self.cone, self.scaling
+        aim = target * cone.identity - cone.product(scaling.lam, scaling.lam)
+        if second > 0:
+            aim -= second * cone.product(scaling.over(self.ds), scaling.times(self.dz))
+        self.to_cone = cone.divide(scaling.lam, aim)
+        rhs[: self.G.shape[1]] -= self.G.T @ scaling.over(scaling.over(residual[self.rows]) + self.to_cone)
+
+    def move(self, reach: Floats) -> None:
+        """Moves of the multipliers from those of the slacks, and both in `reach`."""
+        if not self.cone.sizes:
+            return
+        self.dz[:] = self.scaling.over(self.to_cone - self.scaling.over(self.ds))
+        reach[0] = max(reach[0], self.cone.fall(self.s, self.ds))
+        reach[1] = max(reach[1], self.cone.fall(self.z, self.dz))
+        reach[2:] += self.ds @ self.z, self.s @ self.dz, self.ds @ self.dz
+
+
 class Scaling:
-    """The matrix `W` with `W lam = s-scaled = z-scaled`: `lam = W z = W^-1 s`."""
+    """The matrix `W` of second-order cones with `lam = W z = W^-1 s`."""
 
     def __init__(self, cone: Cone, s: Floats, z: Floats) -> None:
-        self.cone = cone
-        n = cone.orthant
-        self.diagonal = np.sqrt(s[:n] / z[:n])
-        self.inverse = 1 / self.diagonal
-        self.second_order = [_point(s[block], z[block]) for block in cone.blocks]
+        self.blocks = cone.blocks
+        self.points = [_point(s[block], z[block]) for block in cone.blocks]
         self.lam = self.times(z)
 
     def times(self, x: Floats) -> Floats:
         """`W x`, of a vector or of the columns of a matrix."""
-        return self._apply(x, self.diagonal, 1.0)
+        return self._apply(x, 1.0)
 
     def over(self, x: Floats) -> Floats:
         """`W^-1 x`."""
-        return self._apply(x, self.inverse, -1.0)
+        return self._apply(x, -1.0)
 
-    def _apply(self, x: Floats, diagonal: Floats, sign: float) -> Floats:
-        if not self.second_order:
-            return diagonal * x if x.ndim == 1 else diagonal[:, None] * x
+    def _apply(self, x: Floats, sign: float) -> Floats:
         y = np.empty_like(x)
-        n = self.cone.orthant
-        y[:n] = (diagonal if x.ndim == 1 else diagonal[:, None]) * x[:n]
-        for block, (beta, w) in zip(self.cone.blocks, self.second_order, strict=True):
+        for block, (beta, w) in zip(self.blocks, self.points, strict=True):
             head, tail = x[block][0], x[block][1:]
             inner = w[1:] @ tail
             first = w[0] * head + sign * inner

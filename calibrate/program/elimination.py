@@ -12,96 +12,32 @@ longest step is one over the largest `-f`. Every kernel works on the trees `firs
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.program.forest import F1, F2, G1, G2, S1, S2, Y1, Y2, Forest, Kinks
+from calibrate.program.forest import F1, F2, G1, G2, S1, S2, Y1, Y2, Forest, Kinks, Step
 from calibrate.program.kernel import inlined, kernel
 
-__all__ = ["advance", "backward", "centre", "factor", "forward"]
+__all__ = ["Swept", "advance", "backward", "forward", "sweep"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SHARE = 1e-12  # of a root's weight: as little as its first multiplier may start from
-MOST_CENTRINGS, CENTRED = 12, 0.1  # rounds, and relative error, of a tree that is centred
+TOGETHER = 64  # trees that stay near the processor while three kernels work on them
 GIVE, THETA, D2, R, C, KAPPA, ALONG = 0, 1, 2, 3, 4, 5, 6  # columns of the factors; a leaf has the first five
 
 
-@kernel
-def centre(forest: Forest, first: int, last: int, y: Floats, price: float, mu: float, state: Kinks) -> None:
-    """Put the trees near the central path at coordinates `y`, from the multipliers of their roots."""
-    groups_of = forest[0]
-    root = state[2]
-    for s in range(first, last):
-        whole = price * forest.weight[s]
-        low, high = 0.0, whole
-        next_z = min(max(root[s, Y1], SHARE * whole), (1.0 - SHARE) * whole)
-        for _ in range(MOST_CENTRINGS):
-            z = next_z
-            level = _hang(forest, s, y, z, mu, state)
-            _kink(level, whole, mu, root, s)
-            found = root[s, Y1]
-            if abs(found - z) <= CENTRED * min(found, z):
-                break
-            # What a root carries falls as its leaves are pressed harder: the fixed point lies between the two.
-            if found > z:
-                low, high = max(low, z), min(high, found)
-            else:
-                low, high = max(low, found), min(high, z)
-            next_z = np.sqrt(max(low, SHARE * whole) * high)
-        for g in range(groups_of[s], groups_of[s + 1]):
-            _share(forest, s, g, found / z, state)
+class Swept(NamedTuple):
+    """What a pass over trees finds, along the coordinates: see `advance`, `factor` and `forward`."""
 
-
-@inlined
-def _hang(forest: Forest, s: int, y: Floats, z: float, mu: float, state: Kinks) -> float:
-    """Groups and leaves of a tree under the multiplier `z` of its root; returns the level of the root."""
-    leaf, group, _ = state
-    level_root = -forest.hung[s] * y[len(y) - 1]
-    for g in range(forest.groups_of[s], forest.groups_of[s + 1]):
-        level_group = forest.base[g] - (y[forest.segment[g]] if forest.segment[g] >= 0 else 0.0)
-        for j in range(forest.lines_of[g], forest.lines_of[g + 1]):
-            level_group -= forest.line_worth[j] * y[forest.line_cell[j]]
-        y1 = 0.5 * z if forest.group_kinks else z
-        for i in range(forest.leaves_of[g], forest.leaves_of[g + 1]):
-            level_group += _kink(forest.loss[i] - forest.worth[i] * y[forest.cell[i]], y1, mu, leaf, i)
-        if forest.group_kinks:
-            level_root += _kink(level_group, z, mu, group, g)
-            _rescale(leaf, forest.leaves_of[g], forest.leaves_of[g + 1], group[g, Y1] / y1)
-        else:
-            level_root += level_group
-    return float(level_root)
-
-
-@inlined
-def _share(forest: Forest, s: int, g: int, scale: float, state: Kinks) -> None:
-    """Multipliers of a group and its leaves times `scale`."""
-    if forest.group_kinks:
-        _rescale(state[1], g, g + 1, scale)
-    _rescale(state[0], forest.leaves_of[g], forest.leaves_of[g + 1], scale)
-
-
-@inlined
-def _rescale(state: Floats, first: int, last: int, scale: float) -> None:
-    """Multipliers times `scale`."""
-    for i in range(first, last):
-        state[i, Y1] *= scale
-        state[i, Y2] *= scale
-
-
-@inlined
-def _kink(level: float, multiplier: float, mu: float, state: Floats, i: int) -> float:
-    """The point of the central path of `v >= level, v >= 0` under a multiplier; returns `v`."""
-    root = np.sqrt(level * level + (2.0 * mu / multiplier) ** 2)
-    v = 0.5 * (level + root) + mu / multiplier
-    # v - level and v without cancellation: both are mu / multiplier + (root -+ level) / 2
-    small = 2.0 * (mu / multiplier) ** 2 / (root + abs(level))
-    s2 = v if level >= 0 else mu / multiplier + small
-    s1 = mu / multiplier + (small if level >= 0 else 0.5 * (root - level))
-    state[i, S1], state[i, S2] = s1, s2
-    state[i, Y1], state[i, Y2] = mu / s1, mu / s2
-    return float(s2)
+    pull: Floats
+    sums: Floats  # constant, complementarity, sum w z
+    half: Floats  # of the curvature, which is `half + half'`
+    bend: Floats
+    push: Floats
+    root: Floats  # give and leak
 
 
 @kernel
@@ -110,7 +46,7 @@ def factor(
 ) -> float:
     """Eliminate the trees.
 
-    Adds the curvature to `H + H'` (or, where there are `rows`, writes it there as `sqrt(h) V`), and `sum w theta V`
+    Adds the curvature to `H + H'` (or, where there are `rows`, writes it there as `sqrt(h / 2) V`), and `sum w theta V`
     to `bend`. Returns `sum w^2 / k` over the roots.
     """
     groups_of, leaves_of, lines_of, _, segment, cell, _, worth, line_cell, line_worth, weight, hung, group_kinks, _ = (
@@ -156,7 +92,7 @@ def factor(
             # Curvature `h V V'`. Not a function of its own: what numba counts for its arrays took half of the time.
             if len(rows) > 0:
                 for a in range(begin, count):
-                    rows[line, at[a]] += np.sqrt(h) * value[a]
+                    rows[line, at[a]] += np.sqrt(0.5 * h) * value[a]
             else:
                 for a in range(begin, count):
                     row = H[at[a]]
@@ -380,3 +316,24 @@ def _move(state: Floats, i: int, primal: float, dual: float, relative: Floats) -
     state[i, Y1] *= 1.0 + dual * f1
     state[i, Y2] *= 1.0 + dual * (relative[i, G2] - f2)
     return float(state[i, S1] * state[i, Y1] + state[i, S2] * state[i, Y2])
+
+
+@kernel
+def sweep(
+    forest: Forest,
+    first: int,
+    last: int,
+    primal: float,
+    dual: float,
+    price: float,
+    step: Step,
+    rows: Floats,
+    into: Swept,
+) -> None:
+    """Go along the moves, eliminate, and push towards products of zero."""
+    state, factors, relative = step
+    for start in range(first, last, TOGETHER):
+        end = min(start + TOGETHER, last)
+        advance(forest, start, end, primal, dual, state, relative, into.pull, into.sums)
+        into.root[0] += factor(forest, start, end, state, factors, into.half, rows, into.bend)
+        into.root[1] += forward(forest, start, end, price, (0.0, 0.0), state, factors, relative, into.push)

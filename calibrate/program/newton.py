@@ -8,13 +8,13 @@ large as the plan.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import lapack
 
-from calibrate.program.cones import Scaling
+from calibrate.program import dense
+from calibrate.program.cones import SecondOrder
+from calibrate.program.dense import Aims, Place, Residuals
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
@@ -33,31 +33,20 @@ BINDING, FULL = 2.0, 0.97  # times the gap: above it caps bind, and are not just
 UNDER_WAY, AT_A_CAP = "under way", "held by its neighbourhood"
 
 
-@dataclass(frozen=True, eq=False)
-class Move:
-    """A direction, and how far one may go along it with the slacks (`primal`) and the multipliers (`dual`)."""
-
-    v: Floats
-    slack: Floats
-    multiplier: Floats
-    rule_slack: Floats
-    rule: Floats
-    equal: Floats
-    primal: float
-    dual: float
-    bends: Floats  # change of the trees' complementarity: `p` times the first, `d` the second, `p d` the third
-
-
 class Newton:
     """Newton's equations at a point, which it moves: measured, factored once, solved for predictor and corrector."""
 
     def __init__(self, form: StandardForm, point: Point) -> None:
-        self.form, self.point, self.body = form, point, form.body
+        self.form, self.point, self.body, self.given = form, point, form.body, form.conditions
         self.trees = [Trees(tail.forest, step) for tail, step in zip(form.tails, point.steps, strict=True)]
         self.n, self.m, self.e = len(self.body.q), len(form.rows), len(self.body.f)
-        self.at, self.signs, self.ends = self.body.bounds
-        self.n_bounds = len(self.at)
-        self.ridge = np.where(np.arange(self.n + self.m + self.e) < self.n, TINY, -TINY)
+        self.n_bounds = len(self.given.at)
+        parts = point.v, point.slack, point.multiplier, point.rule_slack, point.rule, point.equal
+        self.place = Place(*parts)
+        self.moves = self.place.still()
+        self.residuals = Residuals(*(np.zeros(k) for k in (self.n, len(point.rule), self.e, self.m)))
+        self.aims = Aims(np.zeros(len(point.slack)), np.zeros(len(point.rule)))
+        self.cones = SecondOrder(self.body.cone, self.body.G, self.place, self.moves)
         self._measure(0.0, 0.0)
 
     def step(self, tolerance: float) -> str:
@@ -65,8 +54,7 @@ class Newton:
         point = self.point
         if point.residual <= NEARLY and abs(point.value - point.dual) <= tolerance * abs(point.value) + 1e-13:
             enough = max(tolerance, LEAST_SHORT) * abs(point.value) + 1e-13
-            slope = self.r_dual + self._bound_pull(point.multiplier[: self.n_bounds])
-            if point.residual <= FEASIBLE and self.body.short(slope, point.v, point.value) <= enough:
+            if point.residual <= FEASIBLE and self.body.short(self._without_bounds(), point.v, point.value) <= enough:
                 return "optimal"
             if self._held_by_caps() > BINDING * enough:  # the optimum lies elsewhere: no more digits of this one
                 return AT_A_CAP
@@ -83,58 +71,44 @@ class Newton:
         """Residuals, complementarity, primal and dual value, after the trees have gone along their moves."""
         form, body, point = self.form, self.body, self.point
         self.prices = form.base_price + point.limit @ form.eta
-        complementarity = point.slack @ point.multiplier + point.rule_slack @ point.rule
-        slope = body.q + body.P * point.v + body.G.T @ point.rule
-        if self.e:
-            slope += body.E.T @ point.equal
-        if self.m:
-            slope += form.row_q.T @ point.limit
-        bound = point.multiplier[: self.n_bounds]
-        slope -= self._bound_pull(bound)
-        constant, risks = body.constant + float(self.signs * self.ends @ bound), np.zeros(len(self.trees))
-        for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
-            pull, sums = trees.advance(primal, dual)
-            constant += sums[0] - float(pull @ tail.m) + self.prices[k] * tail.constant
-            complementarity += sums[1]
-            risks[k] = tail.slope @ point.v + tail.constant + sums[2]
-            slope += self.prices[k] * tail.slope - tail.M.T @ pull
-        self.mu = float(complementarity) / form.pairs
-        self.r_dual = slope
-        self.r_rule = body.G @ point.v + point.rule_slack - body.h
-        self.r_equal = body.E @ point.v - body.f
-        self.r_limit = form.row_q @ point.v + form.eta @ risks + point.slack[self.n_bounds :] - form.amount
-        quadratic = point.v @ (body.P * point.v)
-        point.value = float(body.constant + body.q @ point.v + form.base_price @ risks + 0.5 * quadratic)
-        dual_value = constant - body.h @ point.rule - body.f @ point.equal - form.amount @ point.limit
-        point.dual = float(dual_value - 0.5 * quadratic)
-        parts = (slope / (1 + np.abs(body.q)), self.r_rule, self.r_equal, self.r_limit)
-        worst = max(float(np.abs(part).max()) for part in parts if part.size)
+        slope, constant, products = np.zeros(self.n), body.constant, 0.0
+        risks = np.zeros(len(self.trees))
+        self.swept = [
+            trees.sweep(primal, dual, float(price)) for trees, price in zip(self.trees, self.prices, strict=True)
+        ]
+        for k, (tail, swept) in enumerate(zip(form.tails, self.swept, strict=True)):
+            constant += swept.sums[0] - float(swept.pull @ tail.m) + self.prices[k] * tail.constant
+            products += swept.sums[1]
+            risks[k] = tail.slope @ point.v + tail.constant + swept.sums[2]
+            slope += self.prices[k] * tail.slope - tail.M.T @ swept.pull
+        self.residuals.dual[:] = slope
+        flat, bound, worst = dense.measure(self.given, self.place, risks, self.residuals)
+        self.mu = float(products + flat) / form.pairs
+        half = 0.5 * float(point.v @ (body.P * point.v))
+        point.value = float(body.constant + body.q @ point.v + form.base_price @ risks + half)
+        point.dual = float(constant + bound - half)
         point.residual = worst / (1.0 + float(np.abs(point.v).max()))
 
     def _held_by_caps(self) -> float:
         """What the caps that bind cost the objective, to first order."""
         caps, point = slice(len(self.body.bounded), self.n_bounds), self.point
-        ends = self.ends[caps]
+        ends = self.given.ends[caps]
         return float(point.multiplier[caps] @ np.where(point.slack[caps] <= (1 - FULL) * ends, ends, 0.0))
 
-    def _bound_pull(self, multipliers: Floats) -> Floats:
-        """What multipliers of the bounds pull on the entries of `v`."""
-        return np.bincount(self.at, self.signs * multipliers, self.n).astype(float)
+    def _without_bounds(self) -> Floats:
+        """The slope of the Lagrangian without what the bounds pull."""
+        pulls = self.given.signs * self.point.multiplier[: self.n_bounds]
+        return self.residuals.dual + np.bincount(self.given.at, pulls, self.n)
 
     def _factor(self) -> bool:
         """`[H B' E'; B -C 0; E 0 0]`, quasi-definite; says whether it has a factor."""
-        form, body, point, n, m = self.form, self.body, self.point, self.n, self.m
-        self.scaling = Scaling(body.cone, point.rule_slack, point.rule)
-        scaled = self.scaling.over(body.G)
-        H = scaled.T @ scaled
+        form, n, m = self.form, self.n, self.m
+        H = self.cones.curvature()
+        dense.curve(self.given, form.rule_rows, self.place, H)
         bends, gives = np.zeros((len(self.trees), n)), np.zeros(len(self.trees))
-        for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
-            curve, bend, gives[k] = trees.factor()
-            tail.curve(curve, H)
-            bends[k] = bend @ tail.M
-        diagonal = H.ravel()[:: n + 1]
-        diagonal += body.P
-        np.add.at(diagonal, self.at, point.multiplier[: self.n_bounds] / point.slack[: self.n_bounds])
+        for k, (tail, swept) in enumerate(zip(form.tails, self.swept, strict=True)):
+            tail.curve(swept.half, H)
+            bends[k], gives[k] = swept.bend @ tail.M, swept.root[0]
         self.matrix = H
         if m + self.e:
             self.matrix = np.zeros((n + m + self.e,) * 2)
@@ -142,93 +116,67 @@ class Newton:
             B = form.row_q - form.eta @ bends
             for k, tail in enumerate(form.tails):
                 B += np.multiply.outer(form.eta[:, k], tail.slope)
-            C = np.diag(point.slack[self.n_bounds :] / point.limit) + (form.eta * gives) @ form.eta.T
+            C = np.diag(self.point.slack[self.n_bounds :] / self.point.limit) + (form.eta * gives) @ form.eta.T
             self.matrix[n : n + m, :n], self.matrix[:n, n : n + m] = B, B.T
             self.matrix[n : n + m, n : n + m] = -C
-            self.matrix[n + m :, :n], self.matrix[:n, n + m :] = body.E, body.E.T
-        self.diagonal = np.sqrt(np.maximum(np.abs(self.matrix.ravel()[:: len(self.matrix) + 1]), 1e-200))
-        self.diagonal[n + m :] = 1.0
-        inverse = 1.0 / self.diagonal
-        scaled_matrix = self.matrix * inverse
-        scaled_matrix *= inverse[:, None]
-        # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes this back.
-        scaled_matrix.ravel()[:: len(self.matrix) + 1] += self.ridge
-        if not np.isfinite(scaled_matrix.sum()):
+            self.matrix[n + m :, :n], self.matrix[:n, n + m :] = self.body.E, self.body.E.T
+        # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes the ridge back.
+        balanced, self.scale, finite = dense.balanced(self.matrix, n, m, TINY)
+        if not finite:
             return False
-        self.lu, self.pivots, failed = lapack.dgetrf(scaled_matrix.T, overwrite_a=True)
+        self.lu, self.pivots, failed = lapack.dgetrf(balanced.T, overwrite_a=True)
         return not failed
 
     def _advance(self) -> None:
         """Predictor, corrector, step."""
-        point = self.point
-        affine = self._direction(0.0, None)
-        primal, dual = min(1.0, affine.primal), min(1.0, affine.dual)
-        kept = max(self._mu_after(affine, primal, dual), 0.0) / self.mu
-        target = float(min(kept, 1.0) ** 3) * self.mu
-        move = self._direction(target, affine, float(min(1.0, TRUST * min(primal, dual))))
-        primal, dual = (min(1.0, TO_THE_EDGE * limit) for limit in (move.primal, move.dual))
-        point.v += primal * move.v
-        point.slack += primal * move.slack
-        point.rule_slack += primal * move.rule_slack
-        point.multiplier += dual * move.multiplier
-        point.rule += dual * move.rule
-        point.equal += dual * move.equal
+        reach = self._direction(0.0, 0.0, [(swept.push, swept.root[1]) for swept in self.swept])
+        primal, dual = _lengths(reach, 1.0)
+        kept = (self.mu + (primal * reach[2] + dual * reach[3] + primal * dual * reach[4]) / self.form.pairs) / self.mu
+        target = float(min(max(kept, 0.0), 1.0) ** 3) * self.mu
+        second = float(min(1.0, TRUST * min(primal, dual)))
+        pushes = [trees.forward(price, target, second) for trees, price in zip(self.trees, self.prices, strict=True)]
+        reach = self._direction(target, second, pushes)
+        primal, dual = _lengths(reach, TO_THE_EDGE)
+        dense.go(self.place, self.moves, primal, dual)
         self._measure(primal, dual)
 
-    def _direction(self, target: float, affine: Move | None, second: float = 0.0) -> Move:
-        """Newton's direction towards products of slack and multiplier of `target`, second order by the `affine` one."""
-        form, body, point, n, m = self.form, self.body, self.point, self.n, self.m
-        scaling, cone, n_bounds = self.scaling, body.cone, self.n_bounds
-        aim = target - point.slack * point.multiplier
-        rule_aim = target * cone.identity - cone.product(scaling.lam, scaling.lam)
-        if affine is not None:
-            aim -= second * affine.slack * affine.multiplier
-            rule_aim -= second * cone.product(scaling.over(affine.rule_slack), scaling.times(affine.rule))
-        push = aim / point.slack
-        to_cone = cone.divide(scaling.lam, rule_aim)
-        rhs = np.empty(n + m + self.e)
-        rhs[:n] = -self.r_dual - body.G.T @ scaling.over(scaling.over(self.r_rule) + to_cone)
-        rhs[:n] += self._bound_pull(push[:n_bounds])
-        leaks = np.zeros(len(self.trees))
-        for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
-            pushed, leaks[k] = trees.forward(self.prices[k], target, second)
+    def _direction(self, target: float, second: float, pushes: list[tuple[Floats, float]]) -> Floats:
+        """Newton's direction towards products of slack and multiplier of `target`, with second order by the last one.
+
+        `pushes` and leaks of the trees towards them.
+        Returns the largest relative falls of slacks and of multipliers, and the changes of the sum of the products:
+        `p` times the third, `d` times the fourth, `p d` times the fifth for steps of `p` and `d`.
+        """
+        form, n, m = self.form, self.n, self.m
+        rhs, reach = np.empty(n + m + self.e), np.zeros(5)
+        aim = target, second
+        dense.right_side(self.given, self.place, self.residuals, self.moves, aim, self.aims, rhs)
+        self.cones.aim(target, second, self.residuals.rule, rhs)
+        for k, (tail, (pushed, leak)) in enumerate(zip(form.tails, pushes, strict=True)):
             rhs[:n] += pushed @ tail.M
-        if m:
-            rhs[n : n + m] = -self.r_limit - form.eta @ leaks - aim[n_bounds:] / point.limit
-        rhs[n + m :] = -self.r_equal
+            rhs[n : n + m] -= form.eta[:, k] * leak
         solution = self._solve(rhs)
-        dv, limit, equal = solution[:n], solution[n : n + m], solution[n + m :]
-        multiplier = np.append(
-            push[:n_bounds] - point.multiplier[:n_bounds] / point.slack[:n_bounds] * self.signs * dv[self.at], limit
-        )
-        slack = (aim - point.slack * multiplier) / point.multiplier
-        rule_slack = -self.r_rule - body.G @ dv
-        rule = scaling.over(to_cone - scaling.over(rule_slack))
-        fall = max(cone.fall(point.rule_slack, rule_slack), -float((slack / point.slack).min(initial=0.0)))
-        drop = max(cone.fall(point.rule, rule), -float((multiplier / point.multiplier).min(initial=0.0)))
-        bends = np.zeros(3)
-        d_prices = limit @ form.eta
+        dense.move(self.given, self.place, self.residuals, solution, self.aims, self.moves, reach)
+        self.cones.move(reach)
+        d_prices = solution[n : n + m] @ form.eta
         for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
-            reach = trees.backward(tail.M @ dv, d_prices[k])
-            fall, drop = max(fall, reach[0]), max(drop, reach[1])
-            bends += reach[2:]
-        primal, dual = (1 / float(far) if far > 0 else np.inf for far in (fall, drop))
-        return Move(dv, slack, multiplier, rule_slack, rule, equal, primal, dual, bends)
+            part = trees.backward(tail.M @ self.moves.v, d_prices[k])
+            reach[:2] = np.maximum(reach[:2], part[:2])
+            reach[2:] += part[2:]
+        return reach
 
     def _solve(self, rhs: Floats) -> Floats:
         """With two rounds of iterative refinement."""
         solution = np.zeros_like(rhs)
         residual = rhs
         for _ in range(3):
-            change, _ = lapack.dgetrs(self.lu, self.pivots, residual / self.diagonal)
-            solution += change / self.diagonal
+            change, _ = lapack.dgetrs(self.lu, self.pivots, residual * self.scale)
+            solution += change * self.scale
             residual = rhs - self.matrix @ solution
         return solution
 
-    def _mu_after(self, move: Move, primal: float, dual: float) -> float:
-        point, trees = self.point, move.bends
-        total = (point.slack + primal * move.slack) @ (point.multiplier + dual * move.multiplier)
-        total += (point.rule_slack + primal * move.rule_slack) @ (point.rule + dual * move.rule)
-        before = self.mu * self.form.pairs - point.slack @ point.multiplier - point.rule_slack @ point.rule
-        total += before + primal * trees[0] + dual * trees[1] + primal * dual * trees[2]
-        return float(total) / self.form.pairs
+
+def _lengths(reach: Floats, edge: float) -> tuple[float, float]:
+    """How far one may go with slacks and multipliers, at most the whole way."""
+    primal, dual = (min(1.0, edge / float(far)) if far > 0 else 1.0 for far in reach[:2])
+    return primal, dual

@@ -14,8 +14,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.program import dense
 from calibrate.program.cones import Cone
+from calibrate.program.dense import Conditions
 from calibrate.program.forest import Forest, Grove, Step
+from calibrate.program.rule_curvature import RuleRows, rule_rows
 
 __all__ = ["HELD_DOWN", "Body", "Point", "Row", "StandardForm", "Tail"]
 
@@ -39,6 +42,7 @@ class Body:
     bounded: npt.NDArray[np.intp]  # positions with v >= 0
     constant: float = 0.0  # of the objective
     cap: Floats = field(default_factory=lambda: np.zeros(0))  # v <= cap, where it is finite; none if empty
+    total: Floats = field(default_factory=lambda: np.zeros(0))  # of all contributions, `total @ v`; empty where unknown
 
     @cached_property
     def bounds(self) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
@@ -119,20 +123,9 @@ class Tail:
         """A cell's coordinate is a multiple of its own entry of `v`; only the other coordinates mix them."""
         return self.M[np.arange(self.cells), np.arange(self.cells)]
 
-    @cached_property
-    def _squares(self) -> Floats:
-        return np.multiply.outer(self.own, self.own)
-
-    def curve(self, curve: Floats, H: Floats) -> None:
-        """Add `M' curve M` to `H`."""
-        cells = len(self.own)
-        rest = self.M[cells:]
-        H[:cells, :cells] += curve[:cells, :cells] * self._squares
-        half = 0.5 * rest.T @ curve[cells:, cells:]
-        half[:cells] += self.own[:, None] * curve[:cells, cells:]
-        across = half @ rest
-        H += across
-        H += across.T
+    def curve(self, half: Floats, H: Floats) -> None:
+        """Add `M' (half + half') M` to `H`."""
+        dense.add_curve(half, self.own, self.M[self.cells :], H)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +159,21 @@ class StandardForm:
     def amount(self) -> Floats:
         """Amounts of all limits."""
         return np.array([row.amount for row in self.rows])
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """All that is no tree, as the compiled kernels take it."""
+        body, (at, signs, ends) = self.body, self.body.bounds
+        rules = np.ascontiguousarray(body.G), body.h, body.cone.orthant
+        limits = self.row_q, self.eta, self.amount
+        return Conditions(body.q, body.P, at.astype(np.int64), signs, ends, *rules, body.E, body.f, *limits)
+
+    @cached_property
+    def rule_rows(self) -> RuleRows:
+        """The rules without the cones, in a form with a fast curvature."""
+        body = self.body
+        total = body.total if len(body.total) else np.zeros(len(body.q))
+        return rule_rows(np.ascontiguousarray(body.G[: body.cone.orthant]), total)
 
     @cached_property
     def base_price(self) -> Floats:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.program import elimination
+from calibrate.program import centring, elimination
+from calibrate.program.elimination import Swept
 from calibrate.program.forest import Forest, Step
 from calibrate.program.threads import side_by_side
 
@@ -40,26 +41,25 @@ class Trees:
         """Put every tree near the central path at coordinates `y`, from the multiplier that its root has."""
 
         def work(first: int, last: int) -> None:
-            elimination.centre(self.forest, first, last, y, price, mu, self.step.state)
+            centring.centre(self.forest, first, last, y, price, mu, self.step.state)
 
         side_by_side(work, self.ends)
 
-    def factor(self) -> tuple[Floats, Floats, float]:
-        """Eliminate: the curvature `H`, the bend `sum w theta V` and the give `sum w^2 / k`."""
+    def sweep(self, primal: float, dual: float, price: float) -> Swept:
+        """Go along the moves, eliminate, and push towards products of zero: one pass does for all three."""
         n = self.forest.n_coordinates
         self.rows[:] = 0.0
 
-        def work(first: int, last: int) -> tuple[Floats, Floats, float]:
-            H, bend = np.zeros((n, n)), np.zeros(n)
-            give = elimination.factor(self.forest, first, last, self.step.state, self.step.factors, H, self.rows, bend)
-            H += H.T
+        def work(first: int, last: int) -> Swept:
+            into = Swept(np.zeros(n), np.zeros(3), np.zeros((n, n)), np.zeros(n), np.zeros(n), np.zeros(2))
+            elimination.sweep(self.forest, first, last, primal, dual, price, self.step, self.rows, into)
             if len(self.rows):
                 lines = self.rows[self._line(first) : self._line(last)]
-                H += lines.T @ lines
-            return H, bend, give
+                into.half[:] += lines.T @ lines
+            return into
 
         parts = side_by_side(work, self.ends)
-        return _total([H for H, _, _ in parts]), _total([bend for _, bend, _ in parts]), sum(part[2] for part in parts)
+        return parts[0] if len(parts) == 1 else Swept(*(_total(list(part)) for part in zip(*parts, strict=True)))
 
     def forward(self, price: float, target: float, second: float) -> tuple[Floats, float]:
         """Towards products of `target`, less `second` times the second-order term: the push and the leak."""
