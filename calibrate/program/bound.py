@@ -41,7 +41,7 @@ def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -
     for tail, step, price in zip(tails, point.steps, prices, strict=True):
         value, gradient = cut(tail.grove, step.state, float(price))
         constant += value - gradient @ tail.m + price * tail.constant
-        slope = slope - tail.M.T @ gradient + price * tail.slope
+        slope = slope - tail.back(gradient) + price * tail.slope
     if not np.isfinite(upper):
         return -np.inf  # without a plan there is no box
     return float(constant - body.short(slope, point.v, upper))

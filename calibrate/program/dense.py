@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.kernel import inlined, kernel
-from calibrate.program.rule_curvature import RuleRows, add_curvature
+from calibrate.program.rule_rows import RuleRows, add_back, add_curvature, add_rows
 
 __all__ = [
     "Aims",
@@ -21,6 +21,8 @@ __all__ = [
     "Place",
     "Residuals",
     "add_curve",
+    "along",
+    "back",
     "balanced",
     "curve",
     "go",
@@ -36,8 +38,8 @@ Ints = npt.NDArray[np.int64]
 class Conditions(NamedTuple):
     """What does not move. A named tuple, because the compiled kernels take it as it is.
 
-    Bounds `signs (v[at] - ends) >= 0`, rules `G v + slack = h` (the first `orthant` rows are conditions each), limits
-    `row_q v + eta risks + slack = amount`, equalities `E v = f`.
+    Bounds `signs (v[at] - ends) >= 0`, rules `G v + slack = h` (`rows` of `G` are conditions each, those of `cones`
+    follow), limits `row_q v + eta risks + slack = amount`, equalities `E v = f`.
     """
 
     q: Floats
@@ -45,9 +47,9 @@ class Conditions(NamedTuple):
     at: Ints
     signs: Floats
     ends: Floats
-    G: Floats
+    rows: RuleRows
+    cones: Floats
     h: Floats
-    orthant: int
     E: Floats
     f: Floats
     row_q: Floats
@@ -96,9 +98,12 @@ def measure(given: Conditions, place: Place, risks: Floats, out: Residuals) -> t
     n_bounds, v, dual = len(given.at), place.v, out.dual
     dual += given.q + given.P * v
     out.rule[:] = place.rule_slack - given.h
-    if len(given.h) > 0:
-        dual += given.G.T @ place.rule
-        out.rule[:] += given.G @ v
+    add_rows(given.rows, v, out.rule)
+    add_back(given.rows, place.rule, dual)
+    for k in range(len(given.cones)):
+        i = len(given.h) - len(given.cones) + k
+        out.rule[i] += (given.cones[k] * v).sum()
+        dual += given.cones[k] * place.rule[i]
     for j in range(len(given.f)):
         dual += given.E[j] * place.equal[j]
         out.equal[j] = (given.E[j] * v).sum() - given.f[j]
@@ -126,10 +131,9 @@ def _largest(values: Floats, known: float) -> float:
 
 
 @kernel
-def curve(given: Conditions, rows: RuleRows, place: Place, H: Floats) -> None:
+def curve(given: Conditions, place: Place, H: Floats) -> None:
     """Add the curvature of costs, bounds and rules (without cones) to `H`."""
-    o = given.orthant
-    add_curvature(rows, place.rule[:o] / place.rule_slack[:o], H)
+    add_curvature(given.rows, place.rule / place.rule_slack, H)
     for i in range(len(given.q)):
         H[i, i] += given.P[i]
     for k in range(len(given.at)):
@@ -137,8 +141,30 @@ def curve(given: Conditions, rows: RuleRows, place: Place, H: Floats) -> None:
 
 
 @kernel
+def along(own: Floats, rest: Floats, v: Floats) -> Floats:
+    """`M v`, where `M` has `own` on the diagonal and below it the rows `rest`."""
+    cells = len(own)
+    y = np.empty(cells + len(rest))
+    y[:cells] = own * v[:cells]
+    for r in range(len(rest)):
+        y[cells + r] = (rest[r] * v).sum()
+    return y
+
+
+@kernel
+def back(own: Floats, rest: Floats, y: Floats) -> Floats:
+    """`M' y`."""
+    cells = len(own)
+    v = np.zeros(rest.shape[1])
+    v[:cells] = own * y[:cells]
+    for r in range(len(rest)):
+        v += y[cells + r] * rest[r]
+    return v
+
+
+@kernel
 def add_curve(half: Floats, own: Floats, rest: Floats, H: Floats) -> None:
-    """Add `M' (half + half') M` to `H`, where `M` has `own` on the diagonal and below it the rows `rest`."""
+    """Add `M' (half + half') M` to `H`."""
     cells, n = len(own), len(H)
     for i in range(cells):
         for j in range(cells):
@@ -191,9 +217,7 @@ def right_side(
     _lacking(place.slack, place.multiplier, moves.slack, moves.multiplier, aim, aims.flat)
     _lacking(place.rule_slack, place.rule, moves.rule_slack, moves.rule, aim, aims.rule)
     rhs[:n] = -residuals.dual
-    o = given.orthant
-    if o > 0:
-        rhs[:n] -= given.G[:o].T @ ((residuals.rule[:o] * place.rule[:o] + aims.rule[:o]) / place.rule_slack[:o])
+    add_back(given.rows, -(residuals.rule * place.rule + aims.rule) / place.rule_slack, rhs[:n])
     for k in range(n_bounds):
         rhs[given.at[k]] += given.signs[k] * aims.flat[k] / place.slack[k]
     for j in range(n_limits):
@@ -219,7 +243,7 @@ def move(
     `reach`: the largest relative falls of slacks and multipliers, and the changes of the sum of the products with the
     step (see `elimination.backward`).
     """
-    n, n_bounds, n_limits, o = len(given.q), len(given.at), len(given.amount), given.orthant
+    n, n_bounds, n_limits = len(given.q), len(given.at), len(given.amount)
     v, slack, multiplier, rule_slack, rule, equal = moves
     v[:] = solution[:n]
     equal[:] = solution[n + n_limits :]
@@ -231,10 +255,13 @@ def move(
         multiplier[j] = solution[n + j - n_bounds]
         slack[j] = (aims.flat[j] - place.slack[j] * multiplier[j]) / place.multiplier[j]
         _reached(place.slack[j], place.multiplier[j], slack[j], multiplier[j], reach)
-    rule_slack[:] = -residuals.rule
-    if len(rule) > 0:
-        rule_slack -= given.G @ v
-    for i in range(o):
+    rule_slack[:] = 0.0
+    add_rows(given.rows, v, rule_slack)
+    n_cones = len(given.cones)
+    for k in range(n_cones):
+        rule_slack[len(rule) - n_cones + k] = (given.cones[k] * v).sum()
+    rule_slack[:] = -residuals.rule - rule_slack
+    for i in range(len(rule) - n_cones):
         rule[i] = (aims.rule[i] - place.rule[i] * rule_slack[i]) / place.rule_slack[i]
         _reached(place.rule_slack[i], place.rule[i], rule_slack[i], rule[i], reach)
 

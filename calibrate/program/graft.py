@@ -28,7 +28,7 @@ def grafted(point: Point, old: list[Tail], new: list[Tail], prices: Floats) -> P
     for before, tail, step, price in zip(old, new, point.steps, prices, strict=True):
         fresh = Step.empty(tail.forest)
         fresh.state.root[:, Y1] = HALF * price * tail.forest.weight
-        Trees(tail.forest, fresh).centre(tail.M @ point.v + tail.m, float(price), point.mu)
+        Trees(tail.forest, fresh).centre(tail.along(point.v) + tail.m, float(price), point.mu)
         _carry(before.grove, tail.grove, step, fresh)
         steps.append(fresh)
     return replace(point.copy(), steps=steps)

@@ -118,9 +118,9 @@ class InteriorPoint:
         slope, risks = np.zeros(len(v)), np.zeros(len(prices))
         for k, (tail, price, step) in enumerate(zip(self.form.tails, prices, steps, strict=True)):
             trees = Trees(tail.forest, step)
-            trees.centre(tail.M @ v + tail.m, float(price), mu)
+            trees.centre(tail.along(v) + tail.m, float(price), mu)
             pull, sums = trees.advance(0.0, 0.0)
-            slope -= tail.M.T @ pull
+            slope -= tail.back(pull)
             slope += price * tail.slope
             risks[k] = tail.slope @ v + tail.constant + sums[2]
         return slope, risks

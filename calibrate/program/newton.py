@@ -80,7 +80,7 @@ class Newton:
             constant += swept.sums[0] - float(swept.pull @ tail.m) + self.prices[k] * tail.constant
             products += swept.sums[1]
             risks[k] = tail.slope @ point.v + tail.constant + swept.sums[2]
-            slope += self.prices[k] * tail.slope - tail.M.T @ swept.pull
+            slope += self.prices[k] * tail.slope - tail.back(swept.pull)
         self.residuals.dual[:] = slope
         flat, bound, worst = dense.measure(self.given, self.place, risks, self.residuals)
         self.mu = float(products + flat) / form.pairs
@@ -104,11 +104,11 @@ class Newton:
         """`[H B' E'; B -C 0; E 0 0]`, quasi-definite; says whether it has a factor."""
         form, n, m = self.form, self.n, self.m
         H = self.cones.curvature()
-        dense.curve(self.given, form.rule_rows, self.place, H)
+        dense.curve(self.given, self.place, H)
         bends, gives = np.zeros((len(self.trees), n)), np.zeros(len(self.trees))
         for k, (tail, swept) in enumerate(zip(form.tails, self.swept, strict=True)):
             tail.curve(swept.half, H)
-            bends[k], gives[k] = swept.bend @ tail.M, swept.root[0]
+            bends[k], gives[k] = tail.back(swept.bend), swept.root[0]
         self.matrix = H
         if m + self.e:
             self.matrix = np.zeros((n + m + self.e,) * 2)
@@ -153,14 +153,14 @@ class Newton:
         dense.right_side(self.given, self.place, self.residuals, self.moves, aim, self.aims, rhs)
         self.cones.aim(target, second, self.residuals.rule, rhs)
         for k, (tail, (pushed, leak)) in enumerate(zip(form.tails, pushes, strict=True)):
-            rhs[:n] += pushed @ tail.M
+            rhs[:n] += tail.back(pushed)
             rhs[n : n + m] -= form.eta[:, k] * leak
         solution = self._solve(rhs)
         dense.move(self.given, self.place, self.residuals, solution, self.aims, self.moves, reach)
         self.cones.move(reach)
         d_prices = solution[n : n + m] @ form.eta
         for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
-            part = trees.backward(tail.M @ self.moves.v, d_prices[k])
+            part = trees.backward(tail.along(self.moves.v), d_prices[k])
             reach[:2] = np.maximum(reach[:2], part[:2])
             reach[2:] += part[2:]
         return reach

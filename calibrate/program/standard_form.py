@@ -18,7 +18,7 @@ from calibrate.program import dense
 from calibrate.program.cones import Cone
 from calibrate.program.dense import Conditions
 from calibrate.program.forest import Forest, Grove, Step
-from calibrate.program.rule_curvature import RuleRows, rule_rows
+from calibrate.program.rule_rows import rule_rows
 
 __all__ = ["HELD_DOWN", "Body", "Point", "Row", "StandardForm", "Tail"]
 
@@ -116,16 +116,28 @@ class Tail:
 
     def risk(self, v: Floats) -> float:
         """Of a plan, as far as what is planted tells it."""
-        return float(self.slope @ v + self.constant + self.forest.risk(self.M @ v + self.m))
+        return float(self.slope @ v + self.constant + self.forest.risk(self.along(v) + self.m))
 
     @cached_property
     def own(self) -> Floats:
         """A cell's coordinate is a multiple of its own entry of `v`; only the other coordinates mix them."""
         return self.M[np.arange(self.cells), np.arange(self.cells)]
 
+    def along(self, v: Floats) -> Floats:
+        """`M v`."""
+        return dense.along(self.own, self._rest, v)
+
+    def back(self, y: Floats) -> Floats:
+        """`M' y`."""
+        return dense.back(self.own, self._rest, y)
+
     def curve(self, half: Floats, H: Floats) -> None:
         """Add `M' (half + half') M` to `H`."""
-        dense.add_curve(half, self.own, self.M[self.cells :], H)
+        dense.add_curve(half, self.own, self._rest, H)
+
+    @cached_property
+    def _rest(self) -> Floats:
+        return np.ascontiguousarray(self.M[self.cells :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,16 +176,10 @@ class StandardForm:
     def conditions(self) -> Conditions:
         """All that is no tree, as the compiled kernels take it."""
         body, (at, signs, ends) = self.body, self.body.bounds
-        rules = np.ascontiguousarray(body.G), body.h, body.cone.orthant
-        limits = self.row_q, self.eta, self.amount
-        return Conditions(body.q, body.P, at.astype(np.int64), signs, ends, *rules, body.E, body.f, *limits)
-
-    @cached_property
-    def rule_rows(self) -> RuleRows:
-        """The rules without the cones, in a form with a fast curvature."""
-        body = self.body
         total = body.total if len(body.total) else np.zeros(len(body.q))
-        return rule_rows(np.ascontiguousarray(body.G[: body.cone.orthant]), total)
+        G, n = np.ascontiguousarray(body.G), body.cone.orthant
+        rules, limits = (rule_rows(G[:n], total), G[n:], body.h), (self.row_q, self.eta, self.amount)
+        return Conditions(body.q, body.P, at.astype(np.int64), signs, ends, *rules, body.E, body.f, *limits)
 
     @cached_property
     def base_price(self) -> Floats:

@@ -25,7 +25,7 @@ from calibrate.program.forest import S1, S2, Y1, Y2
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.level import Level
 from calibrate.program.newton import Newton
-from calibrate.program.rule_curvature import add_curvature, rule_rows
+from calibrate.program.rule_rows import add_back, add_curvature, add_rows, rule_rows
 from calibrate.program.sample import Sample
 from calibrate.program.standard_form import StandardForm
 
@@ -179,7 +179,7 @@ def test_the_corrector_takes_the_second_order_of_the_predictor_into_its_aim(laye
     np.testing.assert_allclose(to_first_order, target - second * bent, atol=1e-12)
 
 
-def test_curvature_of_rules_by_their_total():
+def test_rules_by_their_total():
     rng = np.random.default_rng(3)
     total = np.append(rng.lognormal(size=12), [0.0, 0.0])
     shares = np.eye(12, 14) - np.outer(rng.dirichlet(np.ones(12)), total > 0)
@@ -187,12 +187,17 @@ def test_curvature_of_rules_by_their_total():
     G = G * np.where(total > 0, total, 1.0) * rng.lognormal(size=(len(G), 1))
     rows = rule_rows(G, total)
     assert len(rows.other) == 3 and np.diff(rows.ends).max() == 1
-    weight, H = rng.lognormal(size=len(G)), np.ones((14, 14))
+    weight, H, v = rng.lognormal(size=len(G)), np.ones((14, 14)), rng.normal(size=14)
     add_curvature(rows, weight, H)
     np.testing.assert_allclose(H, 1.0 + G.T @ (weight[:, None] * G), rtol=1e-12)
+    forth, back = np.ones(len(G)), np.ones(14)
+    add_rows(rows, v, forth)
+    add_back(rows, weight, back)
+    np.testing.assert_allclose(forth, 1.0 + G @ v, rtol=1e-12)
+    np.testing.assert_allclose(back, 1.0 + G.T @ weight, rtol=1e-12)
 
 
-def test_curvature_of_rules_without_a_total():
+def test_rules_without_a_total():
     G, weight, H = np.random.default_rng(4).normal(size=(5, 9)), np.arange(1.0, 6.0), np.zeros((9, 9))
     rows = rule_rows(G, np.zeros(9))
     assert len(rows.other) == 5

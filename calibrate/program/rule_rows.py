@@ -1,7 +1,7 @@
-"""`G' W G` of the rules: a rule of shares is a few entries and a multiple of the total of all contributions.
+"""The matrix of the rules: a rule of shares is a few entries and a multiple of the total of all contributions.
 
-With `g` the multiples, `u` the total and `S` the few entries, `G = g u' + S`: what takes `rows n^2` for any matrix
-takes `n^2` for this one.
+With `g` the multiples, `u` the total and `S` the few entries, `G = g u' + S`: `G v` takes as long as its rows and
+columns are many, and `G' W G`, which takes `rows n^2` for any matrix, takes `n^2`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from calibrate.program.kernel import inlined, kernel
 
-__all__ = ["RuleRows", "add_curvature", "rule_rows"]
+__all__ = ["RuleRows", "add_back", "add_curvature", "add_rows", "rule_rows"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -85,6 +85,31 @@ def _multiple(row: Floats, total: Floats) -> float:
     first, middle, last = at[0], at[len(at) // 2], at[-1]
     a, b, c = row[first] / total[first], row[middle] / total[middle], row[last] / total[last]
     return float(max(min(a, b), min(max(a, b), c)))
+
+
+@kernel
+def add_rows(rows: RuleRows, v: Floats, out: Floats) -> None:
+    """Add `G v` to `out`."""
+    total = (rows.total * v).sum()
+    for k in range(len(rows.row)):
+        out[rows.row[k]] += rows.multiple[k] * total
+        for a in range(rows.ends[k], rows.ends[k + 1]):
+            out[rows.row[k]] += rows.value[a] * v[rows.column[a]]
+    for k in range(len(rows.other)):
+        out[rows.other[k]] += (rows.others[k] * v).sum()
+
+
+@kernel
+def add_back(rows: RuleRows, y: Floats, out: Floats) -> None:
+    """Add `G' y` to `out`."""
+    total = 0.0
+    for k in range(len(rows.row)):
+        total += rows.multiple[k] * y[rows.row[k]]
+        for a in range(rows.ends[k], rows.ends[k + 1]):
+            out[rows.column[a]] += rows.value[a] * y[rows.row[k]]
+    out += total * rows.total
+    for k in range(len(rows.other)):
+        out += y[rows.other[k]] * rows.others[k]
 
 
 @kernel
