@@ -15,6 +15,7 @@ from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel, severity
 from calibrate.models.frequency import LogLinear, NegativeBinomial, Poisson, SharedShock, ZeroInflated
+from calibrate.models.frequency.zero_inflated import _Idle
 
 
 def inflated(rng, n, idle, size, columns=None):
@@ -94,6 +95,16 @@ def test_the_idle_probability_has_settled(seed):
     if z > 0:
         assert idle.mean() == pytest.approx(z, abs=1e-6)
     assert model.log_likelihood_ >= NegativeBinomial().fit(counts).log_likelihood_ - 1e-9
+
+
+def test_near_the_fixed_point_the_last_steps_say_together_where_it_is(monkeypatch):
+    """Idle and quiet periods are hardly told apart here: leaps along one change take more than 300 steps."""
+    rng, steps, step = np.random.default_rng(4), [], _Idle._step
+    counts = np.where(rng.random((72, 10)) < 0.2, 0, rng.poisson(0.4 * rng.gamma(1.3, 1 / 1.3, (72, 10))))
+    monkeypatch.setattr(_Idle, "_step", lambda self, values: steps.append(values) or step(self, values))
+    model = ZeroInflated().fit(counts)
+    assert model.idle_probability_ > 0.4
+    assert len(steps) < 200
 
 
 def test_one_shock_for_all_cannot_be_idle_for_one():

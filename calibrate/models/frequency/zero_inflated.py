@@ -19,7 +19,9 @@ from calibrate.models.frequency.negative_binomial import NegativeBinomial
 __all__ = ["ZeroInflated"]
 
 STEPS, LEAPS = 1000, 6  # few take more than 50 steps
-SETTLED = 1e-6  # change of a step that is good enough after so many
+EXACT, SETTLED = 1e-11, 1e-6  # relative change of a step that ends them; that is good enough after so many
+NEAR, MEMORY = 1e-4, 6  # change from which the last steps say together where they lead
+FARTHEST = 0.1  # relative: so far they may lead at once, lest they end elsewhere
 
 
 class ZeroInflated(CountModel):
@@ -27,8 +29,8 @@ class ZeroInflated(CountModel):
 
     `P(N = 0) = z + (1 - z) p(0)`, `P(N = n) = (1 - z) p(n)`; mean `(1 - z) m`, `m = rate * exposure`. `z` is common to
     all columns; rates borrow strength as in `base`, from the periods that are not idle. EM: a zero is idle with
-    probability `z / (z + (1 - z) p(0))`; accelerated (Varadhan and Roland 2008). `z` is 0 where zeros are no
-    more than `base` expects. Source: Lambert 1992; Cameron and Trivedi 2013, 4.7.
+    probability `z / (z + (1 - z) p(0))`, accelerated. `z` is 0 where zeros are no more than `base` expects.
+    Source: Lambert 1992; Cameron and Trivedi 2013, 4.7.
 
     Parameters
     ----------
@@ -180,26 +182,54 @@ class _Idle:
         return np.concatenate([[share, 1 / size], rate])
 
     def _accelerated(self, values: Floats) -> Floats:
+        """The fixed point: far from it by leaps along one change, near it by what the last steps say together."""
+        known: list[tuple[Floats, Floats]] = []
+        near = NEAR
         for _ in range(STEPS):
-            begun, first = values, self._step(values)
-            second = self._step(first)
-            change, bend = first - values, second - 2 * first + values
-            distance = np.abs(second - first)
-            if np.all(distance <= 1e-11 * (np.abs(second) + 0.1)):
-                return second
-            length = -math.sqrt(float(change @ change) / max(float(bend @ bend), 1e-300))
-            values = second
-            for _ in range(LEAPS):  # leaps alone may go round in a circle: only one that comes closer is taken
-                leap = begun - 2 * length * change + length**2 * bend
-                if length < -1 and 0 < leap[0] < 1 and leap[1] >= 0 and (leap[2:] > 0).all():
-                    landed = self._step(leap)
-                    if float(np.abs(landed - leap).max()) < float(distance.max()):
-                        values = landed
-                        break
-                length = (length - 1) / 2
-        if distance.max() < SETTLED:
-            return second
+            first = self._step(values)
+            distance = _change(values, first)
+            if distance <= EXACT:
+                return first
+            if known and distance >= near:  # they have led astray
+                near /= 2
+            known = [*known, (values, first)][-MEMORY:] if distance < near else []
+            values = self._together(known) if known else self._leapt(values, first)
+        if distance < SETTLED:
+            return first
         raise ModelError(
             f"ZeroInflated: the idle probability has not settled after {STEPS} steps, at {values[0]:.4g}; the counts "
             "do not tell idle periods from quiet ones: use NegativeBinomial(), or a longer history"
         )
+
+    def _leapt(self, begun: Floats, first: Floats) -> Floats:
+        """Two steps, and as far along their change as comes closer (Varadhan and Roland 2008)."""
+        second = self._step(first)
+        change, bend = first - begun, second - 2 * first + begun
+        distance = float(np.abs(second - first).max())
+        length = -math.sqrt(float(change @ change) / max(float(bend @ bend), 1e-300))
+        for _ in range(LEAPS):  # leaps alone may go round in a circle: only one that comes closer is taken
+            leap = begun - 2 * length * change + length**2 * bend
+            if length < -1 and _possible(leap):
+                landed = self._step(leap)
+                if float(np.abs(landed - leap).max()) < distance:
+                    return landed
+            length = (length - 1) / 2
+        return second
+
+    def _together(self, known: list[tuple[Floats, Floats]]) -> Floats:
+        """Where the steps known, taken as one affine map, stand still (Anderson 1965; Walker and Ni 2011)."""
+        begun, landed = (np.array(part) for part in zip(*known, strict=True))
+        moves = landed - begun
+        shares = np.linalg.lstsq(np.diff(moves, axis=0).T, moves[-1], rcond=1e-10)[0]
+        leap = np.asarray(landed[-1] - shares @ np.diff(landed, axis=0))
+        return leap if _possible(leap) and _change(landed[-1], leap) <= FARTHEST else landed[-1]
+
+
+def _change(before: Floats, after: Floats) -> float:
+    """The largest relative change."""
+    return float((np.abs(after - before) / (np.abs(after) + 0.1)).max())
+
+
+def _possible(values: Floats) -> bool:
+    """Whether an idle probability, a variance and rates are."""
+    return bool(0 < values[0] < 1 and values[1] >= 0 and (values[2:] > 0).all())
