@@ -38,8 +38,8 @@ Ints = npt.NDArray[np.int64]
 class Conditions(NamedTuple):
     """What does not move. A named tuple, because the compiled kernels take it as it is.
 
-    Bounds `signs (v[at] - ends) >= 0`, rules `G v + slack = h` (`rows` of `G` are conditions each, those of `cones`
-    follow), limits `row_q v + eta risks + slack = amount`, equalities `E v = f`.
+    Bounds `signs (v[at] - ends) >= 0`, rules `G v + slack = h` (the first `orthant` are conditions each, cones follow),
+    limits `row_q v + eta risks + slack = amount`, equalities `E v = f`.
     """
 
     q: Floats
@@ -47,9 +47,9 @@ class Conditions(NamedTuple):
     at: Ints
     signs: Floats
     ends: Floats
-    rows: RuleRows
-    cones: Floats
+    G: RuleRows
     h: Floats
+    orthant: int
     E: Floats
     f: Floats
     row_q: Floats
@@ -98,12 +98,8 @@ def measure(given: Conditions, place: Place, risks: Floats, out: Residuals) -> t
     n_bounds, v, dual = len(given.at), place.v, out.dual
     dual += given.q + given.P * v
     out.rule[:] = place.rule_slack - given.h
-    add_rows(given.rows, v, out.rule)
-    add_back(given.rows, place.rule, dual)
-    for k in range(len(given.cones)):
-        i = len(given.h) - len(given.cones) + k
-        out.rule[i] += (given.cones[k] * v).sum()
-        dual += given.cones[k] * place.rule[i]
+    add_rows(given.G, v, out.rule)
+    add_back(given.G, place.rule, dual)
     for j in range(len(given.f)):
         dual += given.E[j] * place.equal[j]
         out.equal[j] = (given.E[j] * v).sum() - given.f[j]
@@ -133,7 +129,9 @@ def _largest(values: Floats, known: float) -> float:
 @kernel
 def curve(given: Conditions, place: Place, H: Floats) -> None:
     """Add the curvature of costs, bounds and rules (without cones) to `H`."""
-    add_curvature(given.rows, place.rule / place.rule_slack, H)
+    weight = place.rule / place.rule_slack
+    weight[given.orthant :] = 0.0
+    add_curvature(given.G, weight, H)
     for i in range(len(given.q)):
         H[i, i] += given.P[i]
     for k in range(len(given.at)):
@@ -217,7 +215,9 @@ def right_side(
     _lacking(place.slack, place.multiplier, moves.slack, moves.multiplier, aim, aims.flat)
     _lacking(place.rule_slack, place.rule, moves.rule_slack, moves.rule, aim, aims.rule)
     rhs[:n] = -residuals.dual
-    add_back(given.rows, -(residuals.rule * place.rule + aims.rule) / place.rule_slack, rhs[:n])
+    push = -(residuals.rule * place.rule + aims.rule) / place.rule_slack
+    push[given.orthant :] = 0.0
+    add_back(given.G, push, rhs[:n])
     for k in range(n_bounds):
         rhs[given.at[k]] += given.signs[k] * aims.flat[k] / place.slack[k]
     for j in range(n_limits):
@@ -255,13 +255,10 @@ def move(
         multiplier[j] = solution[n + j - n_bounds]
         slack[j] = (aims.flat[j] - place.slack[j] * multiplier[j]) / place.multiplier[j]
         _reached(place.slack[j], place.multiplier[j], slack[j], multiplier[j], reach)
-    rule_slack[:] = 0.0
-    add_rows(given.rows, v, rule_slack)
-    n_cones = len(given.cones)
-    for k in range(n_cones):
-        rule_slack[len(rule) - n_cones + k] = (given.cones[k] * v).sum()
-    rule_slack[:] = -residuals.rule - rule_slack
-    for i in range(len(rule) - n_cones):
+    rule_slack[:] = residuals.rule
+    add_rows(given.G, v, rule_slack)
+    rule_slack *= -1.0
+    for i in range(given.orthant):
         rule[i] = (aims.rule[i] - place.rule[i] * rule_slack[i]) / place.rule_slack[i]
         _reached(place.rule_slack[i], place.rule[i], rule_slack[i], rule[i], reach)
 

@@ -177,8 +177,8 @@ class StandardForm:
         """All that is no tree, as the compiled kernels take it."""
         body, (at, signs, ends) = self.body, self.body.bounds
         total = body.total if len(body.total) else np.zeros(len(body.q))
-        G, n = np.ascontiguousarray(body.G), body.cone.orthant
-        rules, limits = (rule_rows(G[:n], total), G[n:], body.h), (self.row_q, self.eta, self.amount)
+        rules = rule_rows(np.ascontiguousarray(body.G), total), body.h, body.cone.orthant
+        limits = self.row_q, self.eta, self.amount
         return Conditions(body.q, body.P, at.astype(np.int64), signs, ends, *rules, body.E, body.f, *limits)
 
     @cached_property
