@@ -180,21 +180,20 @@ def add_curve(half: Floats, own: Floats, rest: Floats, H: Floats) -> None:
 
 
 @kernel
-def balanced(matrix: Floats, n: int, n_limits: int, ridge: float) -> tuple[Floats, Floats, bool]:
-    """A matrix of plan, limits and equalities with a diagonal of size one, its scale, and whether all is finite.
+def balanced(matrix: Floats, n: int, n_limits: int, ridge: float) -> tuple[Floats, Floats]:
+    """A matrix of plan, limits and equalities with a diagonal of size one, and the scale that makes it so.
 
     The diagonal is moved by `ridge` to the side where it is: redundant rules make it singular in exact arithmetic.
     """
-    size, total = len(matrix), 0.0
+    size = len(matrix)
     scale, scaled = np.ones(size), np.empty((size, size))
     for i in range(n + n_limits):
         scale[i] = 1.0 / np.sqrt(max(abs(matrix[i, i]), 1e-200))
     for i in range(size):
         for j in range(size):
             scaled[i, j] = matrix[i, j] * scale[i] * scale[j]
-            total += scaled[i, j]
         scaled[i, i] += ridge if i < n else -ridge
-    return scaled, scale, np.isfinite(total)
+    return scaled, scale
 
 
 @kernel

@@ -121,8 +121,8 @@ class Newton:
             self.matrix[n : n + m, n : n + m] = -C
             self.matrix[n + m :, :n], self.matrix[:n, n + m :] = self.body.E, self.body.E.T
         # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes the ridge back.
-        balanced, self.scale, finite = dense.balanced(self.matrix, n, m, TINY)
-        if not finite:
+        balanced, self.scale = dense.balanced(self.matrix, n, m, TINY)
+        if not np.isfinite(balanced.sum()):
             return False
         self.lu, self.pivots, failed = lapack.dgetrf(balanced.T, overwrite_a=True)
         return not failed
