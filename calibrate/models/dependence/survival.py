@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.polynomial import chebyshev
@@ -13,6 +15,7 @@ __all__ = ["StudentSurvival"]
 
 DEGREES = (24, 32, 48, 64, 96)
 EXACT = 1e-13  # relative error on a grid of its own, up to which a polynomial is taken
+FAR = 1e8  # roots of `v` from which `w` is `v / x^2` to the last digit
 LARGEST = 120.0  # degrees of freedom; beyond, the power leaves the range of floating point
 
 
@@ -45,9 +48,13 @@ class StudentSurvival:
         """`P(T > x)`, one-dimensional."""
         if self.coefficients is None:
             return np.asarray(stdtr(self.degrees_of_freedom, -x))
-        result = np.empty(len(x))
-        _survival(x, self.degrees_of_freedom, self.coefficients, result)
-        return result
+        r = np.abs(x) / math.sqrt(self.degrees_of_freedom)
+        near = np.minimum(r, FAR)
+        power = np.log1p(near * near) + 2 * np.log(np.maximum(r / FAR, 1.0))  # -log w
+        factor = np.empty(len(x))
+        _evaluate(near / np.sqrt(1 + near * near), self.coefficients, factor)
+        tail = np.exp(-self.degrees_of_freedom / 2 * power) * factor
+        return np.asarray(np.where(x > 0, tail, 1 - tail))
 
 
 def _factor(u: Floats, v: float) -> Floats:
@@ -71,16 +78,14 @@ def _shortened(coefficients: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _survival(x: Floats, v: float, coefficients: Floats, result: Floats) -> None:
-    """Clenshaw's recurrence, all points of a short stretch together."""
+def _evaluate(u: Floats, coefficients: Floats, result: Floats) -> None:
+    """The series at `2u - 1` by Clenshaw's recurrence, all points of a short stretch together."""
     stretch, top = 64, coefficients.size - 1
     y, older, newer = np.empty(stretch), np.empty(stretch), np.empty(stretch)
-    root = np.sqrt(v)
-    for first in range(0, x.size, stretch):
-        count = min(stretch, x.size - first)
+    for first in range(0, u.size, stretch):
+        count = min(stretch, u.size - first)
         for k in range(count):
-            r = abs(x[first + k]) / root
-            y[k] = 2.0 * (2.0 * (r / np.sqrt(1.0 + r * r) if r < 1e8 else 1.0) - 1.0)
+            y[k] = 2.0 * (2.0 * u[first + k] - 1.0)
             older[k] = 0.0
             newer[k] = coefficients[top]
         for degree in range(top - 1, 0, -1):
@@ -90,7 +95,4 @@ def _survival(x: Floats, v: float, coefficients: Floats, result: Floats) -> None
                 older[k] = newer[k]
                 newer[k] = step
         for k in range(count):
-            r = abs(x[first + k]) / root
-            log_w = -np.log1p(r * r) if r < 1e8 else -2.0 * np.log(r)
-            tail = np.exp(0.5 * v * log_w) * (coefficients[0] + 0.5 * y[k] * newer[k] - older[k])
-            result[first + k] = tail if x[first + k] > 0 else 1.0 - tail
+            result[first + k] = coefficients[0] + 0.5 * y[k] * newer[k] - older[k]
