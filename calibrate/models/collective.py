@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from numba import njit
 from sklearn.base import clone
 
 from calibrate.errors import DataError, ModelError
@@ -140,56 +141,55 @@ class Collective(DrawnMargins):
         means = self.means(exposures)
         return float((means + 1 - np.exp(-means)).sum())
 
-    def largest(self, exposures: Floats) -> Callable[[Floats, int], Floats]:
-        """`-log P(X > x)` of one event, `x` exceeded by a column's largest with some chance."""
-        means = self.means(exposures).ravel()
-
-        def level(exceeded: Floats, column: int) -> Floats:
-            frequency = self.segments[column % len(self.segments)].frequency
-            return np.asarray(-np.log(frequency.largest(exceeded, float(means[column]))))
-
-        return level
-
-    def draw(self, levels: Floats, counts: Counts, exposures: Floats, rng: np.random.Generator) -> Floats:
+    def draw(self, exceeded: Floats, column: Places, exposures: Floats, rng: np.random.Generator) -> Floats:
         """What the cover pays of the largest event and of smaller ones, of which there are as many as chance has it."""
-        means, caps = self.means(exposures), self.caps(exposures)
-        wanted, found = counts.reshape(means.shape), np.empty_like(levels)
-        column = np.repeat(np.arange(counts.size), counts)
+        means, caps, found = self.means(exposures), self.caps(exposures), np.empty_like(exceeded)
         for g, part in enumerate(self.segments):
-            owner = np.repeat(np.arange(len(means)), wanted[:, g])
             own = column % len(self.segments) == g if len(self.segments) > 1 else slice(None)
-            level = levels[own]
-            chance = np.exp(-level)
-            paid = self._paid(g, part.sizes.at(level, owner), owner, caps[:, g])
-            further = np.cumsum(part.frequency.others(chance, means[owner, g], rng))
-            count = rng.poisson(further[-1]) if further.size else 0
-            if count:
-                at = np.searchsorted(further, rng.random(count) * further[-1], side="right").clip(0, level.size - 1)
-                smaller = -np.log(chance[at] + rng.random(count) * (1 - chance[at]))
-                more = self._paid(g, part.sizes.at(smaller, owner[at]), owner[at], caps[:, g])
-                paid = paid + np.bincount(at, more, level.size)
-            found[own] = paid
+            owner = column[own] // len(self.segments)
+            if owner.size:
+                chance = part.frequency.largest(exceeded[own], means[owner, g])
+                further = np.cumsum(part.frequency.others(chance, means[owner, g], rng))
+                count = rng.poisson(further[-1])
+                at = np.searchsorted(further, rng.random(count) * further[-1], side="right").clip(0, chance.size - 1)
+                smaller = chance[at] + rng.random(count) * (1 - chance[at])
+                place = np.concatenate([np.arange(chance.size), at])
+                losses = part.sizes.at(-np.log(np.concatenate([chance, smaller])), owner[place])
+                found[own] = np.bincount(place, self._paid(g, losses, owner[place], caps[:, g]), chance.size)
         return found
 
     def add_events(
-        self, rows: Floats, g: int, counts: Counts, shares: Floats, caps: Floats, rng: np.random.Generator
+        self,
+        rows: Floats,
+        places: Places,
+        g: int,
+        counts: Counts,
+        shares: Floats,
+        caps: Floats,
+        rng: np.random.Generator,
     ) -> None:
-        """Add what the cover pays of `counts[s]` events of segment `g` to rows (scenarios, members).
+        """Add what the cover pays of `counts[s]` events of segment `g` to `rows[places[s]]`, of (scenarios, columns).
 
         Each hits a member by `shares`, which sum to one.
         """
-        place = np.repeat(np.arange(len(rows)), counts)
+        place = np.repeat(places, counts)
         owner = np.searchsorted(np.cumsum(shares), rng.random(place.size), side="right")
         owner = np.minimum(owner, np.flatnonzero(shares)[-1])
-        paid = self.payments(g, owner, caps, rng)
-        rows += np.bincount(place * shares.size + owner, paid, rows.size).reshape(rows.shape)
+        _add(rows, place, owner * len(self.segments) + g, self.payments(g, owner, caps, rng))
 
     def add_shared_events(
-        self, rows: Floats, g: int, shocks: Floats, means: Floats, caps: Floats, rng: np.random.Generator
+        self,
+        rows: Floats,
+        places: Places,
+        g: int,
+        shocks: Floats,
+        means: Floats,
+        caps: Floats,
+        rng: np.random.Generator,
     ) -> None:
-        """Add events of segment `g` to rows (scenarios, columns): Poisson, of mean `means` times a scenario's shock."""
+        """Add events of segment `g` to `rows[places]`: Poisson, of mean `means` times a scenario's shock."""
         total = float(means.sum())
-        self.add_events(rows[:, g :: len(self.segments)], g, rng.poisson(total * shocks), means / total, caps, rng)
+        self.add_events(rows, places, g, rng.poisson(total * shocks), means / total, caps, rng)
 
     def payments(self, g: int, owner: Places, caps: Floats, rng: np.random.Generator) -> Floats:
         """What the pool pays of one fresh event of each `owner` in segment `g`."""
@@ -252,3 +252,10 @@ class Collective(DrawnMargins):
         """What must be known about the tails. ModelError for an infinite mean without a cap."""
         capped = self.exposure_cap is not None or bool(np.isfinite(self.terms.limit).all())
         return [flag for part in self.segments for flag in part.sizes.flags(capped)]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _add(rows: Floats, places: Places, columns: Places, losses: Floats) -> None:
+    """`rows[places, columns] += losses`, one after the other."""
+    for k in range(places.size):
+        rows[places[k], columns[k]] += losses[k]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,15 +36,8 @@ class DrawnMargins(Margins):
     """Margins of which losses can be drawn, but whose quantiles have no formula: sums; the largest term has one."""
 
     @abstractmethod
-    def largest(self, exposures: Floats) -> Callable[[Floats, int], Floats]:
-        """`-log P(X > x)` of one event, `x` the size that a column's largest event exceeds with a chance.
-
-        As a function of the chances and the column.
-        """
-
-    @abstractmethod
-    def draw(self, levels: Floats, counts: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
-        """Losses given the `levels` of their largest events, column after column, `counts[j]` of column j."""
+    def draw(self, exceeded: Floats, column: np.ndarray, exposures: Floats, rng: np.random.Generator) -> Floats:
+        """Losses of these columns, given the chances with which the largest event of a period exceeds theirs."""
 
 
 class InvertibleMargins(Margins):

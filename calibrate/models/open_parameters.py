@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby, pairwise
 
 import numpy as np
-from numba import njit
 from scipy.special import softmax
 from scipy.stats import qmc
 
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.frequency import CountModel, Open
-from calibrate.models.process import CollectiveProcess, Key, OrderedMargins, Process, Step, children
-from calibrate.models.sizes import Places, Seen, Sizes
+from calibrate.models.process import CollectiveProcess, Key, Memoryless, OrderedMargins, Process, Step, children
+from calibrate.models.sizes import Seen, Sizes
 from calibrate.models.sizes_again import sizes_again
 
 __all__ = ["OpenParameters", "opened"]
@@ -36,26 +36,25 @@ class OpenParameters(Process):
     laws by mixing over what the estimates may be).
     """
 
-    def __init__(self, around: CollectiveProcess, nodes: Sequence[CollectiveProcess]) -> None:
+    def __init__(self, around: Memoryless, nodes: Sequence[Memoryless]) -> None:
         self.margins: Collective = around.margins
         self.around, self.nodes = around, tuple(nodes)
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
-        """All periods, each scenario by its model."""
-        kept = self._kept(exposures)
-        ways = [_with(node, node.margins.thinned(kept)).at(exposures, periods) for node in self.nodes]
+        """All periods, each scenario by its model. Neighbours that share a dependence are drawn together."""
+        kept, steps, ends = self._kept(exposures), [], [0]
+        for _, alike in groupby(self.nodes, lambda node: id(node.dependence)):
+            nodes = list(alike)
+            steps.append(nodes[0].among([node.margins.thinned(kept) for node in nodes], exposures))
+            ends.append(ends[-1] + len(nodes))
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
-            first, second = (children(key, len(ways) * periods + 1) for key in keys)
-            chosen = np.random.Generator(np.random.SFC64(second[-1])).integers(len(ways), size=len(rows))
-            order = np.argsort(chosen, kind="stable")
-            ends = np.searchsorted(chosen[order], np.arange(len(ways) + 1))
-            for j in map(int, np.flatnonzero(np.diff(ends))):
-                own = order[ends[j] : ends[j + 1]]
-                losses = np.zeros((own.size, rows.shape[1]))
-                for place, step in enumerate(ways[j], j * periods):
-                    step(losses, (first[place], second[place]))
-                _scatter(rows, own, losses)
+            first, second = (children(key, len(steps) * periods + 1) for key in keys)
+            chosen = np.random.Generator(np.random.SFC64(second[-1])).integers(len(self.nodes), size=len(rows))
+            for j, (low, high) in enumerate(pairwise(ends)):
+                own = np.flatnonzero((low <= chosen) & (chosen < high))
+                for place in range(j * periods, (j + 1) * periods if own.size else 0):
+                    steps[j](rows, own, chosen[own] - low, (first[place], second[place]))
 
         return [add]
 
@@ -66,15 +65,7 @@ class OpenParameters(Process):
         return np.divide(wanted, found, out=np.ones_like(wanted), where=found > 0)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _scatter(rows: Floats, places: Places, losses: Floats) -> None:
-    """`rows[places] += losses`."""
-    for k in range(places.size):
-        for j in range(rows.shape[1]):
-            rows[places[k], j] += losses[k, j]
-
-
-def _with(process: CollectiveProcess, margins: Collective) -> CollectiveProcess:
+def _with(process: Memoryless, margins: Collective) -> Memoryless:
     other = copy.copy(process)
     other.margins = margins
     return other
@@ -88,8 +79,9 @@ def opened(candidates: Sequence[CollectiveProcess], counts: Floats, exposures: F
     Sizes: `sizes_again`. Rates, shocks: `CountPosterior`. Rates of members within their segment: `Open.unlike`. The
     nodes are points that fill the cube of their chances evenly (Sobol 1967), so none of these depends on another.
     """
-    models = [_open(each) for each in candidates]
-    if not all(models):
+    ready = [each for each in candidates if isinstance(each, Memoryless)]
+    models = [_open(each) for each in ready]
+    if len(ready) < len(candidates) or not all(models):
         return candidates[0]
     points = _points(2 + 2 * counts.shape[2])
     evidence = [
@@ -97,20 +89,20 @@ def opened(candidates: Sequence[CollectiveProcess], counts: Floats, exposures: F
         for family in models
     ]
     which = np.searchsorted(np.cumsum(softmax(evidence))[:-1], points[:, 0])
-    laws = sizes_again(seen, candidates[0].margins.sizes, NODES)
+    laws = sizes_again(seen, ready[0].margins.sizes, NODES)
     places = np.argsort(np.argsort(points[:, 1]))
-    moved = [_moved(each, family, counts, exposures, points) for each, family in zip(candidates, models, strict=True)]
-    nodes = [_node(candidates[c], moved[c][j], laws[places[j]]) for j, c in enumerate(which)]
-    return OpenParameters(candidates[0], nodes)
+    moved = [_moved(each, family, counts, exposures, points) for each, family in zip(ready, models, strict=True)]
+    nodes = [_node(ready[which[j]], moved[which[j]][j], laws[places[j]]) for j in np.argsort(which, kind="stable")]
+    return OpenParameters(ready[0], nodes)
 
 
-def _open(candidate: CollectiveProcess) -> list[Open]:
+def _open(candidate: Memoryless) -> list[Open]:
     """Its frequencies; nothing if one of them is closed."""
     found = [part.frequency for part in candidate.margins.segments]
     return [model for model in found if isinstance(model, Open)] if all(isinstance(m, Open) for m in found) else []
 
 
-def _node(candidate: CollectiveProcess, frequencies: Sequence[CountModel], sizes: Sequence[Sizes]) -> CollectiveProcess:
+def _node(candidate: Memoryless, frequencies: Sequence[CountModel], sizes: Sequence[Sizes]) -> Memoryless:
     fitted = candidate.margins
     rows = zip(fitted.segments, frequencies, sizes, strict=True)
     parts = [replace(part, frequency=frequency, sizes=law) for part, frequency, law in rows]
@@ -124,7 +116,7 @@ def _points(dimensions: int) -> Floats:
 
 
 def _moved(
-    candidate: CollectiveProcess, models: Sequence[Open], counts: Floats, exposures: Floats, points: Floats
+    candidate: Memoryless, models: Sequence[Open], counts: Floats, exposures: Floats, points: Floats
 ) -> list[tuple[Open, ...]]:
     """Frequencies of all segments, by node."""
     rng, found = np.random.default_rng(MEMBERS), []
@@ -137,7 +129,7 @@ def _moved(
     return list(zip(*found, strict=True))
 
 
-def _worth(candidate: CollectiveProcess, g: int, exposures: Floats) -> float:
+def _worth(candidate: Memoryless, g: int, exposures: Floats) -> float:
     """Variance of the events of a segment if nothing bound its members, over that with their dependence; at most 1.
 
     Members that come together tell less than as many independent ones. Source: Chandler and Bate 2007, Biometrika 94.

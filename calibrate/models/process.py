@@ -14,16 +14,20 @@ from scipy.special import gammaincinv
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.dependence import Dependence
+from calibrate.models.dependence.base import Exceedances, by_key
 from calibrate.models.frequency import Drifting
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.margins import InvertibleMargins, Margins
+from calibrate.models.sizes import Places
 
 __all__ = [
     "CollectiveProcess",
     "ComposedMargins",
     "DriftingShocks",
     "Key",
+    "Memoryless",
+    "Mixed",
     "OrderedMargins",
     "Process",
     "SelfExcitedEvents",
@@ -35,7 +39,8 @@ __all__ = [
 
 Key = np.random.SeedSequence
 Step = Callable[[Floats, Sequence[Key]], None]
-STRETCH = 256  # rows
+Mixed = Callable[[Floats, Places, Places, Sequence[Key]], None]  # scenario k is row `places[k]`, by law `which[k]`
+STRETCH = 2**17  # losses of so many rows and columns are added together
 
 
 class Process(ABC):
@@ -57,6 +62,23 @@ class CollectiveProcess(Process):
 
     margins: Collective
     dependence: Dependence
+
+
+class Memoryless(CollectiveProcess):
+    """Periods that know nothing of each other, so that scenarios of several laws can be drawn together."""
+
+    @abstractmethod
+    def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
+        """A step in which each scenario has one of the laws for its margins."""
+
+    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
+        """All by one law."""
+        step = self.among([self.margins], exposures)
+
+        def add(rows: Floats, keys: Sequence[Key]) -> None:
+            step(rows, np.arange(len(rows)), np.zeros(len(rows), dtype=np.intp), keys)
+
+        return [add] * periods
 
 
 def children(key: Key, n: int) -> list[Key]:
@@ -85,7 +107,7 @@ class ComposedMargins(Process):
             losses = losing.scores
             for j, part in losing.columns:
                 losses[part] = tables[j](losses[part])
-            _add(rows, losing.rows, losing.starts, losses)
+            _add(rows, losing.rows.astype(np.intp), losing.starts, losses)
 
         return [add] * periods
 
@@ -106,7 +128,7 @@ class ComposedMargins(Process):
         return made
 
 
-class OrderedMargins(CollectiveProcess):
+class OrderedMargins(Memoryless):
     """Who loses, and in which order of size, by the scores of the dependence; how much by the margins, exactly.
 
     For sums of events, whose quantiles have no formula. A score gives the size of the largest event, exactly; smaller
@@ -119,23 +141,32 @@ class OrderedMargins(CollectiveProcess):
         self.margins: Collective = margins
         self.dependence = dependence
 
-    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
+    def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
         """Scores above the thresholds, their largest events, their sums in the order of the scores."""
-        thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
-        largest = self.margins.largest(exposures)
+        thresholds = np.stack([_thresholds(self.dependence, law.zero_probability(exposures)) for law in laws])
+        columns = np.arange(exposures.size)
 
-        def add(rows: Floats, keys: Sequence[Key]) -> None:
+        def add(rows: Floats, places: Places, which: Places, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
-            losing = self.dependence.exceedances(len(rows), thresholds, first)
-            levels = np.empty_like(losing.scores)
-            for j, part in losing.columns:
-                levels[part] = largest(self.dependence.score_sf(losing.scores[part], j), j)
-            losses = self.margins.draw(levels, losing.counts, exposures, second)
-            for _, part in losing.columns:
-                losses[part][np.argsort(losing.scores[part])] = np.sort(losses[part])
-            _add(rows, losing.rows, losing.starts, losses)
+            losing = self.dependence.exceedances_by_law(which, thresholds, first)
+            losses = []
+            for law, part in zip(laws, losing.parts(columns.size), strict=True):
+                column = np.repeat(columns, part.counts)
+                exceeded = self.dependence.score_sf(part.scores, column)
+                losses.append(_in_order(law.draw(exceeded, column, exposures, second), part))
+            _add(rows, places[losing.rows], losing.starts, np.concatenate(losses))
 
-        return [add] * periods
+        return add
+
+
+def _in_order(losses: Floats, losing: Exceedances) -> Floats:
+    """The losses of each column in the order of its scores."""
+    columns = np.repeat(np.arange(losing.counts.size, dtype=np.int32), losing.counts)
+    by_score, by_loss = (np.argsort(values).astype(np.int32) for values in (losing.scores, losses))
+    places, _ = by_key(by_score, columns[by_score], losses, losing.starts)
+    result = np.empty_like(losses)
+    _, result[places] = by_key(by_loss, columns[by_loss], losses[by_loss], losing.starts)
+    return result
 
 
 def _thresholds(dependence: Dependence, none: Floats) -> Floats:
@@ -145,20 +176,20 @@ def _thresholds(dependence: Dependence, none: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _add(rows: Floats, places: npt.NDArray[np.int32], starts: npt.NDArray[np.int64], losses: Floats) -> None:
+def _add(rows: Floats, places: Places, starts: npt.NDArray[np.int64], losses: Floats) -> None:
     """`rows[places, column] += losses`, a stretch of rows at a time: all columns of it are in the cache together."""
-    ends = starts[:-1].copy()
-    for first in range(0, rows.shape[0], STRETCH):
-        last = first + STRETCH
-        for j in range(rows.shape[1]):
+    ends, stretch = starts[:-1].copy(), max(STRETCH // rows.shape[1], 16)
+    for first in range(0, rows.shape[0], stretch):
+        last = first + stretch
+        for j in range(ends.size):
             k = ends[j]
             while k < starts[j + 1] and places[k] < last:
-                rows[places[k], j] += losses[k]
+                rows[places[k], j % rows.shape[1]] += losses[k]
                 k += 1
             ends[j] = k
 
 
-class SharedShocks(CollectiveProcess):
+class SharedShocks(Memoryless):
     """Events of a segment at a rate that one gamma shock `G[g]` moves for all its members; a copula binds the shocks.
 
     `N[g] ~ Poisson(G[g] sum_i m[i, g])`, who is hit by `m[i, g]`, losses independent; margins as in `Collective`.
@@ -168,23 +199,25 @@ class SharedShocks(CollectiveProcess):
         self.margins: Collective = collective
         self.dependence = dependence
 
-    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
+    def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
         """Shocks, number of events, who is hit, how much is paid."""
-        means, caps = self.margins.means(exposures), self.margins.caps(exposures)
-        active = np.flatnonzero(means.sum(axis=0))
+        means, caps = [law.means(exposures) for law in laws], self.margins.caps(exposures)
 
-        def add(rows: Floats, keys: Sequence[Key]) -> None:
-            uniform = self.dependence.sample(len(rows), keys[0])
+        def add(rows: Floats, places: Places, which: Places, keys: Sequence[Key]) -> None:
+            uniform = self.dependence.sample(places.size, keys[0])
             rng = np.random.Generator(np.random.SFC64(keys[1]))
-            for g in active:
-                shocks = self._shocks(int(g), uniform[:, g])
-                self.margins.add_shared_events(rows, int(g), shocks, means[:, g], caps[:, g], rng)
+            for k, (law, table) in enumerate(zip(laws, means, strict=True)):
+                own = np.flatnonzero(which == k)
+                for g in map(int, np.flatnonzero(table.sum(axis=0))):
+                    shocks = _shocks(law.segments[g].frequency.size_, uniform[own, g])
+                    law.add_shared_events(rows, places[own], g, shocks, table[:, g], caps[:, g], rng)
 
-        return [add] * periods
+        return add
 
-    def _shocks(self, g: int, uniform: Floats) -> Floats:
-        k = self.margins.segments[g].frequency.size_
-        return np.ones_like(uniform) if math.isinf(k) else gammaincinv(k, uniform) / k
+
+def _shocks(size: float, uniform: Floats) -> Floats:
+    """Gamma shocks of mean 1 at these levels."""
+    return np.ones_like(uniform) if math.isinf(size) else np.asarray(gammaincinv(size, uniform) / size)
 
 
 class DriftingShocks(CollectiveProcess):
@@ -202,13 +235,13 @@ class DriftingShocks(CollectiveProcess):
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
-            last = dict[int, Floats]()
+            last, places = dict[int, Floats](), np.arange(len(rows))
             for _ in range(periods):
                 uniform = self.dependence.sample(len(rows), first)
                 for g, part in active:
                     level = uniform[:, g]
                     last[g] = part.next_shocks(last[g], level, second) if g in last else part.shocks(level)
-                    self.margins.add_shared_events(rows, g, last[g], means[:, g], caps[:, g], second)
+                    self.margins.add_shared_events(rows, places, g, last[g], means[:, g], caps[:, g], second)
 
         return [add]
 
@@ -235,10 +268,11 @@ class SelfExcitedEvents(Process):
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
+            places = np.arange(len(rows))
             for g, frequency in enumerate(self.frequencies):
                 counts = frequency.totals(len(rows), table[:, g], periods, first)
                 if counts.any():
                     owned = frequency.shares(table[:, g])
-                    self.margins.add_events(rows[:, g :: table.shape[1]], g, counts, owned, caps[:, g], second)
+                    self.margins.add_events(rows, places, g, counts, owned, caps[:, g], second)
 
         return [add]

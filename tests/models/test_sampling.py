@@ -118,6 +118,25 @@ def test_exceedances_are_those_of_the_scores(copula):
     assert np.all((copula.tail_dependence_ >= 0) & (copula.tail_dependence_ <= 1))
 
 
+@pytest.mark.parametrize(
+    "copula", [Gaussian(), StudentT(4.0), GroupedT(), Independent()], ids=lambda c: type(c).__name__
+)
+def test_exceedances_by_law_are_those_of_the_scores(copula):
+    copula.fit(SCORES, groups=list("aabbb"))
+    laws, thresholds = np.arange(5000) % 7 % 3, np.array([np.zeros(5), np.full(5, np.inf), np.linspace(-1, 2, 5)])
+    scores = copula.scores(5000, 5)
+    found = copula.exceedances_by_law(laws, thresholds, 5)
+    for k, part in enumerate(found.parts(5)):
+        for j in range(5):
+            rows = np.flatnonzero((laws == k) & (scores[:, j] > thresholds[k, j]))
+            own = slice(part.starts[j], part.starts[j + 1])
+            np.testing.assert_array_equal(part.rows[own], rows)
+            np.testing.assert_array_equal(part.scores[own], scores[rows, j])
+        columns = np.repeat(np.arange(5), part.counts)
+        one_by_one = [copula.score_sf(part.scores[own], j) for j, own in part.columns]
+        np.testing.assert_array_equal(copula.score_sf(part.scores, columns), np.concatenate([[], *one_by_one]))
+
+
 def test_losses_of_known_laws():
     """Zeros, quantiles and joint exceedances of what was drawn, against the laws and scipy's bivariate t."""
     copula = StudentT(4.0).fit(SCORES)

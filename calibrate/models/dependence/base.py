@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,16 +18,28 @@ from calibrate.errors import DataError
 from calibrate.models.arrays import Floats, RandomState, generator, row_weights, table
 from calibrate.models.dependence.correlation import Ranks
 
-__all__ = ["Dependence", "Exceedances"]
+__all__ = ["Dependence", "Exceedances", "by_key"]
+
+Places = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Exceedances:
-    """Scores above their column's threshold, column after column, by row; column j is `starts[j]:starts[j + 1]`."""
+    """Scores above their column's threshold, column after column, by row; column j is `starts[j]:starts[j + 1]`.
 
-    rows: npt.NDArray[np.int32]
+    A column of another law counts as another column.
+    """
+
+    rows: Places
     scores: Floats
     starts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Places, columns: Places, scores: Floats, n: int) -> Exceedances:
+        """Of `n` columns, given in any order."""
+        starts = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=n))])
+        rows, scores = by_key(rows, columns, scores, starts)
+        return cls(rows, scores, starts)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -37,6 +50,12 @@ class Exceedances:
     def columns(self) -> Iterator[tuple[int, slice]]:
         """The columns that have any, and where they are."""
         return ((j, slice(a, b)) for j, (a, b) in enumerate(pairwise(self.starts)) if b > a)
+
+    def parts(self, n: int) -> Iterator[Exceedances]:
+        """Of the first `n` columns, of the next `n`, ..."""
+        for k in range(0, self.starts.size - 1, n):
+            own = self.starts[k : k + n + 1]
+            yield Exceedances(self.rows[own[0] : own[-1]], self.scores[own[0] : own[-1]], own - own[0])
 
 
 class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
@@ -66,8 +85,8 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
         """Score that is not exceeded with probability `q`, by column."""
 
     @abstractmethod
-    def score_sf(self, scores: Floats, column: int) -> Floats:
-        """`P(score > s)` of one column, exact far in the tail; one-dimensional."""
+    def score_sf(self, scores: Floats, column: int | npt.NDArray[np.intp]) -> Floats:
+        """`P(score > s)` of one column, or of a column for each score, exact far in the tail; one-dimensional."""
 
     @property
     @abstractmethod
@@ -103,7 +122,26 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
 
     def exceedances(self, n: int, thresholds: Floats, random_state: RandomState = None) -> Exceedances:
         """What of `scores(n, random_state)` lies above the thresholds, by column."""
-        above = self.scores(n, random_state).T
-        columns, rows = np.nonzero(above > thresholds[:, None])
-        starts = np.searchsorted(columns, np.arange(len(above) + 1))
-        return Exceedances(rows.astype(np.int32), above[columns, rows], starts)
+        return self.exceedances_by_law(np.zeros(n, dtype=np.intp), thresholds[None], random_state)
+
+    def exceedances_by_law(
+        self, laws: npt.NDArray[np.intp], thresholds: Floats, random_state: RandomState = None
+    ) -> Exceedances:
+        """As `exceedances`, row k above `thresholds[laws[k]]`: all columns of the first law, then of the second, ..."""
+        scores = self.scores(laws.size, random_state)
+        rows, columns = np.nonzero(scores > thresholds[laws])
+        keys = laws[rows] * scores.shape[1] + columns
+        return Exceedances.of(rows.astype(np.int32), keys.astype(np.int32), scores[rows, columns], thresholds.size)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def by_key(rows: Places, keys: Places, scores: Floats, starts: npt.NDArray[np.int64]) -> tuple[Places, Floats]:
+    """Rows and scores key after key (key k is `starts[k]:starts[k + 1]`), in the order in which they come."""
+    ends = starts[:-1].copy()
+    sorted_rows, sorted_scores = np.empty_like(rows), np.empty_like(scores)
+    for k in range(rows.size):
+        at = ends[keys[k]]
+        sorted_rows[at] = rows[k]
+        sorted_scores[at] = scores[k]
+        ends[keys[k]] += 1
+    return sorted_rows, sorted_scores

@@ -52,6 +52,6 @@ class Gaussian(NormalMixture):
         """Standard normal quantile."""
         return ndtri(q)
 
-    def score_sf(self, scores: Floats, column: int) -> Floats:
+    def score_sf(self, scores: Floats, column: int | npt.NDArray[np.intp]) -> Floats:
         """Standard normal survival function."""
         return np.asarray(ndtr(-scores))

@@ -89,7 +89,9 @@ class GroupedT(NormalMixture):
         """Quantiles of Student's t, by column."""
         return stdtrit(self.degrees_of_freedom_, q)
 
-    def score_sf(self, scores: Floats, column: int) -> Floats:
+    def score_sf(self, scores: Floats, column: int | npt.NDArray[np.intp]) -> Floats:
         """Survival function of the column's Student t."""
-        survival: StudentSurvival = self._survivals[self._place[column]]
-        return survival(scores)
+        which, found = np.broadcast_to(self._place[column], scores.shape), np.empty(scores.size)
+        for k, survival in enumerate(self._survivals):
+            found[which == k] = survival(scores[which == k])
+        return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from calibrate.models.arrays import Floats
@@ -41,6 +42,6 @@ class Independent(Dependence):
         """Standard normal quantile."""
         return ndtri(q)
 
-    def score_sf(self, scores: Floats, column: int) -> Floats:
+    def score_sf(self, scores: Floats, column: int | npt.NDArray[np.intp]) -> Floats:
         """Standard normal survival function."""
         return np.asarray(ndtr(-scores))

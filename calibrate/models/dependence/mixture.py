@@ -58,21 +58,21 @@ class NormalMixture(Dependence, ABC):
             result[rows] = normals * shocks[rows][:, self._shock_of_column]
         return result
 
-    def exceedances(self, n: int, thresholds: Floats, random_state: RandomState = None) -> Exceedances:
-        """What of `scores(n, random_state)` lies above the thresholds, by column; only that is kept."""
+    def exceedances_by_law(
+        self, laws: npt.NDArray[np.intp], thresholds: Floats, random_state: RandomState = None
+    ) -> Exceedances:
+        """As in `Dependence`, and only what is above is kept."""
         check_is_fitted(self)
         rng = generator(random_state)
-        shocks, columns = np.ascontiguousarray(self._shocks(n, rng)), self._shock_of_column
+        shocks, columns = np.ascontiguousarray(self._shocks(laws.size, rng)), self._shock_of_column
         parts: list[tuple[Places, Places, Floats]] = []
-        for first, normals in self._pieces(n, rng):
-            rows, found = np.empty(normals.size, dtype=np.int32), np.empty(normals.size, dtype=np.int32)
+        for first, normals in self._pieces(laws.size, rng):
+            rows, keys = np.empty(normals.size, dtype=np.int32), np.empty(normals.size, dtype=np.int32)
             scores = np.empty(normals.size)
-            count = _collect(normals, shocks, columns, thresholds, first, rows, found, scores)
-            parts.append((rows[:count].copy(), found[:count].copy(), scores[:count].copy()))
-        rows, found, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(found, minlength=self.n_features_in_))])
-        rows, scores = _by_column(rows, found, scores, starts)
-        return Exceedances(rows, scores, starts)
+            count = _collect(normals, shocks, columns, laws, thresholds, first, rows, keys, scores)
+            parts.append((rows[:count].copy(), keys[:count].copy(), scores[:count].copy()))
+        rows, keys, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Exceedances.of(rows, keys, scores, thresholds.size)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -80,35 +80,25 @@ def _collect(
     normals: Floats,
     shocks: Floats,
     columns: npt.NDArray[np.intp],
+    laws: npt.NDArray[np.intp],
     thresholds: Floats,
     first: int,
     rows: Places,
-    found: Places,
+    keys: Places,
     scores: Floats,
 ) -> int:
-    """Write row, column and score of what lies above its threshold; how many there are."""
-    count = 0
+    """Write row, place of law and column, and score of what lies above its threshold; how many there are."""
+    count, width = 0, normals.shape[1]
     for i in range(normals.shape[0]):
-        begun = count
-        for j in range(normals.shape[1]):  # without a branch: nine in ten are skipped, and nobody can guess which
-            found[count] = j
-            count += normals[i, j] * shocks[first + i, columns[j]] > thresholds[j]
-            if count == found.size:
+        begun, law = count, laws[first + i]
+        for j in range(width):  # without a branch: nine in ten are skipped, and nobody can guess which
+            keys[count] = j
+            count += normals[i, j] * shocks[first + i, columns[j]] > thresholds[law, j]
+            if count == keys.size:
                 break
         for k in range(begun, count):
+            j = keys[k]
             rows[k] = first + i
-            scores[k] = normals[i, found[k]] * shocks[first + i, columns[found[k]]]
+            keys[k] = law * width + j
+            scores[k] = normals[i, j] * shocks[first + i, columns[j]]
     return count
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _by_column(rows: Places, columns: Places, scores: Floats, starts: npt.NDArray[np.int64]) -> tuple[Places, Floats]:
-    """Rows and scores column after column, in the order in which they come."""
-    ends = starts[:-1].copy()
-    sorted_rows, sorted_scores = np.empty_like(rows), np.empty_like(scores)
-    for k in range(rows.size):
-        at = ends[columns[k]]
-        sorted_rows[at] = rows[k]
-        sorted_scores[at] = scores[k]
-        ends[columns[k]] += 1
-    return sorted_rows, sorted_scores

@@ -86,6 +86,6 @@ class StudentT(NormalMixture):
         """Quantile of Student's t."""
         return stdtrit(self.degrees_of_freedom_, q)
 
-    def score_sf(self, scores: Floats, column: int) -> Floats:
+    def score_sf(self, scores: Floats, column: int | npt.NDArray[np.intp]) -> Floats:
         """Survival function of Student's t."""
         return self._survival(scores)

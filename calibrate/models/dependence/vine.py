@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
@@ -124,7 +125,7 @@ class Vine(Dependence):
         """Standard normal quantile."""
         return ndtri(q)
 
-    def score_sf(self, scores: Floats, column: int) -> Floats:
+    def score_sf(self, scores: Floats, column: int | npt.NDArray[np.intp]) -> Floats:
         """Standard normal survival function."""
         return np.asarray(ndtr(-scores))
 
