@@ -13,6 +13,7 @@ from calibrate.errors import DataError, ModelError
 from calibrate.models import JointLossModel, sampling, severity
 from calibrate.models.dependence import Gaussian, GroupedT, Independent, StudentT
 from calibrate.models.dependence.likelihood import mixed_tail_dependence, tail_dependence
+from calibrate.models.dependence.mixture import _fill
 from calibrate.models.dependence.survival import StudentSurvival
 from calibrate.models.enrichment import enriched_scenarios
 from calibrate.models.interpolation import QuantileTable
@@ -135,6 +136,14 @@ def test_exceedances_by_law_are_those_of_the_scores(copula):
         columns = np.repeat(np.arange(5), part.counts)
         one_by_one = [copula.score_sf(part.scores[own], j) for j, own in part.columns]
         np.testing.assert_array_equal(copula.score_sf(part.scores, columns), np.concatenate([[], *one_by_one]))
+
+
+def test_normals_are_those_of_the_generator():
+    one, other = (np.random.Generator(np.random.SFC64(3)) for _ in range(2))
+    table = np.empty((2000, 500))  # the tail of one in 4,000, too
+    _fill(table, one)
+    np.testing.assert_array_equal(table, other.standard_normal((2000, 500)))
+    assert one.random() == other.random()
 
 
 def test_losses_of_known_laws():

