@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from calibrate.models import severity
 from calibrate.models.severity import Observation
@@ -160,3 +160,27 @@ def test_profile_intervals_of_a_lognormal_are_those_of_the_normal():
     for end in ("lower", "upper"):
         ratio = s2 / found.loc["shape", end] ** 2
         assert n * (ratio - 1 - np.log(ratio)) == pytest.approx(stats.chi2.ppf(0.9, 1), rel=1e-5)
+
+
+@pytest.mark.parametrize(("seed", "unit"), [(70, 1.0), (82, 1e-18), (64, 1e12)])
+def test_a_top_that_is_nearly_flat_is_found(seed, unit):
+    """Burr losses between a deductible and a limit, hardly told from Weibull: as likely as scipy finds, and no less."""
+    law = stats.burr12(1.8, 1.5, scale=2.0)
+    rng = np.random.default_rng([20240531, 500, 3, seed])
+    low, high = law.ppf([0.25, 0.85])
+    x = law.isf(0.75 * rng.random(500))
+    ours = severity.Burr().fit(unit * np.minimum(x, high), observation=Observation(unit * low, unit * high))
+
+    def depth(logs):
+        other = stats.burr12(np.exp(logs[1]), np.exp(logs[0]), scale=np.exp(logs[2]))
+        seen = np.where(x > high, other.logsf(high), other.logpdf(np.minimum(x, high)))
+        return -float(seen.sum() - x.size * other.logsf(low))
+
+    found = np.log([ours.alpha_, ours.gamma_, ours.scale_ / unit])
+    options = {"xatol": 1e-9, "fatol": 1e-11, "maxiter": 4000, "maxfev": 4000}
+    theirs = optimize.minimize(depth, found + 0.3, method="Nelder-Mead", options=options)
+    assert depth(found) <= theirs.fun + 1e-9
+    np.testing.assert_allclose(found, theirs.x, atol=0.02)  # scipy's search ends where it is flat to its rounding
+    assert found[0] > 2.0  # near the Weibull law, which is less likely
+    edge = severity.Weibull().fit(unit * np.minimum(x, high), observation=Observation(unit * low, unit * high))
+    assert ours.log_likelihood_ > edge.log_likelihood_ + 5e-4
