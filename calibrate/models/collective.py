@@ -148,8 +148,9 @@ class Collective(DrawnMargins):
             own = column % len(self.segments) == g if len(self.segments) > 1 else slice(None)
             owner = column[own] // len(self.segments)
             if owner.size:
-                chance = part.frequency.largest(exceeded[own], means[owner, g])
-                further = np.cumsum(part.frequency.others(chance, means[owner, g], rng))
+                mean = means[owner, g]
+                chance = part.frequency.largest(exceeded[own], mean)
+                further = np.cumsum(part.frequency.others(chance, mean, rng))
                 count = rng.poisson(further[-1])
                 at = np.searchsorted(further, rng.random(count) * further[-1], side="right").clip(0, chance.size - 1)
                 smaller = chance[at] + rng.random(count) * (1 - chance[at])

@@ -14,7 +14,6 @@ from scipy.special import gammaincinv
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.dependence import Dependence
-from calibrate.models.dependence.base import Exceedances, by_key
 from calibrate.models.frequency import Drifting
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.interpolation import QuantileTable
@@ -153,19 +152,24 @@ class OrderedMargins(Memoryless):
             for law, part in zip(laws, losing.parts(columns.size), strict=True):
                 column = np.repeat(columns, part.counts)
                 exceeded = self.dependence.score_sf(part.scores, column)
-                losses.append(_in_order(law.draw(exceeded, column, exposures, second), part))
+                drawn = law.draw(exceeded, column, exposures, second)
+                losses.append(_in_order(drawn, np.argsort(drawn), np.argsort(part.scores), column, part.starts))
             _add(rows, places[losing.rows], losing.starts, np.concatenate(losses))
 
         return add
 
 
-def _in_order(losses: Floats, losing: Exceedances) -> Floats:
-    """The losses of each column in the order of its scores."""
-    columns = np.repeat(np.arange(losing.counts.size, dtype=np.int32), losing.counts)
-    by_score, by_loss = (np.argsort(values).astype(np.int32) for values in (losing.scores, losses))
-    places, _ = by_key(by_score, columns[by_score], losses, losing.starts)
-    result = np.empty_like(losses)
-    _, result[places] = by_key(by_loss, columns[by_loss], losses[by_loss], losing.starts)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _in_order(losses: Floats, by_loss: Places, by_score: Places, column: Places, starts: Places) -> Floats:
+    """The losses of each column in the order of its scores; both orders are of all columns together."""
+    ends, places, result = starts.copy(), np.empty_like(by_score), np.empty_like(losses)
+    for k in by_score:
+        places[ends[column[k]]] = k
+        ends[column[k]] += 1
+    ends[:] = starts
+    for k in by_loss:
+        result[places[ends[column[k]]]] = losses[k]
+        ends[column[k]] += 1
     return result
 
 

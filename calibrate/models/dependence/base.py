@@ -18,7 +18,7 @@ from calibrate.errors import DataError
 from calibrate.models.arrays import Floats, RandomState, generator, row_weights, table
 from calibrate.models.dependence.correlation import Ranks
 
-__all__ = ["Dependence", "Exceedances", "by_key"]
+__all__ = ["Dependence", "Exceedances"]
 
 Places = npt.NDArray[np.int32]
 
@@ -38,7 +38,7 @@ class Exceedances:
     def of(cls, rows: Places, columns: Places, scores: Floats, n: int) -> Exceedances:
         """Of `n` columns, given in any order."""
         starts = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=n))])
-        rows, scores = by_key(rows, columns, scores, starts)
+        rows, scores = _by_key(rows, columns, scores, starts)
         return cls(rows, scores, starts)
 
     @property
@@ -135,7 +135,7 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def by_key(rows: Places, keys: Places, scores: Floats, starts: npt.NDArray[np.int64]) -> tuple[Places, Floats]:
+def _by_key(rows: Places, keys: Places, scores: Floats, starts: npt.NDArray[np.int64]) -> tuple[Places, Floats]:
     """Rows and scores key after key (key k is `starts[k]:starts[k + 1]`), in the order in which they come."""
     ends = starts[:-1].copy()
     sorted_rows, sorted_scores = np.empty_like(rows), np.empty_like(scores)
