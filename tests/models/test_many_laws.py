@@ -19,18 +19,18 @@ UNITS = np.array([1.0, 2.0**20, 2.0**40])  # the loss of one event by each law: 
 MEANS = np.random.default_rng(0).uniform(0.05, 1.5, (LAWS, MEMBERS, SEGMENTS))
 SIZES = np.array([[0.5, np.inf], [3.0, 1.0], [np.inf, 0.2]])  # of the shocks, by law and segment
 ONES = np.ones(MEMBERS * SEGMENTS)
+ALWAYS_ONE = severity.Empirical().fit([1.0])
 PAIR = stats.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]])
 SCORES = PAIR.rvs(400, random_state=1) @ np.repeat(np.eye(2), 3, axis=1) + np.random.default_rng(2).normal(
     size=(400, 6)
 )
 
 
-def collective(law, means=MEANS, shocks=SIZES):
+def collective(law, means=MEANS, shocks=SIZES, one=ALWAYS_ONE):
     parts = []
     for g in range(SEGMENTS):
         model = frequency.SharedShock().fit(np.ones((2, MEMBERS)))
         model.rate_, model.size_ = means[law, :, g], shocks[law, g]
-        one = severity.Empirical().fit([1.0])
         sizes = Sizes(f"S{g}", one, UNITS[law], np.ones(MEMBERS), np.ones(MEMBERS), 1, "")
         parts.append(Segment(model, sizes, np.ones(MEMBERS)))
     return Collective(parts, Coverage().terms(["A", "B", "C"]), None)
@@ -142,6 +142,28 @@ def test_sums_over_scenarios_of_one_law_are_poisson_and_know_nothing_of_another_
     np.testing.assert_allclose(totals.mean(axis=0), exact, atol=5 * np.sqrt(exact / blocks))
     np.testing.assert_allclose(totals.var(axis=0), exact, rtol=5 * np.sqrt(2 / blocks))
     assert np.abs(np.corrcoef(totals.T)[np.triu_indices(LAWS, 1)]).max() < 5 / np.sqrt(blocks)
+
+
+@pytest.mark.parametrize("copula", [Gaussian(), StudentT(3.0)], ids=lambda c: type(c).__name__)
+def test_sums_of_each_law_are_in_the_order_of_the_scores(copula):
+    """Many events a scenario, of sizes that scatter: joint exceedances of sums are those of the copula, by scipy."""
+    sizes = severity.LogNormal().fit(np.exp(np.random.default_rng(8).normal(size=500)))
+    laws = [collective(k, 8 * MEANS, SIZES, sizes) for k in range(LAWS)]
+    law, rows = np.random.default_rng(9).integers(LAWS, size=90_000), np.zeros((90_000, ONES.size))
+    process = OrderedMargins(laws[0], copula.fit(SCORES))
+    process.among(laws, ONES)(rows, np.arange(len(rows)), law, np.random.SeedSequence(10).spawn(2))
+    for k in range(LAWS):
+        own = rows[law == k]
+        for i, j in ((0, 2), (1, 5)):
+            matrix = copula.correlation_[np.ix_([i, j], [i, j])]
+            joint = stats.multivariate_normal([0, 0], matrix)
+            if isinstance(copula, StudentT):
+                joint = stats.multivariate_t(shape=matrix, df=3.0)
+            for q in (0.2, 0.02):
+                cut = stats.t(3.0).ppf(q) if isinstance(copula, StudentT) else stats.norm.ppf(q)
+                exact = float(joint.cdf(np.full(2, cut)))
+                both = (own[:, [i, j]] > np.quantile(own[:, [i, j]], 1 - q, axis=0)).all(axis=1).mean()
+                assert both == pytest.approx(exact, abs=5 * np.sqrt(exact / len(own)))
 
 
 def history():
