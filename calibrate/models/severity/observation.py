@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +93,18 @@ class Sample:
         """A size typical of the losses (their geometric mean): what an optimiser sees is divided by it."""
         top = float(np.frexp(self.losses.max())[1])
         return float(np.exp2(top) * np.exp(np.average(np.log(self.losses * np.exp2(-top)), weights=self.weights)))
+
+    @cached_property
+    def survived(self) -> tuple[Floats, Floats]:
+        """Amounts that losses exceed for certain, each once, and the weight of `log S` there in the likelihood.
+
+        That of the losses censored there, less that of the losses with that deductible.
+        """
+        late = self.entry > 0
+        amounts = np.concatenate([self.losses[self.censored], self.entry[late]])
+        distinct, place = np.unique(amounts, return_inverse=True)
+        weights = np.concatenate([self.weights[self.censored], -self.weights[late]])
+        return distinct, np.bincount(place, weights, distinct.size).astype(np.float64)
 
     def scaled(self, unit: float) -> Sample:
         """The same sample in multiples of `unit`."""

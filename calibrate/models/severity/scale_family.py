@@ -116,13 +116,11 @@ class ScaleFamily(Severity):
             return np.concatenate([self._log_likelihood(sample, point[None]) for point in points])
         with np.errstate(all="ignore"):
             *shapes, scale = np.exp(points).T[:, :, None]
-            seen, hidden, late = ~sample.censored, sample.censored, sample.entry > 0
-            w, z = sample.weights, sample.losses / scale
-            value = self._z_log_density(z[:, seen], *shapes) @ w[seen] - points[:, -1] * float(w[seen].sum())
-            if hidden.any():
-                value += self._z_log_survival(z[:, hidden], *shapes) @ w[hidden]
-            if late.any():
-                value -= self._z_log_survival(sample.entry[late] / scale, *shapes) @ w[late]
+            seen, (amounts, weights) = ~sample.censored, sample.survived
+            w, z = sample.weights[seen], sample.losses[seen] / scale
+            value = self._z_log_density(z, *shapes) @ w - points[:, -1] * float(w.sum())
+            if amounts.size:
+                value += self._z_log_survival(amounts / scale, *shapes) @ weights
         return np.where(np.isfinite(value), value, -np.inf)
 
     def _refuse_degenerate(self, sample: Sample) -> None:
