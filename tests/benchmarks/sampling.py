@@ -9,8 +9,9 @@ Times are medians of five runs after one that brings the memory in; seconds of p
 Measured, 1,000,000 x 100 on two cores on which other work kept five to ten processes waiting, in three runs: naive 55
 to 110 s (35 to 42 s of processor time); known laws 3.8 to 4.4 s (2.5 to 2.9), 12.6, 18.5 and 28 times faster, 12 to 17
 times less processor time; JointLossModel 4.3 to 8.4 s (3.9 to 4.4), 9 to 16 times faster, 8 to 11 times less.
-That was with the parameters of the JointLossModel taken as known. As they are open, and on cores with little else to
-do, one run: naive 35.1 s; known laws 1.32 s, 26.6 times faster; JointLossModel 4.71 s (7.2 of processor), 7.5 times.
+That was with the parameters of the JointLossModel taken as known. As they are open, and on cores with nothing else to
+do, two runs: naive 34 s; known laws 1.25 s, 27 times faster; JointLossModel 2.03 and 2.14 s (3.6 and 3.7 of processor),
+16 times. Before the scenarios of all models were drawn together: 4.23 and 4.14 s (6.7), 8 times.
 Largest relative error of a loss: 3.0e-11.
 """
 
