@@ -42,7 +42,7 @@ def rule_rows(G: Floats, total: Floats) -> RuleRows:
     >>> G = np.array([[1.0, -0.5, -0.5], [0.3, 0.1, 0.7]])
     >>> rows = rule_rows(G, np.ones(3))
     >>> rows.multiple, rows.column, rows.value
-    (array([-0.5]), array([0]), array([1.5]))
+    (array([-0.5,  0.3]), array([0, 1, 2]), array([ 1.5, -0.2,  0.4]))
     """
     n_rows, n = G.shape
     multiple, row, ends = np.empty(n_rows), np.empty(n_rows, np.int64), np.zeros(n_rows + 1, np.int64)
