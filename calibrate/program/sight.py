@@ -106,11 +106,11 @@ class View:
     def _left(self, v: Floats, losses: Floats | Blocks, collateral: Floats | None) -> dict[Kind, Floats]:
         """What the waterfall leaves in every scenario, by kind, in units."""
         own, segment, pool = self.form.amounts.at(self.form.plan(v))
-        unit = self.program.unit
-        return {
-            kind: left(kind, losses, collateral, own * unit, segment * unit, pool * unit) / unit
-            for kind in {term.of for term in self.form.terms}
-        }
+        unit, lefts = self.program.unit, {}
+        for kind in {term.of for term in self.form.terms}:
+            lefts[kind] = left(kind, losses, collateral, own * unit, segment * unit, pool * unit)
+            lefts[kind] /= unit  # in place: memory that is touched for the first time costs as much as the arithmetic
+        return lefts
 
     def price(self, v: Floats) -> float:
         """What a plan costs, limits apart, units, and nothing else."""
