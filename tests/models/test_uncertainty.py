@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from calibrate import LossHistory, Scenarios
+from calibrate import LossHistory, Scenarios, precision
 from calibrate.errors import DataError, ModelError
 from calibrate.models.enrichment import enriched_scenarios
 from calibrate.models.uncertainty import chain_uncertainty, optimality_gap, optimism_ratio, tail_mean
@@ -79,6 +79,19 @@ def test_thin_and_heavy_tails_are_labelled():
     assert heavy.lower < heavy.estimate < heavy.upper
     assert "may not exist (tail index" in tail_mean(rng.pareto(0.8, 200_000), 0.99).label
     assert tail_mean(rng.exponential(1.0, 200_000), 0.99).reliable
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_rare_law_of_a_heavier_tail_is_labelled(seed, monkeypatch):
+    """One scenario in 500 is of a law without a variance: among 5,000 losses it hardly shows, the largest tell it."""
+    rng = np.random.default_rng(seed)
+    losses = rng.exponential(1.0, 100_000)
+    rare = rng.random(losses.size) < 0.002
+    losses[rare] = 4 * rng.random(rare.sum()) ** -0.9
+    found = tail_mean(losses, 0.95)
+    assert found.label.startswith("heavy tail") and found.shape > 0.5
+    monkeypatch.setattr(precision, "DEEP_LOSSES", losses.size)
+    assert tail_mean(losses, 0.95).label == ""
 
 
 @pytest.mark.parametrize(("exponent", "level", "n"), [(2.0, 0.95, 20_000), (2.5, 0.95, 20_000), (2.5, 0.99, 100_000)])
