@@ -1,8 +1,8 @@
 """Newton's equations of all that is no tree: costs, bounds, rules, limits and equalities, as large as the plan.
 
-A condition is a slack `s >= 0` with a multiplier `y >= 0`, whose product goes to an aim: `y ds + s dy = aim`, where the
-aim is what the product lacks. So `dy = (aim - y ds) / s`, which leaves a push `aim / s` and a curvature `y / s` on the
-plan. Second-order cones do the same by blocks (see `cones`).
+A condition is a slack `s >= 0` with a multiplier `y >= 0`. With `aim` what their product lacks, `y ds + s dy = aim`; so
+`dy = (aim - y ds) / s`, which leaves a push `aim / s` and a curvature `y / s` on the plan. Second-order cones do the
+same by blocks (see `cones`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compiled at the first call and kept on disk; runs beside other threads."""
+    """Compiled at the first call and kept on disk; runs beside other threads. Divides by zero as numpy does."""
     return cast(F, njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
