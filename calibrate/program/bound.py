@@ -6,9 +6,9 @@ slope `phi` in [0, 1], and a CVaR is the largest mean over weights such as these
 multipliers make of losses and plan lies below the risk of *every* plan over *all* scenarios: those outside W, and
 losses left out of its trees, carry weight 0, and what is left is >= 0; lines and scenarios that are surely in the tail
 carry the most they may, which is a slope and a weight like any other. This holds for any probabilities, a fractional
-scenario at the tail's edge included, as it only asks `pi_root <= price * p / (1 - level)`. Adding what
-the rules say, `multiplier * gap <= 0`, and minimising the affine sum over the box of plans (`Body.short`) gives a lower
-bound, by weak duality.
+scenario at the tail's edge included, as it only asks `pi_root <= price * p / (1 - level)`. Adding what the rules say,
+`multiplier * gap <= 0`, and minimising the affine sum over the plans that may be better than one that is known
+(`Body.short`) gives a lower bound, by weak duality. Risks are >= 0: no such plan spends more than what that one costs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def lower_bound(form: Compiled, tails: list[Tail], point: Point, upper: float) -> float:
-    """The affine function of the multipliers, minimised over the box of plans (see the module); units."""
+    """The affine function of the multipliers, minimised over the plans that may be better (see the module); units."""
     body = form.body
     rule = body.cone.inside(point.rule, 0.0)
     limit = np.maximum(point.limit, 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.forest import Y1, Step
-from calibrate.program.newton import TO_THE_EDGE, UNDER_WAY, Newton
+from calibrate.program.newton import STALLED, TO_THE_EDGE, UNDER_WAY, Newton
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
@@ -40,17 +40,28 @@ class InteriorPoint:
         return self.follow(self._start(v, mu, like), tolerance)
 
     def follow(self, point: Point, tolerance: float) -> Point:
-        """From a point of this program, or of one that differs little and has the same trees."""
+        """From a point of this program, or of one that differs little and has the same trees.
+
+        Where rounding keeps a bound from becoming as exact as it is asked, the point with the best one is returned.
+        """
+        best, least = point, np.inf
         with np.errstate(all="ignore"):  # a program without a plan drives the numbers to infinity; that is read below
             newton = Newton(self.form, point)
             for point.iterations in range(self.most):
-                point.status = newton.step(tolerance)
+                point.status = newton.state(tolerance)
+                if point.status == UNDER_WAY and newton.misses < least:
+                    best, least = point.copy(), newton.misses
+                if point.status == UNDER_WAY:
+                    point.status = newton.step()
                 if point.status != UNDER_WAY:
                     break
                 if point.on_the_way is None and newton.mu * self.form.pairs < ON_THE_WAY * abs(point.value):
                     point.on_the_way = replace(point.copy(), mu=newton.mu)
             else:
                 point.status = STEP_LIMIT
+        if point.status == STALLED and newton.misses > least:
+            best.status, best.iterations, best.on_the_way = STALLED, point.iterations, point.on_the_way
+            point = best
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)
         return point
 

@@ -18,7 +18,7 @@ from calibrate.program.dense import Aims, Place, Residuals
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
-__all__ = ["AT_A_CAP", "FEASIBLE", "TO_THE_EDGE", "UNDER_WAY", "Newton"]
+__all__ = ["AT_A_CAP", "FEASIBLE", "STALLED", "TO_THE_EDGE", "UNDER_WAY", "Newton"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,10 +27,11 @@ NEARLY = 1e-6  # residual at which it shows whether the neighbourhood holds the 
 INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
+WATCHED = 1e3  # times the gap that is asked for: from there it shows how good the bound is
 LEAST_SHORT = 1e-8  # relative: as little as dual residuals need cost a bound
 TRUST = 2.0  # second-order term: times the length of the predictor's step
 BINDING, FULL = 2.0, 0.97  # times the gap: above it caps bind, and are not just near; of a cap: as good as reached
-UNDER_WAY, AT_A_CAP = "under way", "held by its neighbourhood"
+UNDER_WAY, AT_A_CAP, STALLED = "under way", "held by its neighbourhood", "stalled"
 
 
 class Newton:
@@ -46,22 +47,30 @@ class Newton:
         self.moves = self.place.still()
         self.residuals = Residuals(*(np.zeros(k) for k in (self.n, len(point.rule), self.e, self.m)))
         self.aims = Aims(np.zeros(len(point.slack)), np.zeros(len(point.rule)))
+        self.misses = np.inf  # how far a bound near the end lies below the value; infinite elsewhere
         self.cones = SecondOrder(self.body.cone, self.body.G, self.place, self.moves)
         self._measure(0.0, 0.0)
 
-    def step(self, tolerance: float) -> str:
-        """One step, unless the point is good enough or no step is possible; says which."""
-        point = self.point
-        if point.residual <= NEARLY and abs(point.value - point.dual) <= tolerance * abs(point.value) + 1e-13:
-            enough = max(tolerance, LEAST_SHORT) * abs(point.value) + 1e-13
-            if point.residual <= FEASIBLE and self.body.short(self._without_bounds(), point.v, point.value) <= enough:
+    def state(self, tolerance: float) -> str:
+        """Whether the point is good enough, or no further one is to be had."""
+        point, self.misses = self.point, np.inf
+        exact, gap = tolerance * abs(point.value) + 1e-13, abs(point.value - point.dual)
+        enough = max(exact, LEAST_SHORT * abs(point.value))
+        if point.residual <= FEASIBLE and gap <= WATCHED * exact:
+            short = self.body.short(self._without_bounds(), point.v, point.value)
+            if gap <= exact and short <= enough:
                 return "optimal"
-            if self._held_by_caps() > BINDING * enough:  # the optimum lies elsewhere: no more digits of this one
-                return AT_A_CAP
+            self.misses = gap + short
+        if point.residual <= NEARLY and gap <= exact and self._held_by_caps() > BINDING * enough:
+            return AT_A_CAP  # the optimum lies elsewhere: no more digits of this one
         if not (np.isfinite(point.value) and self.mu >= 0) or float(np.abs(point.v).max()) > INFINITE:
             return "diverged"
         if self.mu < 1e-16 * (1.0 + abs(point.value)) / self.form.pairs:
-            return "stalled"
+            return STALLED
+        return UNDER_WAY
+
+    def step(self) -> str:
+        """One step, unless there is none."""
         if not self._factor():
             return "diverged"
         self._advance()

@@ -52,10 +52,22 @@ class Body:
         return np.append(self.bounded, capped), signs, np.append(np.zeros(len(self.bounded)), self.cap[capped])
 
     def short(self, slope: Floats, v: Floats, value: float) -> float:
-        """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better."""
-        least = np.abs(slope)
+        """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better.
+
+        Each decision within its reach; and where nothing earns, all of them together cost no more than the `value`:
+        then what pays most for its cost is taken first.
+        """
+        least, reach = np.abs(slope), self.reach(v, value)
         least[self.bounded] = np.maximum(-slope[self.bounded], 0.0)
-        return float(least @ self.reach(v, value))
+        pays = least * reach
+        costs = self.q * reach
+        if self.q.min() < 0 or not costs.sum() > value:
+            return float(pays.sum())
+        costly = np.flatnonzero(costs > 0)
+        order = costly[np.argsort(-least[costly] / self.q[costly], kind="stable")]
+        spent = np.minimum(np.cumsum(costs[order]), max(value, 0.0))
+        shares = np.diff(spent, prepend=0.0) / costs[order]
+        return float(pays.sum() - pays[costly].sum() + shares @ pays[order])
 
     def reach(self, v: Floats, value: float) -> Floats:
         """How large the decisions of a plan may be that is better than `v`, with its `value`.

@@ -24,7 +24,7 @@ from calibrate.program.compiled import compiled
 from calibrate.program.forest import S1, S2, Y1, Y2
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.level import Level
-from calibrate.program.newton import Newton
+from calibrate.program.newton import STALLED, UNDER_WAY, Newton
 from calibrate.program.rule_rows import add_back, add_curvature, add_rows, rule_rows
 from calibrate.program.sample import Sample
 from calibrate.program.standard_form import StandardForm
@@ -203,3 +203,19 @@ def test_rules_without_a_total():
     assert len(rows.other) == 5
     add_curvature(rows, weight, H)
     np.testing.assert_allclose(H, G.T @ (weight[:, None] * G), rtol=1e-12, atol=1e-13)
+
+
+def test_where_rounding_is_in_the_way_the_point_with_the_best_bound_is_returned(monkeypatch):
+    newton, seen = newton_at_a_start("own"), []
+    misses = iter([np.inf, 3e-8, 1e-8, 2e-8, 4e-8])
+
+    def state(self, tolerance):
+        self.misses = next(misses)
+        seen.append(self.point.v.copy())
+        return STALLED if len(seen) == 5 else UNDER_WAY
+
+    monkeypatch.setattr(Newton, "state", state)
+    point = InteriorPoint(newton.form).follow(newton.point, 1e-9)
+    assert (point.status, point.iterations) == (STALLED, 4)
+    np.testing.assert_array_equal(point.v, seen[2])
+    assert not np.array_equal(seen[2], seen[4])

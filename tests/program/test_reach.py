@@ -41,3 +41,16 @@ def test_a_dwarf_beside_a_giant_is_limited_by_the_rule_that_ties_them(equal):
     )
     np.testing.assert_allclose(body.reach(np.ones(2), 3.0), [6.0, 3.0])
     assert body.short(np.array([-1e-9, 0.0]), np.ones(2), 3.0) == pytest.approx(6e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_bound_falls_short_is_the_least_over_the_plans_that_may_be_better(seed):
+    """A linear program: every decision within its reach, all of them together for no more than the value."""
+    rng, n = np.random.default_rng(seed), 12
+    q = rng.random(n) * (rng.random(n) < 0.8)
+    body = Body(q, np.zeros(n), np.zeros((0, n)), np.zeros(0), Cone(0), np.zeros((0, n)), np.zeros(0), np.arange(n))
+    v, value, slope = rng.random(n), 10 ** rng.uniform(-2, 2), rng.normal(size=n)
+    reach = body.reach(v, value)
+    found = linprog(slope, q[None], [value], bounds=[(0.0, far) for far in reach])
+    assert found.status == 0
+    assert body.short(slope, v, value) == pytest.approx(-found.fun, rel=1e-9)
