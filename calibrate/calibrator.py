@@ -104,13 +104,12 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         self.scenarios_ = self._sample(self.n_scenarios, IN_SAMPLE)
         fresh = self._sample(self.n_out_of_sample, OUT_OF_SAMPLE)
         yield "solving the program"
-        reference = None if previous is None else previous.contributions
-        self.problem_ = self._problem(self.scenarios_, _last_exposures(history), reference)
+        self.problem_ = self._problem(self.scenarios_, _last_exposures(history), previous)
         solved = self.problem_.solve(out_of_sample=fresh)
         self.calibration_ = solved.with_provenance(self._origin(history, previous))
 
     def _problem(
-        self, scenarios: Scenarios, exposures: pd.Series[float] | None, reference: pd.Series[float] | None
+        self, scenarios: Scenarios, exposures: pd.Series[float] | None, reference: Calibration | None
     ) -> PoolProblem:
         waterfall = Waterfall() if self.waterfall is None else self.waterfall
         return PoolProblem(

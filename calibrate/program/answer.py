@@ -222,7 +222,7 @@ def _members(program: Program, plan: Plan) -> pd.DataFrame:
             # column by column: too many passes over scenarios that are drawn again for each
             "standalone_risk": pool.standalone_risk(level) if pool.scenarios.in_memory else np.nan,
             "exposure": np.full(len(paid), np.nan) if pool.exposures is None else pool.exposures,
-            "reference": program.reference.reshape(len(paid), -1).sum(axis=1),
+            "reference": program.reference[: program.n_cells].reshape(len(paid), -1).sum(axis=1),
         },
         index=pd.Index(pool.members, name="member", dtype=object),
     )

@@ -210,13 +210,13 @@ def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
 
 
 def distance(program: Program, x: cp.Expression) -> cp.Expression:
-    """Relative least squares from the reference, `sum (c - ref)^2 / ref`; reserves count from zero, in units."""
+    """Relative least squares from the reference, `sum (c - ref)^2 / ref`, in units; see `reference_weights`."""
     return cp.sum_squares(cp.multiply(weights := reference_weights(program), x) - weights * reference_point(program))
 
 
 def reference_point(program: Program) -> Floats:
-    """The reference in units, zero for reserves."""
-    return np.append(program.reference / program.unit, np.zeros(len(program.reserve_names)))
+    """The reference in units."""
+    return program.reference / program.unit
 
 
 def reference_weights(program: Program) -> Floats:
@@ -225,7 +225,7 @@ def reference_weights(program: Program) -> Floats:
     Squares over the reference's square would take most from the largest member. Floored at a ten-thousandth of the
     mean, as the tie is a badly conditioned program otherwise; reserves weigh like the whole of the contributions.
     """
-    target = program.reference / program.unit
+    target = program.reference[: program.n_cells] / program.unit
     mean = target.mean() if target.any() else 1.0
     whole = np.full(len(program.reserve_names), max(target.sum(), mean))
     return np.asarray(1 / np.sqrt(np.append(np.maximum(target, 1e-4 * mean), whole)))

@@ -41,7 +41,7 @@ class Program:
     objective: Parts
     limits: tuple[RiskLimit, ...]
     rules: tuple[Rule, ...]
-    reference: Floats
+    reference: Floats  # decisions, money
     unit: float
     told: Program | None = None  # the program in the caller's order, where this is in another
 
@@ -53,8 +53,7 @@ class Program:
     @cached_property
     def reserve_names(self) -> tuple[str, ...]:
         """Names of the reserves, in the order of `x`."""
-        segments = self.pool.scenarios.segments if self.waterfall.has(SegmentReserve) else ()
-        return (*segments, *(("pool",) if self.waterfall.has(PoolReserve) else ()))
+        return self.waterfall.reserve_names(self.pool.scenarios.segments)
 
     @property
     def size(self) -> int:
@@ -124,7 +123,8 @@ class Program:
         pool = self.pool.ordered
         if pool.order is None or pool is self.pool:
             return self
-        return replace(self, pool=pool, told=self, reference=self.reference[pool.order.cells])
+        ordered = replace(self, pool=pool, told=self)
+        return replace(ordered, reference=self.reference[ordered.positions])
 
     @property
     def asked(self) -> Program:

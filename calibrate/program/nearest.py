@@ -41,7 +41,7 @@ def plans_instead(program: Program, solution: Solution) -> Iterator[Solution]:
     for start in (solution,) if np.array_equal(x, solution.x) else (replace(solution, x=x), solution):
         certificate = certified(program, start, 0.0, 1.0)
         decisions = program.unit * ordered.arranged(start.x)
-        found = None if certificate is None else nearest(certificate.stated, decisions, ordered.reference)
+        found = None if certificate is None else nearest(certificate.stated, decisions, ordered.reference[:cells])
         if found is not None:
             v, moved = found / program.unit, Attempt("least distance", "moved to where the rules hold")
             plan = replace(solution, x=v[: program.size], v=v, attempts=(*solution.attempts, moved))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import cvxpy as cp
@@ -37,9 +37,10 @@ class PoolProblem:
     minimise : terms such as `CostOfCapital(0.02, 0.05)` and `0.1 * CVaR(0.99)`; they are added up.
     subject_to : fairness rules, `Budget`, and limits such as `CVaR(0.995) <= 1e6`.
     exposures : by member, for the rules that need them and for the report.
-    reference : contributions by member or (member, segment), money. Among optimal plans the closest one to it is
-        chosen (relative least squares, `sum (c - ref)^2 / ref`). The Euler allocation of the gross tail if not given;
-        newcomers take theirs from it.
+    reference : a calibration, or contributions by member or (member, segment), money, with reserves of zero. Among
+        optimal plans the closest one to it is chosen (relative least squares, `sum (c - ref)^2 / ref`; reserves weigh
+        like all contributions together). The Euler allocation of the gross tail if not given; newcomers take theirs
+        from it.
     expected_losses : `mu[i]` by member, money, for the rules that speak of it, where a model knows it better than the
         scenarios' mean does (closed form); the scenarios' mean if not given. The terms are those of the scenarios.
 
@@ -61,7 +62,7 @@ class PoolProblem:
         minimise: Iterable[Term] | Term,
         subject_to: Iterable[Rule | RiskLimit] = (),
         exposures: Mapping[Any, float] | pd.Series[Any] | None = None,
-        reference: Mapping[Any, float] | pd.Series[Any] | None = None,
+        reference: Calibration | Mapping[Any, float] | pd.Series[Any] | None = None,
         expected_losses: Mapping[Any, float] | pd.Series[Any] | None = None,
     ) -> None:
         terms = [minimise] if isinstance(minimise, Term) else list(minimise)
@@ -79,7 +80,7 @@ class PoolProblem:
             objective=objective,
             limits=limits,
             rules=tuple(one for one in conditions if isinstance(one, Rule)),
-            reference=pool.told_cells(_reference(pool.ordered, level, reference)),
+            reference=_reference(pool, level, reference, waterfall.reserve_names(scenarios.segments)),
             unit=_unit(pool, level),
         )
         self.program.check()
@@ -178,8 +179,8 @@ def _start(program: Program, start: Calibration | None) -> Floats | None:
     if paid.index.nlevels != columns.nlevels:
         return None
     own = paid.reindex(columns).to_numpy(dtype=float)
-    held = start.reserves.reindex(list(program.reserve_names)).fillna(0.0).to_numpy(dtype=float)
-    return np.append(np.where(np.isfinite(own), own, program.reference), held) / program.unit
+    paid_anew = program.reference[: program.n_cells]
+    return np.append(np.where(np.isfinite(own), own, paid_anew), _held(start, program.reserve_names)) / program.unit
 
 
 def _check_kinds(terms: list[Any], conditions: list[Any]) -> None:
@@ -217,7 +218,22 @@ def _unit(pool: Pool, level: float) -> float:
     return 2.0 ** round(math.log2(size)) if size > 0 else 1.0
 
 
-def _reference(pool: Pool, level: float, given: Mapping[Any, float] | pd.Series[Any] | None) -> Floats:
+def _held(calibration: Calibration, names: Sequence[str]) -> Floats:
+    """Reserves of a calibration by name, money; nothing where it has none of the name."""
+    return calibration.reserves.reindex(list(names)).fillna(0.0).to_numpy(dtype=float)
+
+
+def _reference(
+    pool: Pool, level: float, given: Calibration | Mapping[Any, float] | pd.Series[Any] | None, reserves: Sequence[str]
+) -> Floats:
+    """The stated reference as decisions, money."""
+    held, paid = np.zeros(len(reserves)), given
+    if isinstance(given, Calibration):
+        held, paid = _held(given, reserves), given.contributions
+    return np.append(pool.told_cells(_paid(pool.ordered, level, paid)), held)
+
+
+def _paid(pool: Pool, level: float, given: Mapping[Any, float] | pd.Series[Any] | None) -> Floats:
     """The stated reference by column of the scenarios, money; the Euler allocation where nothing is stated."""
     euler = pool.euler_allocation(level)
     if given is None:

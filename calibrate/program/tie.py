@@ -39,7 +39,7 @@ def closest(level: Level, best: Bounds) -> Bounds:
         return best
     distance = _Distance.of(level)
     left_over = max(1.0 - best.gap / level.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance
-    allowed = min(TIE, 0.9 * left_over) * level.tolerance * abs(best.upper)
+    allowed = min(TIE, 0.9 * left_over) * level.tolerance * max(abs(best.upper), LITTLE)
     price = distance.price(best.v, allowed)
     start, at = best.point, best.v
     for _ in range(MOST_PRICES):
@@ -76,7 +76,7 @@ def on_trees(level: Level, start: Point) -> Point | None:
     Where the trees have the whole tail, the plan that is then seen over all scenarios is the last one.
     """
     distance = _Distance.of(level)
-    allowed = TIE * level.tolerance * abs(start.value)
+    allowed = TIE * level.tolerance * max(abs(start.value), LITTLE)
     price = distance.price(start.v, allowed)
     for _ in range(MOST_PRICES):
         if price <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
@@ -106,6 +107,11 @@ class Waterfall:
     def has(self, kind: type[Layer]) -> bool:
         """Whether a layer of this class is among the layers."""
         return any(isinstance(layer, kind) for layer in self.layers)
+
+    def reserve_names(self, segments: Sequence[str]) -> tuple[str, ...]:
+        """Names of the reserves that are decided: those of the segments, then "pool"."""
+        own = tuple(segments) if self.has(SegmentReserve) else ()
+        return (*own, *(("pool",) if self.has(PoolReserve) else ()))
 
     def has_stage(self, stage: Stage) -> bool:
         """Whether a layer pays at this stage."""

@@ -182,7 +182,8 @@ def test_a_reference_that_is_optimal_is_the_answer(pool):
         problem.program.pool.scenarios,
         problem.program.waterfall,
         [CostOfCapital(0.05, 0.11), 0.3 * CVaR(0.8, of="mutualised"), 0.15 * CVaR(0.8)],
-        reference=first.contributions,
+        reference=first,
     ).solve(tolerance=PRECISE)
     scale = max(first.contributions.max(), 1e-6)
     np.testing.assert_allclose(again.contributions, first.contributions, atol=1e-3 * scale)
+    np.testing.assert_allclose(again.reserves, first.reserves, atol=1e-3 * scale)

@@ -1,6 +1,7 @@
 """The language of terms, the doors of a problem, and the numbers that it answers with."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from calibrate.program import (
     SegmentReserve,
     Waterfall,
 )
+from calibrate.program.extensive import solve_extensive
+from calibrate.program.working_set import solve_by_tail
 
 RNG = np.random.default_rng(8)
 LOSSES = RNG.lognormal(0, 1, (400, 3)) * (RNG.random((400, 3)) < 0.7)
@@ -270,6 +273,29 @@ def test_a_reference_leaves_newcomers_to_the_euler_allocation_and_ignores_those_
     reference = calibration.members["reference"]
     assert reference["A"] == 5.0
     assert list(reference[["B", "C"]]) == pytest.approx(list(euler[["B", "C"]]))
+
+
+@pytest.mark.parametrize("solve", [solve_by_tail, solve_extensive])
+def test_a_plan_that_is_its_own_reference_stays_reserves_included(solve):
+    """Money of a segment costs the same wherever it is held: any split of what it should have is optimal."""
+    losses = np.random.default_rng(0).lognormal(0, 1, (500, 6)) * np.tile([1.0, 2.0], 3)
+    pool, layers = Scenarios(losses, NAMES, ["g", "h"]), Waterfall((SegmentReserve(), PoolReserve()))
+    terms = [CostOfCapital(0.05, 0.05), 0.5 * CVaR(0.9)]
+    plan = PoolProblem(pool, layers, terms).solve()
+    of_segment = plan.contributions.groupby(level=1).sum() + plan.reserves[["g", "h"]]
+    paid = np.outer([0.1, 0.2, 0.3], of_segment).ravel()
+    held = [*0.4 * of_segment, plan.reserves["pool"]]
+    told = replace(plan, contributions=plan.contributions * 0 + paid, reserves=plan.reserves * 0 + held)
+    program = PoolProblem(pool, layers, terms, reference=told).program
+    np.testing.assert_allclose(program.unit * solve(program, 1e-6).x, [*paid, *held], rtol=1e-2, atol=1e-3 * plan.total)
+
+
+@pytest.mark.parametrize("rules", [(), (fairness.ActuarialFairness(0.5),)])
+def test_a_reference_decides_where_the_best_plan_costs_nothing(rules):
+    plan = stated(CVaR(0.9), rules, reference={"A": 300.0, "B": 400.0, "C": 350.0}).solve()
+    assert plan.objective == 0.0
+    np.testing.assert_allclose(plan.contributions, [300.0, 400.0, 350.0], rtol=1e-3)
+    assert plan.reserves["pool"] < 1e-1
 
 
 def test_the_shadow_price_of_a_rule_without_room_is_the_slope_of_the_objective():
