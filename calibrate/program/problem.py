@@ -68,6 +68,8 @@ class PoolProblem:
         terms = [minimise] if isinstance(minimise, Term) else list(minimise)
         conditions = list(subject_to)
         _check_kinds(terms, conditions)
+        if not isinstance(waterfall, Waterfall):
+            raise ProblemError(f"waterfall is {waterfall!r}, expected a Waterfall, such as Waterfall((PoolReserve(),))")
         stated = ((exposures, "exposures"), (expected_losses, "expected_losses"))
         known = [None if values is None else _by_member(scenarios, values, what) for values, what in stated]
         pool = Pool(scenarios, known[0], known[1])
@@ -220,17 +222,16 @@ def _unit(pool: Pool, level: float) -> float:
 
 def _held(calibration: Calibration, names: Sequence[str]) -> Floats:
     """Reserves of a calibration by name, money; nothing where it has none of the name."""
-    return calibration.reserves.reindex(list(names)).fillna(0.0).to_numpy(dtype=float)
+    return np.array([float(calibration.reserves.get(name, 0.0)) for name in names])
 
 
 def _reference(
     pool: Pool, level: float, given: Calibration | Mapping[Any, float] | pd.Series[Any] | None, reserves: Sequence[str]
 ) -> Floats:
     """The stated reference as decisions, money."""
-    held, paid = np.zeros(len(reserves)), given
     if isinstance(given, Calibration):
-        held, paid = _held(given, reserves), given.contributions
-    return np.append(pool.told_cells(_paid(pool.ordered, level, paid)), held)
+        return np.append(_reference(pool, level, given.contributions, ()), _held(given, reserves))
+    return np.append(pool.told_cells(_paid(pool.ordered, level, given)), np.zeros(len(reserves)))
 
 
 def _paid(pool: Pool, level: float, given: Mapping[Any, float] | pd.Series[Any] | None) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import cvxpy as cp
+import numpy as np
 
 from calibrate.errors import ProblemError
 from calibrate.program.plan import Plan
@@ -30,7 +31,7 @@ class Term(ABC):
         return Sum(self.parts + other.parts)
 
     def __mul__(self, price: float) -> Sum:
-        if not (isinstance(price, int | float) and math.isfinite(price) and price >= 0):
+        if not (_finite(price) and price >= 0):
             raise ProblemError(
                 f"price of {self} is {price!r}, expected a finite number >= 0 (a negative price is not convex)"
             )
@@ -67,6 +68,10 @@ class RiskTerm(Term):
     def parts(self) -> tuple[tuple[float, RiskTerm | CostTerm], ...]:
         """Itself, once."""
         return ((1.0, self),)
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Its name in tables and messages."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +139,9 @@ class CostOfCapital(CostTerm):
     def __post_init__(self) -> None:
         for name in ("contributions", "reserves"):
             rate = getattr(self, name)
-            if not (isinstance(rate, int | float) and math.isfinite(rate)):
+            if not _finite(rate):
                 raise ProblemError(f"CostOfCapital: {name} is {rate!r}, expected a finite rate a period, such as 0.02")
+            object.__setattr__(self, name, float(rate))
 
     def amount(self, plan: Plan) -> cp.Expression:
         """Rates times money bound."""
@@ -153,11 +159,17 @@ class RiskLimit:
     amount: float
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.amount, int | float) and math.isfinite(self.amount) and self.amount >= 0):
+        if not (_finite(self.amount) and self.amount >= 0):
             raise ProblemError(f"limit of {self.term} is {self.amount!r}, expected a finite amount of money >= 0")
+        object.__setattr__(self, "amount", float(self.amount))
 
     def __str__(self) -> str:
         return f"{self.term} <= {self.amount:,.10g}"
+
+
+def _finite(value: object) -> bool:
+    """Whether it is a finite number, of Python or of numpy."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_kind(kind: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
@@ -95,7 +95,11 @@ class Waterfall:
     layers: tuple[Layer, ...] = (OwnContribution(), PoolReserve())
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
+        layers = tuple(self.layers) if isinstance(self.layers, Iterable) else (self.layers,)
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise ProblemError(f"a waterfall holds {layer!r}, expected layers such as OwnContribution()")
+        object.__setattr__(self, "layers", layers)
         stages = [layer.stage for layer in self.layers]
         if stages != sorted(stages):
             order = ", ".join(type(layer).__name__ for layer in self.layers)

@@ -18,6 +18,7 @@ from calibrate.program import (
     PoolProblem,
     PoolReserve,
     RiskLimit,
+    RiskTerm,
     SegmentReserve,
     Waterfall,
 )
@@ -48,6 +49,30 @@ def test_terms_add_and_multiply_and_say_so():
     limit = CVaR(0.995) <= 1e6
     assert isinstance(limit, RiskLimit)
     assert str(limit) == "CVaR 99.5% of shortfall <= 1,000,000"
+
+
+def test_numbers_of_numpy_are_numbers_and_truth_is_none():
+    assert (CVaR(0.9) <= np.int64(5)) == (CVaR(0.9) <= 5.0)
+    assert (CVaR(0.9) * np.int64(2)).parts == (2 * CVaR(0.9)).parts
+    assert CostOfCapital(np.float32(0.5)) == CostOfCapital(0.5)
+    assert fairness.CoverK([[1.0, 2.0]], np.int64(2)).k == 2
+    with pytest.raises(ProblemError, match="k is True, expected a whole number"):
+        fairness.CoverK([[1.0, 2.0]], True)
+    with pytest.raises(ProblemError, match="limit of CVaR 90% of shortfall is True"):
+        CVaR(0.9) <= True  # noqa: B015
+
+
+def test_what_is_no_waterfall_is_refused():
+    with pytest.raises(ProblemError, match=r"waterfall is \(PoolReserve\(\),\), expected a Waterfall"):
+        PoolProblem(Scenarios(LOSSES), (PoolReserve(),), TERMS)
+    with pytest.raises(ProblemError, match="a waterfall holds 3, expected layers"):
+        Waterfall((3,))
+    assert Waterfall(PoolReserve()) == Waterfall((PoolReserve(),))
+
+
+def test_a_risk_term_without_a_name_is_none():
+    with pytest.raises(TypeError, match="abstract"):
+        RiskTerm()
 
 
 def test_a_list_of_terms_is_their_sum():

@@ -167,7 +167,7 @@ class CoverK(Rule):
     k: int
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.k, int) and self.k >= 1):
+        if not isinstance(self.k, int | np.integer) or isinstance(self.k, bool) or self.k < 1:
             raise ProblemError(f"CoverK: k is {self.k!r}, expected a whole number of defaulters >= 1")
 
     def gap(self, plan: Plan) -> cp.Expression:
