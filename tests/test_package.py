@@ -86,3 +86,19 @@ def test_the_readme_example_runs(tmp_path, monkeypatch):
     exec(compile(code, "README.md", "exec"), names)
     assert Calibration.load("my-calibration") == names["calibration"]
     assert len(names["calibration"].weights) == 46
+
+
+def test_a_conflict_prints_nothing_on_standard_output():
+    """In a process of its own: a solver greets once in a process, below Python's own output."""
+    program = """
+import numpy as np
+from calibrate import Scenarios, errors, fairness
+from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
+rules = [fairness.FundFloor(9.0), fairness.Budget(1.0)]
+try:
+    PoolProblem(Scenarios(np.ones((5, 2))), Waterfall(), CostOfCapital(0.1) + CVaR(0.9), rules).solve()
+except errors.RuleConflictError as error:
+    print(len(error.conflict))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == "2\n"

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from calibrate.certificate import verifier
 from calibrate.program.form import Floats, Program
+from calibrate.program.quiet import greeted
 
 __all__ = ["Flows", "best_flows", "best_rules", "slope_without_rules", "solved"]
 
@@ -154,6 +155,7 @@ def _double(end: Any, grid: Fraction) -> float:
 
 def solved(problem: cp.Problem) -> bool:
     """Whether a solver calls it optimal. What it found is proved or discarded afterwards, so any claim will do."""
+    greeted()
     for solver, options in LADDER:
         if solver == cp.CLARABEL or problem.is_lp():
             with suppress(cp.SolverError, ValueError, ArithmeticError), warnings.catch_warnings():

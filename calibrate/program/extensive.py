@@ -21,6 +21,7 @@ from calibrate.program.compiled import NotSeparable, rule_rows
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Attempt, Floats, Program, Solution
 from calibrate.program.plan import Plan
+from calibrate.program.quiet import greeted
 from calibrate.program.risk import CostTerm, RiskTerm
 from calibrate.program.waterfall import Stage
 
@@ -238,7 +239,8 @@ def _keeps_its_entries(problem: cp.Problem) -> bool:
 
 
 def run(problem: cp.Problem, what: str, ladder: Ladder = SOLVERS) -> tuple[Attempt, ...]:
-    """Solve by the ladder of solvers; only `optimal` counts. This is the one place where a status is read."""
+    """Solve by the ladder of solvers; only `optimal` counts. The one place where the status of an answer is read."""
+    greeted()
     attempts: list[Attempt] = []
     for solver, options in ladder:
         if solver == cp.HIGHS and not (problem.is_lp() and _keeps_its_entries(problem)):
