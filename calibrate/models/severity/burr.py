@@ -12,6 +12,9 @@ from calibrate.models.severity.scale_family import Floats, ScaleFamily, Shape
 
 __all__ = ["Burr"]
 
+TINY = -40.0  # log of `u`: below it the rest of the series is rounding
+NEARLY_ALL = 0.01  # of the losses lie beyond, over 1 - this
+
 
 class Burr(ScaleFamily):
     """`P(X > x) = (1 + (x/s)^g)^(-a)` (Burr XII): `alpha_ = a`, `gamma_ = g`, `scale_ = s` (money).
@@ -53,8 +56,9 @@ class Burr(ScaleFamily):
 
     def _z_isf(self, p: Floats, *shapes: float) -> Floats:
         a, g = shapes
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.asarray(np.expm1(-np.log(p) / a) ** (1 / g))
+        with np.errstate(divide="ignore"):
+            odds = -np.log(p) / a  # `log(e^odds - 1)`, where `e^odds` may be beyond all numbers
+            return np.asarray(np.exp((odds + np.log(-np.expm1(-odds))) / g))
 
     def _z_layer(self, low: float, high: float, *shapes: float) -> float:
         a, g = shapes
@@ -69,6 +73,17 @@ class Burr(ScaleFamily):
 
 
 def _beyond(z: float, a: float, g: float) -> float:
-    with np.errstate(over="ignore"):
-        u = 1.0 / (1.0 + np.power(z, g))
-    return float(beta(a - 1 / g, 1 / g) * betainc(a - 1 / g, 1 / g, u) / g)
+    """Integral of the survival from `z` on; where nearly all of it is, what there is before `z` is taken off."""
+    p, q = a - 1 / g, 1 / g
+    odds = g * math.log(z) if z > 0 else -math.inf
+    log_u, log_rest = -np.logaddexp(0.0, [odds, -odds])
+    if log_rest < math.log(NEARLY_ALL / max(a, 1.0)):  # `u` is next to 1 and has lost its digits
+        return float(beta(p, q) - _incomplete_beta(q, p, log_rest)) / g
+    return _incomplete_beta(p, q, log_u) / g
+
+
+def _incomplete_beta(p: float, q: float, log_u: float) -> float:
+    """`B(p, q) I_u(p, q)`; where `u` is tiny, the first term of its series."""
+    if log_u < TINY:
+        return math.exp(p * log_u) / p
+    return float(beta(p, q) * betainc(p, q, math.exp(log_u)))
