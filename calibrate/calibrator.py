@@ -20,7 +20,7 @@ from calibrate.fairness import ActuarialFairness, Rule
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel
 from calibrate.models.resampling import resampling_of
-from calibrate.models.tails import dependence_summary, tail_table
+from calibrate.models.tails import dependence_summary, tail_table, without_variance
 from calibrate.models.uncertainty import chain_uncertainty, optimality_gap
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, RiskLimit, Term, Waterfall
 from calibrate.program.risk import Kind
@@ -106,7 +106,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         yield "solving the program"
         self.problem_ = self._problem(self.scenarios_, _last_exposures(history), previous)
         solved = self.problem_.solve(out_of_sample=fresh)
-        self.calibration_ = solved.with_provenance(self._origin(history, previous))
+        self.calibration_ = solved.with_provenance(self._origin(history, previous) | _labelled(solved, self.model_))
 
     def _problem(
         self, scenarios: Scenarios, exposures: pd.Series[float] | None, reference: Calibration | None
@@ -245,6 +245,16 @@ def _tails(model: Any) -> list[dict[str, Any]]:
     return [
         {str(key): value for key, value in row.items()} for row in tail_table(model).reset_index().to_dict("records")
     ]
+
+
+def _labelled(calibration: Calibration, model: Any) -> dict[str, list[str]]:
+    """Notes on the intervals, with those that only the model can tell: a lucky sample hides how heavy its tail is."""
+    notes = list(calibration.provenance["risk_notes"])
+    why = without_variance(model) if isinstance(model, JointLossModel) else ""
+    for term in calibration.risk.index if why else ():
+        if not any(note.startswith(f"{term}: ") for note in notes):
+            notes.append(f"{term}: heavy tail ({why}): the interval promises too much, and the truth is often above")
+    return {"risk_notes": notes}
 
 
 def _closed_form(model: Any, periods: int) -> pd.Series[float] | None:

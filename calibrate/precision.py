@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from calibrate.errors import DataError, ModelError
 
-__all__ = ["TailMean", "tail_mean"]
+__all__ = ["HEAVIEST", "TailMean", "tail_mean"]
 
 Floats = npt.NDArray[np.float64]
 FEWEST_TAIL = 100  # effective tail observations from which there is an interval

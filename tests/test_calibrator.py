@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.base import BaseEstimator, clone
 
 from calibrate import LossHistory, PoolCalibrator, Scenarios, fairness, models, program
@@ -227,3 +228,17 @@ def test_progress_is_said_and_what_cannot_be_solved_is_counted(history, caplog):
     greedy = small.set_params(subject_to=[fairness.FundFloor(100.0), program.Budget(1.0)])
     with pytest.raises(ModelError, match="no plan: "):
         greedy.uncertainty(history, replications=2, seeds=1)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_interval_is_labelled_by_what_the_model_knows_of_its_tails(seed):
+    """Some of the laws that 400 losses allow have no variance, and a sample of them looks harmless all the same."""
+    x = 1 + stats.genpareto(0.3, scale=0.5).ppf((np.arange(400) + 0.5) / 400)
+    dates = pd.date_range("2020-01-01", periods=400, freq="4D")
+    frame = pd.DataFrame({"date": dates, "member": ["A", "B"] * 200, "loss": np.random.default_rng(1).permutation(x)})
+    events = LossHistory.from_events(frame, date="date", member="member", loss="loss")
+    dear = [program.CostOfCapital(0.3, 0.3), 2 * program.CVaR(0.9, of="mutualised")]
+    sizes = {"n_scenarios": 5_000, "n_out_of_sample": 20_000, "random_state": seed}
+    plan = PoolCalibrator(minimise=dear, **sizes).fit(events).calibration_
+    notes = [note for note in plan.provenance["risk_notes"] if "models that the history allows" in note]
+    assert [note.split(": heavy tail (by ")[0] for note in notes] == list(plan.risk.index)

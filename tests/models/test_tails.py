@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from calibrate import JointLossModel, LossHistory, models
-from calibrate.models.tails import dependence_summary
+from calibrate.models.tails import dependence_summary, without_variance
 
 MONTHS = pd.period_range("2020-01", periods=50, freq="M")
 TAIL = models.severity.GeneralizedPareto(models.severity.QuantileThreshold(0.5))
@@ -85,3 +85,28 @@ def test_dependence_in_a_few_numbers():
     assert set(found["pair"]) < set("ABC") and found["lowest_tail"] <= found["highest_tail"]
     alone = LossHistory.from_panel(losses[["A"]])
     assert dependence_summary(JointLossModel().fit(alone)) == {}
+
+
+def test_losses_without_variance_are_told_whatever_the_sample_shows():
+    heavy, light = history(0.7), history(0.2)
+    told = without_variance(JointLossModel(severity=LAW).fit(heavy))
+    assert (
+        told.startswith("by ") and "of 32 models that the history allows, losses without cap have a tail index" in told
+    )
+    assert int(told.split()[1]) > 16
+    known = JointLossModel(severity=LAW, frequency=models.frequency.ZeroInflated()).fit(heavy)
+    index = known.margins_.segments[0].sizes.law.tail_.shape_
+    assert without_variance(known) == f"losses without cap have a tail index of up to {index:.2f}, so no variance"
+    assert without_variance(JointLossModel(severity=LAW).fit(light)) == ""
+    capped = JointLossModel(severity=LAW, exposure_cap=0.1).fit(heavy)
+    assert without_variance(capped) == ""
+    assert without_variance(JointLossModel(severity=LAW, coverage=models.Coverage(limit=900.0)).fit(heavy)) == ""
+    one_without = models.Coverage(limit={"A": 900.0, "B": np.inf})
+    assert without_variance(JointLossModel(severity=LAW, coverage=one_without).fit(heavy)) == told
+
+
+def test_a_burr_tail_has_the_index_of_its_formula():
+    burr, closed = models.severity.Burr(), models.frequency.ZeroInflated()
+    fitted = JointLossModel(severity=burr, frequency=closed).fit(history(0.7))
+    law = fitted.margins_.segments[0].sizes.law
+    assert f"up to {1 / (law.alpha_ * law.gamma_):.2f}," in without_variance(fitted)
