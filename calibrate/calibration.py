@@ -29,7 +29,7 @@ class Calibration:
         waterfall has.
     risk : DataFrame, one risk term a row, columns `in_sample, out_of_sample, standard_error, lower, upper`.
         The interval (95 %) is the Monte Carlo error of the headline: out-of-sample where it was computed.
-        `in_sample` of an optimised plan is too low; it is shown to be seen, not to be used.
+        `in_sample` of an optimised plan tends to be too low; it is shown to be seen, not to be used.
     fairness : DataFrame, one rule a row, columns `gap` (money, fair when <= 0; worst row of a vector rule), `binding`,
         `shadow_price` (what the objective would fall by for one unit of money more room, summed over the rule's rows;
         >= 0).

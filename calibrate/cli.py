@@ -68,7 +68,7 @@ def fit(
     config: ConfigArgument,
     uncertainty: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Resample the history N times: minutes. Default: as [uncertainty] says."),
+        typer.Option(min=0, metavar="N", help="Resample the history N times: minutes. Default: as CONFIG says."),
     ] = None,
 ) -> None:
     """Calibrate a pool: read its losses, fit the models, simulate, solve, and write the run and its report."""
@@ -163,6 +163,8 @@ def datasets(
     with _working():
         from calibrate import datasets as packaged
 
+        if name is None and copy is not None:
+            raise ConfigurationError(f"--copy needs the name of a data set ({', '.join(packaged.names())})")
         names = packaged.names() if name is None else (name,)
         folders = {known: packaged.folder(known) for known in names}
         if name is not None and copy is not None:
@@ -193,10 +195,13 @@ def _working() -> Iterator[None]:
         logger.setLevel(logging.INFO)
         try:
             yield
-        except (CalibrateError, OSError) as error:
-            code = error.exit_code if isinstance(error, CalibrateError) else ConfigurationError.exit_code
+        except CalibrateError as error:
             console.print(f"calibrate: {error}", markup=False)
-            raise typer.Exit(code) from None
+            raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            console.print(f"calibrate: {where}; is its folder there, and may it be read and written?", markup=False)
+            raise typer.Exit(ConfigurationError.exit_code) from None
         except KeyboardInterrupt:
             console.print("calibrate: interrupted, no run was written")
             raise typer.Exit(INTERRUPTED) from None
@@ -242,6 +247,8 @@ def _saved(path: Path) -> Path:
     from calibrate.operations.store import CALIBRATION, RunStore
     from calibrate.records import SEAL
 
+    if not path.exists():
+        raise ConfigurationError(f"there is no {path}; expected a run, a folder of runs, or a saved calibration")
     if (path / CALIBRATION).is_dir():
         return path / CALIBRATION
     newest = None if (path / SEAL).is_file() else RunStore(path).newest()
@@ -266,7 +273,8 @@ def _summarise(run: Run) -> None:
     typer.echo(f"In {unit}; the interval is 95 % of the Monte Carlo error\n{_aligned(tables.headline(calibration))}")
     risk = tables.risk(calibration).drop(columns=["optimism_lower", "optimism_upper"])
     notes = [f"  {note}" for note in calibration.provenance.get("risk_notes", ())]
-    typer.echo("\n".join([f"\nRisk\n{_aligned(risk)}", *notes]))
+    heading = "Risk (optimism: how far in-sample lies below out-of-sample)"
+    typer.echo("\n".join([f"\n{heading}\n{_aligned(risk)}", *notes]))
     typer.echo(f"\nReserves\n{_aligned(calibration.reserves.to_frame())}")
     if calibration.uncertainty is not None:
         typer.echo(
@@ -274,9 +282,9 @@ def _summarise(run: Run) -> None:
         )
     title = "Who pays what" if len(shown) <= TOP else f"Who pays most ({TOP} of {len(shown)} members)"
     typer.echo(f"\n{title}\n{_aligned(shown.head(TOP))}")
-    rules = tables.fairness(calibration).set_index("in_words")[["gap", "binding", "price_in_words"]]
+    rules = tables.fairness(calibration).set_index("in_words")[["room", "holds", "price_in_words"]]
     if not rules.empty:
-        typer.echo(f"\nFairness (fair when the gap is not above 0)\n{_aligned(rules, width=90)}")
+        typer.echo(f"\nFairness (room: money that is left to a rule's limit)\n{_aligned(rules, width=90)}")
 
 
 def _aligned(table: pd.DataFrame, width: int = 44) -> str:

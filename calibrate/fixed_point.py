@@ -14,17 +14,18 @@ __all__ = ["FixedPoint"]
 
 SCHEMA = 1
 MOST_DECIMALS = 60
+WEIGHT_DECIMALS = 18
 
 
 @dataclass(frozen=True)
 class FixedPoint:
     """Contributions by member (or member and segment) and reserves, as integers of `10 ** -decimals`.
 
-    `weights` are integers too, of the same unit: they sum to one exactly.
+    `weights` are integers too, of 1e-18 whatever the unit of money: they sum to one exactly.
 
     >>> paid = FixedPoint.of({("A",): 1.0, ("B",): 2.0}, {"pool": 0.5}, decimals=2)
     >>> paid.contributions[("B",)], paid.weights[("A",)], paid.total
-    (200, 33, 350)
+    (200, 333333333333333333, 350)
     """
 
     contributions: Mapping[tuple[str, ...], int]
@@ -61,16 +62,17 @@ class FixedPoint:
 
     @property
     def weights(self) -> Mapping[tuple[str, ...], int]:
-        """Shares of all contributions as integers that sum to `10 ** decimals`; all zero when nobody pays."""
-        shares = largest_remainder(list(self.contributions.values()), 10**self.decimals, list(self.contributions))
+        """Shares of all contributions as integers that sum to `10 ** 18`; all zero when nobody pays."""
+        shares = largest_remainder(list(self.contributions.values()), 10**WEIGHT_DECIMALS, list(self.contributions))
         return MappingProxyType(dict(zip(self.contributions, shares, strict=True)))
 
     def to_json(self) -> str:
-        """Integers as decimal strings (a JSON number may lose digits), with decimals and schema version."""
+        """Integers as decimal strings (a JSON number may lose digits), with the decimals of both and schema version."""
         weights = self.weights
         body = {
             "schema": SCHEMA,
             "decimals": self.decimals,
+            "weight_decimals": WEIGHT_DECIMALS,
             "total": str(self.total),
             "total_contributions": str(sum(self.contributions.values())),
             "contributions": [

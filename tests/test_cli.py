@@ -235,6 +235,8 @@ def test_datasets_are_listed_shown_and_copied(tmp_path):
     assert calibrate("datasets", "crypto-venue", "--copy", target).exit_code == 0
     assert {path.name for path in target.iterdir()} >= {"crypto-venue.toml", "events.csv", "exposures.csv", "README.md"}
     assert "exists; name a new folder" in refused(calibrate("datasets", "crypto-venue", "--copy", target), 2)
+    assert "--copy needs the name of a data set" in refused(calibrate("datasets", "--copy", tmp_path / "other"), 2)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -266,7 +268,9 @@ def test_what_is_not_proved_has_its_exit_code(fitted, tmp_path):
     result = calibrate("verify", run)
     assert result.exit_code == 5
     assert result.stdout == "rejected: contributions.csv was altered or truncated\n"
-    nothing = calibrate("verify", tmp_path / "nowhere")
+    assert "there is no" in refused(calibrate("verify", tmp_path / "nowhere"), 2)
+    (tmp_path / "empty").mkdir()
+    nothing = calibrate("verify", tmp_path / "empty")
     assert nothing.exit_code == 5
     assert "rejected: the files do not read" in nothing.stdout
 
@@ -281,6 +285,11 @@ def test_integers_for_a_contract(fitted, tmp_path):
     assert written.exit_code == 0, written.output
     assert (tmp_path / "fixed.json").read_text(encoding="utf-8") == shown.stdout
     assert calibrate("export", run, "--decimals", 61).exit_code == 2
+    assert "No such file or directory; is its folder there" in refused(
+        calibrate("export", run, "--decimals", 2, "--to", tmp_path / "sub" / "fixed.json"), 2
+    )
+    assert body["weight_decimals"] == 18
+    assert sum(int(row["weight"]) for row in body["contributions"]) == 10**18
 
 
 def start(config):

@@ -174,7 +174,8 @@ def moves(calibration: Calibration, previous: Calibration) -> pd.DataFrame:
     table = pd.DataFrame({"previous": before.reindex(everyone), "contribution": now.reindex(everyone)})
     table["status"] = np.select([table["previous"].isna(), table["contribution"].isna()], ["new", "left"], "stays")
     table = table.fillna({"previous": 0.0, "contribution": 0.0})
-    table["change"] = table["contribution"] - table["previous"]
+    change, dust = table["contribution"] - table["previous"], 1e-9 * (calibration.total + previous.total)
+    table["change"] = change.where(change.abs() > dust, 0.0)
     table["change_share"] = table["change"] / table["previous"].where(table["previous"] > 0)
     return table.iloc[np.argsort(-table["change"].abs().to_numpy(), kind="stable")].rename_axis("member")
 

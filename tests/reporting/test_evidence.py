@@ -174,7 +174,7 @@ def test_heavy_tails_are_flagged_with_shape_interval_and_cap(full):
     assert page.count('class="flagged"') == 2
     assert "<script>" not in page and "<i>B" not in page
     light = full.with_provenance({"tails": TAILS[:1]})
-    assert "No tail of one event's loss has a shape near 1" in plain(reporting.html(light)).replace("&#39;", "'")
+    assert "No fitted tail of one event's loss has a shape near 1" in plain(reporting.html(light)).replace("&#39;", "'")
 
 
 def test_losers_keep_their_scores(full):

@@ -15,7 +15,7 @@ import pytest
 
 from calibrate import reporting
 from calibrate.errors import DataError
-from calibrate.reporting import words
+from calibrate.reporting import tables, words
 
 HOSTILE = [
     "<script>document.title='owned'</script>",
@@ -158,6 +158,18 @@ def test_headline_says_the_tail_risk_before_the_contributions(calibration_of):
     assert places == sorted(places)
 
 
+def test_in_sample_is_too_low_or_lucky(calibration_of):
+    calibration = calibration_of(["A", "B"])
+    name = tables.headline_term(calibration)
+    for inside, told in (
+        (0.9, "tends to be too low. The headline"),
+        (1.1, "here it is higher, by the luck of the draw."),
+    ):
+        risk = calibration.risk.copy()
+        risk.loc[name, "in_sample"] = inside * risk.loc[name, "out_of_sample"]
+        assert told in " ".join(reporting.html(replace(calibration, risk=risk)).split())
+
+
 def test_segments_are_shown_and_add_up(calibration_of):
     calibration = calibration_of(
         ["A", "B"], segments=("exploit", "cascade", "oracle"), reserves=("exploit", "cascade", "oracle", "pool")
@@ -186,7 +198,7 @@ def test_what_is_missing_is_said(calibration_of):
         provenance={},
     )
     text = " ".join(Page(quiet_page(bare)).text.split())
-    assert "Measured only on the scenarios that the plan was fitted to, which makes it too low" in text
+    assert "Measured only on the scenarios that the plan was fitted to, which tends to make it too low" in text
     assert "No fresh scenarios were simulated" in text
     assert "with contributions of 0 USD and no reserves" in text
     assert "Nobody contributes" in text

@@ -82,6 +82,8 @@ def test_moves(calibration_of):
     assert table["change"].sum() == pytest.approx(now.contributions.sum() - before.contributions.sum())
     assert table.loc["D", "change"] == -before.contributions["D"]
     assert math.isnan(table.loc["C", "change_share"])
+    hair = replace(before, contributions=before.contributions * (1 + 1e-12))
+    assert (tables.moves(hair, before)["change"] == 0.0).all()
 
 
 def test_moves_need_one_currency(calibration_of):
