@@ -101,6 +101,10 @@ def test_crypto_venue():
     text = run(FOLDER / "crypto_venue.ipynb")  # its assertions hold the fits against the truth
     assert "20 members x 3 segments" in text
     assert "scenarios of the true process" in text
+    assert "0.12        0.097           0.013        4.0       14.293" in text  # what its text says of exploits
+    assert "-1.00   2.39" in text
+    assert "58 losses are too few for a tail (expected 200); its form is that of all segments" in text
+    assert "events hit members together: SharedShock is likelier than NegativeBinomial" in text
 
 
 @pytest.mark.skipif(
@@ -132,6 +136,7 @@ def test_defi_mutual_on_defi_events():
     assert "Lending, without a cap, is refused" in text  # and of the tail
     assert "tail of shape 1.067 (>= 1) has a finite mean only because losses are capped" in text
     assert "0 of 12 months above" in text  # and of 2024
+    assert "none" in text
     assert "cannot tell" in text
     check_mutual(text)
 
@@ -146,6 +151,7 @@ def test_fdic_guaranty():
     anew, by_class, one_law = text[text.index("every quarter anew") :].split("mean joint score")[:3]
     assert anew.count("rejected") == 5  # of the model without memory
     assert (by_class.count("rejected"), one_law.count("cannot tell")) == (4, 5)  # of those with it
+    assert "p_value=0.0986" in text
     assert "worst three years seen                        61.9 bn" in text
     assert "committee.html" in text
 
