@@ -111,12 +111,14 @@ def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats)
             yield _row("frequency", name, repr(candidate), note=str(error))
             continue
         plain = getattr(candidate, "base", None) or candidate
-        more = isinstance(candidate, Reshaped | ZeroInflated) + len(getattr(fitted, "coefficients_", ()))
+        more = isinstance(candidate, ZeroInflated) + len(getattr(fitted, "coefficients_", ()))
+        more += isinstance(fitted, Reshaped) and fitted.kept
         parameters = counts.shape[1] + (not isinstance(plain, Poisson)) + more
         value = float(fitted.log_likelihood_)
         note = f"size {fitted.size_:.3g}" if math.isfinite(fitted.size_) else ""
         if isinstance(fitted, Reshaped):
-            note = f"coefficient {fitted.coefficient_:.3g}{', ' if note else ''}{note}"
+            found = f"coefficient {fitted.coefficient_:.3g}" if fitted.kept else "coefficient not kept (5 % test)"
+            note = f"{found}{', ' if note else ''}{note}"
         if isinstance(fitted, ZeroInflated):
             note = f"idle with probability {fitted.idle_probability_:.3g}{', ' if note else ''}{note}"
         scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calibrate.models.collective import Events
-from calibrate.models.frequency import CountModel, Drifting, Elastic, Frequency, Hawkes, NegativeBinomial, SharedShock
+from calibrate.models.frequency import (
+    CountModel,
+    Drifting,
+    Elastic,
+    Frequency,
+    Hawkes,
+    NegativeBinomial,
+    Poisson,
+    SharedShock,
+)
 from calibrate.models.frequency.self_exciting import SelfExciting
 
 __all__ = ["Family", "families"]
@@ -38,7 +47,10 @@ def families(events: Events, asked: CountModel | Hawkes | None, bound: bool) -> 
     if asked is not None:
         found = events.frequencies(asked)
         named = zip(found, events.segments, strict=True)
-        return [Family(found, tuple(model.flag(g) for model, g in named if isinstance(model, Drifting)))]
+        flags = [model.flag(g) for model, g in named if isinstance(model, Drifting)]
+        if isinstance(asked, NegativeBinomial | Poisson) and not bound:
+            flags += _together(events, Family(found), repr(asked))
+        return [Family(found, tuple(flags))]
     if bound:
         return [_elastic(events, NegativeBinomial())]
     alone, together = (Family(events.frequencies(family)) for family in (NegativeBinomial(), SharedShock()))
@@ -47,9 +59,21 @@ def families(events: Events, asked: CountModel | Hawkes | None, bound: bool) -> 
     shared = [_elastic(events, SharedShock(), together)] if gain > -HOPELESS else []
     if gain <= CLEARLY:
         return own + shared
-    said = f"log-likelihood {together.log_likelihood:,.1f} against {alone.log_likelihood:,.1f}"
-    likelier = f"events hit members together: SharedShock is likelier than NegativeBinomial ({said})"
+    likelier = _likelier(together, alone, "NegativeBinomial")
     return [Family(shared[0].frequencies, (likelier, *shared[0].flags)), *own]
+
+
+def _likelier(together: Family, alone: Family, name: str) -> str:
+    said = f"log-likelihood {together.log_likelihood:,.1f} against {alone.log_likelihood:,.1f}"
+    return f"events hit members together: SharedShock is likelier than {name} ({said})"
+
+
+def _together(events: Events, alone: Family, name: str) -> list[str]:
+    """What is to be said of shocks of each member alone where shared ones are likelier: they were asked for."""
+    together = Family(events.frequencies(SharedShock()))
+    if together.log_likelihood - alone.log_likelihood <= CLEARLY:
+        return []
+    return [f"{_likelier(together, alone, name)}, which was asked for; leave frequency out, or ask for SharedShock()"]
 
 
 def _elastic(events: Events, family: Frequency, plain: Family | None = None) -> Family:

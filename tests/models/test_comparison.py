@@ -68,6 +68,20 @@ def test_clusters_are_seen_and_the_losers_keep_their_scores():
     assert "an event brings" in clustering.loc["Hawkes", "note"]
 
 
+def test_a_coefficient_that_was_not_kept_is_no_parameter():
+    seen = history(seed=4)
+    table = models.compare(JointLossModel().fit(seen), seen).loc["frequency"].loc["all"]
+    plain, trend = table.loc["NegativeBinomial()"], table.loc["Trend(base=NegativeBinomial())"]
+    assert trend["note"].startswith("coefficient not kept (5 % test)")
+    assert (trend["parameters"], trend["aic"]) == (plain["parameters"], plain["aic"])
+    late = seen.events[seen.events["date"].dt.year > 2021]
+    rising = LossHistory.from_events(late, date="date", member="member", loss="loss", start="2020-01", end="2023-12")
+    table = models.compare(JointLossModel().fit(rising), rising).loc["frequency"].loc["all"]
+    trend = table.loc["Trend(base=NegativeBinomial())"]
+    assert not trend["note"].startswith("coefficient not kept")
+    assert trend["parameters"] == table.loc["NegativeBinomial()", "parameters"] + 1
+
+
 def test_a_family_of_one_s_own_is_added_and_marked():
     seen = history()
     law = models.severity.Spliced(tail=models.severity.GeneralizedPareto(models.severity.QuantileThreshold(0.7)))

@@ -50,6 +50,18 @@ def test_shared_shocks_are_found_and_drawn():
     assert np.all(np.abs(model.sample(40_000, 2).losses.mean(axis=0) - model.summary_["expected_loss"]) < error)
 
 
+@pytest.mark.parametrize("asked", [frequency.NegativeBinomial(), frequency.Poisson()])
+def test_shocks_that_were_not_asked_for_are_told_where_they_are_likelier(asked):
+    history, _ = shocked(np.random.default_rng(14), months=60)
+    told = f"SharedShock is likelier than {asked!r}"
+    model = JointLossModel(severity=severity.Empirical(), frequency=asked).fit(history)
+    assert any(told in flag and "which was asked for" in flag for flag in model.flags_)
+    bound = JointLossModel(severity=severity.Empirical(), frequency=asked, dependence=dependence.Gaussian()).fit(
+        history
+    )
+    assert not any("SharedShock" in flag for flag in bound.flags_)
+
+
 def test_margins_do_not_depend_on_the_process():
     """One column of the shared shocks has the law that the collective model says: zeros, mean, distribution."""
     history, _ = shocked(np.random.default_rng(15), months=120)

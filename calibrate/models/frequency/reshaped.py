@@ -76,9 +76,14 @@ class Reshaped(Reexposed, Open, ABC):
         best = brentq(score, low, high, xtol=1e-12, rtol=1e-12) if ends[0] > 0 > ends[1] else (low, high)[ends[1] > 0]
         neutral, chosen = fitted(self._neutral), fitted(float(best))
         self.gain_ = max(0.0, chosen.log_likelihood_ - neutral.log_likelihood_)
-        self.coefficient_ = float(best) if self.gain_ > SIGNIFICANT else self._neutral
-        self.base_ = chosen if self.gain_ > SIGNIFICANT else neutral
+        self.coefficient_ = float(best) if self.kept else self._neutral
+        self.base_ = chosen if self.kept else neutral
         return self
+
+    @property
+    def kept(self) -> bool:
+        """Whether the coefficient adds enough to be there."""
+        return self.gain_ > SIGNIFICANT
 
     def _reshape(self, exposures: Floats, ages: Floats, coefficient: float) -> Floats:
         covariate = self._covariate(np.where(exposures > 0, exposures, 1.0), ages)
