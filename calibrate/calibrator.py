@@ -19,6 +19,7 @@ from calibrate.errors import DataError, ModelError, ProblemError, RuleConflictEr
 from calibrate.fairness import ActuarialFairness, Rule
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel
+from calibrate.models.frequency.model import Order
 from calibrate.models.resampling import resampling_of
 from calibrate.models.tails import dependence_summary, tail_table, without_variance
 from calibrate.models.uncertainty import chain_uncertainty, optimality_gap
@@ -258,9 +259,15 @@ def _labelled(calibration: Calibration, model: Any) -> dict[str, list[str]]:
 
 
 def _closed_form(model: Any, periods: int) -> pd.Series[float] | None:
-    """Expected losses by member of a model that knows them: no sample shows the mean of a heavy tail."""
+    """Expected losses by member of a model that knows them: no sample shows the mean of a heavy tail.
+
+    None for several periods ahead of a frequency that is not the same in each: its summary is of the next one.
+    """
     summary = getattr(model, "summary_", None)
     if summary is None or "expected_loss" not in summary:
+        return None
+    frequencies = getattr(model, "frequencies_", {}).values()
+    if periods > 1 and any(each.order is not Order.NOTHING for each in frequencies):
         return None
     by_member: pd.Series[float] = summary["expected_loss"].groupby(level=0, sort=False).sum()
     return periods * by_member

@@ -242,3 +242,27 @@ def test_an_interval_is_labelled_by_what_the_model_knows_of_its_tails(seed):
     plan = PoolCalibrator(minimise=dear, **sizes).fit(events).calibration_
     notes = [note for note in plan.provenance["risk_notes"] if "models that the history allows" in note]
     assert [note.split(": heavy tail (by ")[0] for note in notes] == list(plan.risk.index)
+
+
+def test_expected_losses_of_several_periods_are_not_the_next_one_times_their_number():
+    """After six busy months the level finds its way back: twelve months ahead are calmer than twelve times the next."""
+    rng = np.random.default_rng(3)
+    months = pd.period_range("2019-01", periods=60, freq="M")
+    counts = {"A": rng.poisson(np.r_[np.full(54, 1.0), np.full(6, 8.0)]), "B": rng.poisson(2.0, 60)}
+    rows = [
+        (month.start_time + pd.Timedelta(days=k), member, float(rng.lognormal()))
+        for member, of in counts.items()
+        for month, n in zip(months, of, strict=True)
+        for k in range(n)
+    ]
+    frame = pd.DataFrame(rows, columns=["date", "member", "loss"]).assign(segment=lambda table: table["member"])
+    names = {"date": "date", "member": "member", "loss": "loss", "segment": "segment"}
+    events = LossHistory.from_events(frame, **names, start="2019-01", end="2023-12")
+    model = models.JointLossModel(frequency=models.frequency.Drifting(), severity=models.severity.LogNormal())
+    few = {"n_scenarios": 4_000, "n_out_of_sample": 2_000}
+    ahead = PoolCalibrator(model=model, periods=12, **few).fit(events)
+    members, next_one = ahead.calibration_.members, ahead.model_.summary_["expected_loss"].groupby(level=0).sum()
+    assert members.loc["A", "expected_loss"] == pytest.approx(members.loc["A", "sampled_loss"])
+    assert members.loc["A", "expected_loss"] < 0.9 * 12 * next_one["A"]
+    month = PoolCalibrator(model=model, **few).fit(events).calibration_.members
+    assert month["expected_loss"].to_dict() == pytest.approx(next_one.to_dict())

@@ -310,6 +310,22 @@ def test_panel_indices():
         np.testing.assert_array_equal(history.losses, np.column_stack(list(values.values())))
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
+def test_rows_are_periods_by_the_clock_on_the_wall(zone):
+    months = pd.date_range("2020-01-01", periods=7, freq="MS", tz=zone)
+    table = pd.DataFrame({"a": np.arange(1.0, 8.0)}, index=months)
+    assert list(map(str, LossHistory.from_panel(table).periods)) == [f"2020-0{k}" for k in range(1, 8)]
+    events = pd.DataFrame({"d": pd.to_datetime(["2020-01-15", "2020-06-15"]), "m": "a", "x": [1.0, 2.0]})
+    history = LossHistory.from_events(events, date="d", member="m", loss="x", exposures=table)
+    assert history.exposures["a"].to_list() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+def test_hours_are_refused():
+    hours = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.period_range("2020-01-01", periods=2, freq="h"))
+    with pytest.raises(DataError, match="rows are h apart, expected days or longer periods; add them up by day"):
+        LossHistory.from_panel(hours)
+
+
 def test_a_panel_is_put_in_order():
     history = LossHistory.from_panel(pd.DataFrame({"A": [3.0, 1.0, 2.0]}, index=[2003, 2001, 2002]))
     assert history.losses["A"].to_list() == [1.0, 2.0, 3.0]

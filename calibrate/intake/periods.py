@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from calibrate.intake.values import instants, listed
 
 __all__ = ["check_gaps", "first_period", "frequency_of", "last_period", "panel_periods"]
 
+FINER = (pd.offsets.Hour, pd.offsets.Minute, pd.offsets.Second, pd.offsets.Milli, pd.offsets.Micro, pd.offsets.Nano)
 FREQUENCIES = {"Y": "year", "Q": "quarter", "M": "month", "W": "week", "D": "day"}
 
 
@@ -53,8 +55,11 @@ def _span(value: Any, what: str) -> tuple[pd.Period | None, pd.Timestamp]:
 def panel_periods(index: pd.Index[Any], problems: list[str]) -> pd.PeriodIndex | None:
     """Periods of rows labelled by periods, years, dates or texts such as 2020Q1. None when they cannot be read."""
     if isinstance(index, pd.PeriodIndex):
+        if isinstance(index.freq, FINER):
+            problems.append(f"rows are {index.freqstr} apart, expected days or longer periods; add them up by day")
+            return None
         return index
-    labels = list(index)
+    labels = [_by_the_clock(label) for label in index]
     if pd.api.types.is_integer_dtype(index) or _all_match(labels, r"\d{4}"):
         years = [int(label) for label in labels]
         if all(1 <= year <= 9999 for year in years):
@@ -71,6 +76,11 @@ def panel_periods(index: pd.Index[Any], problems: list[str]) -> pd.PeriodIndex |
     expected = "expected years (1988), dates or periods; set the index to them"
     problems.append(f"the rows are labelled {labels[0]!r}, {labels[-1]!r}: {expected}")
     return None
+
+
+def _by_the_clock(label: Any) -> Any:
+    """A label without its zone: midnight in Berlin is no hour of the day before."""
+    return label.replace(tzinfo=None) if isinstance(label, datetime) else label
 
 
 def _all_match(labels: list[Any], pattern: str) -> bool:

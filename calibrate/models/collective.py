@@ -156,7 +156,7 @@ class Collective(DrawnMargins):
                 smaller = chance[at] + rng.random(count) * (1 - chance[at])
                 place = np.concatenate([np.arange(chance.size), at])
                 losses = part.sizes.at(-np.log(np.concatenate([chance, smaller])), owner[place])
-                found[own] = np.bincount(place, self._paid(g, losses, owner[place], caps[:, g]), chance.size)
+                found[own] = np.bincount(place, self._paid(losses, owner[place], caps[:, g]), chance.size)
         return found
 
     def add_events(
@@ -194,9 +194,9 @@ class Collective(DrawnMargins):
 
     def payments(self, g: int, owner: Places, caps: Floats, rng: np.random.Generator) -> Floats:
         """What the pool pays of one fresh event of each `owner` in segment `g`."""
-        return self._paid(g, self.segments[g].sizes.at(rng.standard_exponential(owner.size), owner), owner, caps)
+        return self._paid(self.segments[g].sizes.at(rng.standard_exponential(owner.size), owner), owner, caps)
 
-    def _paid(self, g: int, losses: Floats, owner: Places, caps: Floats) -> Floats:
+    def _paid(self, losses: Floats, owner: Places, caps: Floats) -> Floats:
         terms = self.terms
         if np.isfinite(caps).any():
             losses = np.minimum(losses, caps[owner])

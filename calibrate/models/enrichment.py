@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import RandomState
 from calibrate.models.sampling import key_of
 from calibrate.scenarios import Scenarios
 
-__all__ = ["Ahead", "Sampler", "enriched_scenarios"]
+__all__ = ["Ahead", "enriched_scenarios"]
 
-Floats = npt.NDArray[np.float64]
 PILOT, BLOCK, THINNING = 0, 1, 2  # stages of the random keys
 LEAST_BLOCK = 2_000
 

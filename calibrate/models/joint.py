@@ -42,6 +42,15 @@ from calibrate.scenarios import Scenarios
 
 __all__ = ["JointLossModel"]
 
+KINDS: dict[str, tuple[type, ...]] = {
+    "severity": (Severity, Mapping),
+    "frequency": (CountModel, Hawkes),
+    "ratio": (Ratio,),
+    "pool_level": (PoolLevel,),
+    "dependence": (Dependence,),
+    "coverage": (Coverage,),
+    "exposure_cap": (int, float, np.number),
+}
 ENRICHMENT = 10  # plain scenarios drawn for each one of an enriched tail
 
 
@@ -108,6 +117,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             raise DataError(
                 f"fit needs a LossHistory, got {type(history).__name__}; build one by from_events or from_panel"
             )
+        self._check_kinds()
         cap = self.exposure_cap
         if cap is not None and (history.exposures is None or not 0 < cap < np.inf):
             raise ModelError(f"exposure_cap is {cap}: it needs a finite number > 0 and a history with exposures")
@@ -131,6 +141,18 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             expected = self.summary_["expected_loss"] / self.summary_.get("pool_level", 1.0)
             self.flags_ += level_flags(expected.to_numpy(), losses, exposures)
         return self
+
+    def _check_kinds(self) -> None:
+        """Refuse what is no model where one belongs: a name, a class, a dictionary."""
+        for name, kinds in KINDS.items():
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, kinds):
+                expected = " or ".join(kind.__name__ for kind in kinds)
+                raise ModelError(f"{name} is {given!r}, expected an instance of {expected}")
+        if isinstance(self.severity, Mapping):
+            for segment, law in self.severity.items():
+                if not isinstance(law, Severity):
+                    raise ModelError(f"severity of {segment!r} is {law!r}, expected an instance of Severity")
 
     def _panel(self, losses: Floats, exposures: Floats) -> None:
         foreign = ("severity", "frequency", "coverage", "exposure_cap")
@@ -287,8 +309,14 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     def _check_asked(self, n: int, periods: int) -> None:
         check_is_fitted(self)
-        if n < 1 or periods < 1:
+        if not all(isinstance(each, int | np.integer) and each >= 1 for each in (n, periods)):
             raise ModelError(f"n is {n} and periods is {periods}; expected whole numbers >= 1")
+        for frequency in getattr(self, "frequencies_", {}).values():
+            if periods > 1 and frequency.order is Order.PLACES:
+                raise ModelError(
+                    f"periods is {periods}, and {type(frequency).__name__} knows the rate of the next period only; ask "
+                    "for one, or fit to a history of longer periods"
+                )
 
     def _exposures(self, exposures: Any) -> Floats:
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""

@@ -17,8 +17,6 @@ from calibrate.precision import TailMean, tail_mean
 
 __all__ = ["TailMean", "chain_uncertainty", "optimality_gap", "optimism_ratio", "tail_mean"]
 
-Floats = npt.NDArray[np.float64]
-
 
 def optimism_ratio(in_sample: float, out_of_sample: TailMean) -> pd.Series[float]:
     """By what factor the CVaR on the scenarios that chose the plan is too low: fresh over in-sample, with limits.

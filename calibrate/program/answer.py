@@ -178,12 +178,11 @@ def _risk_table(
     for term in terms:
         p = program.ordered.pool.scenarios.probabilities
         inside = cvar(left[term.of], p, term.level)
-        outside = math.nan
         values = left[term.of]
         if fresh is not None:
             values, p = new[term.of], fresh.probabilities
-            outside = cvar(values, p, term.level)
         found = tail_mean(values, term.level, p)
+        outside = math.nan if fresh is None else found.estimate
         error = found.standard_error if math.isfinite(found.upper) else math.nan
         rows.append((inside, outside, error, found.lower, found.upper))
         notes += [f"{term}: {found.label}"] if found.label else []

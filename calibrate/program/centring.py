@@ -42,7 +42,7 @@ def centre(forest: Forest, first: int, last: int, y: Floats, price: float, mu: f
                 low, high = max(low, found), min(high, z)
             next_z = np.sqrt(max(low, SHARE * whole) * high)
         for g in range(groups_of[s], groups_of[s + 1]):
-            _share(forest, s, g, found / z, state)
+            _share(forest, g, found / z, state)
 
 
 @inlined
@@ -66,7 +66,7 @@ def _hang(forest: Forest, s: int, y: Floats, z: float, mu: float, state: Kinks) 
 
 
 @inlined
-def _share(forest: Forest, s: int, g: int, scale: float, state: Kinks) -> None:
+def _share(forest: Forest, g: int, scale: float, state: Kinks) -> None:
     """Multipliers of a group and its leaves times `scale`."""
     if forest.group_kinks:
         _rescale(state[1], g, g + 1, scale)

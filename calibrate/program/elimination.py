@@ -23,7 +23,6 @@ from calibrate.program.kernel import inlined, kernel
 __all__ = ["Swept", "advance", "backward", "forward", "sweep"]
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 TOGETHER = 64  # trees that stay near the processor while three kernels work on them
 GIVE, THETA, D2, R, C, KAPPA, ALONG = 0, 1, 2, 3, 4, 5, 6  # columns of the factors; a leaf has the first five

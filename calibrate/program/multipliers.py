@@ -53,7 +53,7 @@ def multipliers(program: Program, witness: Witness, plain: Mapping[str, Any], le
     traces = max(float(np.abs(one).max(initial=1e-300)) for one in (point.rule, point.equal, point.limit)) * least
     equal = np.append(point.equal, np.zeros(len(form.follow[1])))
     blocks: list[list[float]] = []
-    for _, kind, at in placed(program, form, Layout.of(program, form)):
+    for _, kind, at in placed(form, Layout.of(program, form)):
         values = (equal if kind == "equal" else point.rule)[at]
         if not (np.isfinite(values).all() and float(np.abs(values).max()) >= traces):
             values = np.zeros(len(values))
@@ -94,7 +94,7 @@ def in_cones(plain: Mapping[str, Any], blocks: list[list[float]]) -> list[list[f
 
 
 def _in_cone(values: Floats) -> list[float]:
-    """The nearest multipliers that lie in the second-order cone exactly; alone: that are >= 0."""
+    """Multipliers in the second-order cone exactly, the first raised to the norm of the others; alone: >= 0."""
     m: list[float] = values.tolist()
     m[0] = max(m[0], float(np.linalg.norm(values[1:])), 0.0)
     while Fraction(m[0]) ** 2 < sum(Fraction(one) ** 2 for one in m[1:]):

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from calibrate.program.form import Program
 from calibrate.program.order import Order
 
 __all__ = ["retold"]
-
-Ints = npt.NDArray[np.int64]
 
 
 def retold(ordered: Program, body: dict[str, Any]) -> dict[str, Any]:

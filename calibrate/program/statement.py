@@ -110,7 +110,7 @@ def _blocks(program: Program, form: Compiled, layout: Layout) -> list[list[Any]]
     """The rules row by row, as `[name, kind, rows]`: "at_most" and "equal" with one row, "cone" with several."""
     names = [str(rule) for rule in program.rules]
     blocks: list[list[Any]] = []
-    for rule, kind, at in placed(program, form, layout):
+    for rule, kind, at in placed(form, layout):
         matrix, amounts = form.equalities if kind == "equal" else (form.body.G, form.body.h)
         rows = zip(layout.columns(matrix[at]), (amounts[at] * program.unit).tolist(), strict=True)
         blocks.append([names[rule], kind, [_row(row, h) for row, h in rows]])
@@ -134,7 +134,7 @@ def _absolute(blocks: list[list[Any]], size: int) -> list[list[Any]]:
     return list(implied.values())
 
 
-def placed(program: Program, form: Compiled, layout: Layout) -> list[tuple[int, str, slice]]:
+def placed(form: Compiled, layout: Layout) -> list[tuple[int, str, slice]]:
     """The rows of the compiled program in their order: the rule they belong to, their kind, where they are."""
     body, (E, _) = form.body, form.equalities
     n = body.cone.orthant

@@ -1,5 +1,7 @@
 """Compound laws against published tables, closed mixtures, each other, and simulation."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -167,3 +169,18 @@ def test_count_of_moments():
     assert law.rate * (1 + law.rate / law.size) == pytest.approx(7.5)
     with pytest.raises(ModelError, match="mean 3 and a smaller variance 2 is neither"):
         count_of(3.0, 2.0)
+
+
+def test_a_grid_too_coarse_for_its_tail_is_refused_with_the_points_that_do():
+    """Shape .7: the grid's step would be as long as the 90 % quantile."""
+    law = GeneralizedPareto().fit(((1 - (np.arange(5000) + 0.5) / 5000) ** -0.7 - 1) / 0.7)
+    with pytest.raises(ModelError, match=r"no longer small beside the mean .* take ([\d,]+) points") as told:
+        compound(PoissonCount(1.0), law)
+    points = int(re.search(r"take ([\d,]+) points", str(told.value)).group(1).replace(",", ""))
+    fine = compound(PoissonCount(1.0), law, n_points=points)
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(1.0, 400_000)
+    owner = np.repeat(np.arange(counts.size), counts)
+    drawn = np.bincount(owner, law.isf(rng.random(owner.size)), counts.size)
+    for level in (0.9, 0.95, 0.99):
+        assert fine.var(level) == pytest.approx(np.quantile(drawn, level), abs=fine.step + 0.03 * fine.var(level))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -351,6 +352,30 @@ def test_refusals():
         JointLossModel().fit(silent)
     with pytest.raises(ModelError, match="n is 0 and periods is 1"):
         JointLossModel().fit(PANEL).sample(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"frequency": "poisson"}, "frequency is 'poisson', expected an instance of CountModel or Hawkes"),
+        ({"coverage": {"limit": 5.0}}, "coverage is {'limit': 5.0}, expected an instance of Coverage"),
+        ({"severity": {"all": "gamma"}}, "severity of 'all' is 'gamma', expected an instance of Severity"),
+        ({"exposure_cap": "a"}, "exposure_cap is 'a', expected an instance of int"),
+    ],
+)
+def test_what_is_no_model_is_refused_in_words(given, words):
+    with pytest.raises(ModelError, match=re.escape(words)):
+        JointLossModel(**given).fit(EVENTS)
+
+
+def test_what_is_asked_for_is_whole_and_within_what_is_known():
+    model = JointLossModel().fit(EVENTS)
+    for asked in ({"n": 10.5}, {"n": 10, "periods": 1.5}, {"n": 0}):
+        with pytest.raises(ModelError, match="expected whole numbers >= 1"):
+            model.sample(**asked)
+    trend = JointLossModel(frequency=frequency.Trend()).fit(EVENTS)
+    with pytest.raises(ModelError, match="periods is 12, and Trend knows the rate of the next period only"):
+        trend.sample(10, periods=12)
 
 
 def test_a_ratio_model_for_events_is_refused():

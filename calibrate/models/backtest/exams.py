@@ -16,6 +16,7 @@ from scipy.special import xlogy
 from scipy.stats import binom
 
 from calibrate.errors import ModelError
+from calibrate.models.arrays import RandomState
 from calibrate.models.backtest.forecasts import Forecasts
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
-RandomState = int | np.random.SeedSequence | np.random.Generator | None
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import DataError, ModelError
+from calibrate.models.arrays import RandomState
 from calibrate.models.frequency.baseline import Baseline
 from calibrate.models.severity.likelihood import curvature, maximise, one_by_one
 
 __all__ = ["Hawkes"]
 
 Floats = npt.NDArray[np.float64]
-RandomState = int | np.random.SeedSequence | np.random.Generator | None
 FEWEST = 20
 LARGEST = 0.99  # branching ratio where the likelihood rises up to one: a trend, or an explosion
 

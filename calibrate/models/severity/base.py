@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import ModelError
+from calibrate.models.arrays import RandomState
 from calibrate.models.severity.observation import Observation, Sample
 
 __all__ = ["Severity"]
 
 Floats = npt.NDArray[np.float64]
-RandomState = int | np.random.SeedSequence | np.random.Generator | None
 
 
 class Severity(BaseEstimator, ABC):  # type: ignore[misc]

@@ -26,7 +26,8 @@ class GeneralizedPareto(Severity):
     `var(level) = u + scale/shape (((1 - level)/p)^(-shape) - 1)`; the mean excess over `v > u` is
     `(scale + shape (v - u)) / (1 - shape)`.
     Levels are those of the whole law, of which only losses above `u` are modelled: below, the answer is a refusal
-    (`Spliced` adds a body). Under a deductible the levels refer to losses above the smallest deductible.
+    (`Spliced` adds a body). Under a deductible the levels refer to losses above the smallest deductible; to those above
+    the threshold, if it is lower.
     Source: McNeil 1997, ASTIN Bulletin 27(1).
 
     Parameters

@@ -10,8 +10,6 @@ from calibrate.models.severity.pareto_tail import log_growth
 
 __all__ = ["anderson_darling", "anderson_darling_p_value"]
 
-Floats = npt.NDArray[np.float64]
-
 # Upper quantiles of the statistic under the hypothesis, by fitted shape: 30,000 simulated fits of 400 excesses a row.
 # The law hardly depends on the number of excesses from 25 on (Choulakian and Stephens 2001).
 EXCEEDED_WITH = np.array([0.999, 0.99, 0.95, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001])

@@ -139,6 +139,13 @@ def product_limit(sample: Sample) -> tuple[Floats, Floats]:
     late = total - _weight_below(sample.entry, sample.weights, points)
     at_risk = total - below - late
     above = np.cumprod(np.clip(1.0 - dying / at_risk, 0.0, 1.0))
+    ended = np.flatnonzero(above[:-1] <= 1e-12)
+    if ended.size:
+        low, high = points[ended[0]], points[ended[0] + 1]
+        raise DataError(
+            f"between {low:g} and {high:g} no loss is at risk: all with a lower deductible are smaller, so nothing "
+            "says how many there are beyond; leave out those with the lower deductibles"
+        )
     return np.asarray(points, dtype=np.float64), np.asarray(above, dtype=np.float64)
 
 

@@ -112,8 +112,10 @@ class BestOf(Severity):
         for candidate in candidates:
             row, model = _scored(candidate, sample)
             rows.append(row)
-            if model is not None:
-                fitted.append((criterion.of(model, sample), model))
+            try:
+                fitted += [] if model is None else [(criterion.of(model, sample), model)]
+            except ModelError as error:
+                row["reason"] = str(error)
         finite = [pair for pair in fitted if math.isfinite(pair[0])]
         if not finite:
             raise ModelError(

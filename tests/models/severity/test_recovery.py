@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from calibrate.errors import DataError
 from calibrate.models import severity
 from calibrate.models.severity import Observation
 
@@ -128,6 +129,15 @@ def test_spliced_sees_through_a_deductible_to_the_ground():
     assert model.exceedance_probability_ == pytest.approx(0.1, abs=0.004)
     assert model.cdf(2.0) == pytest.approx(law.cdf(2.0), abs=0.01)
     assert model.layer_mean(0, 50.0) == pytest.approx(np.minimum(x, 50).mean(), rel=0.02)
+
+
+def test_deductibles_that_do_not_overlap_are_refused():
+    """All losses of the lower deductible are smaller than the higher one: nothing says how many lie beyond."""
+    x = np.r_[[1.05, 1.14, 1.55, 2.24], 5 * (1 - np.random.default_rng(0).random(77)) ** -0.5]
+    low = Observation(deductible=np.r_[[0.5] * 4, [5.0] * 77])
+    for law in (severity.Empirical(), severity.GeneralizedPareto(threshold=6.0)):
+        with pytest.raises(DataError, match=r"between 2.24 and 5.\d+ no loss is at risk"):
+            law.fit(x, observation=low)
 
 
 def test_product_limit_is_kaplan_meier():

@@ -220,3 +220,11 @@ def test_best_of_keeps_the_losers():
     assert gamma.bic_ == pytest.approx(2 * np.log(1500) - 2 * logpdf, rel=1e-10)
     with pytest.raises(ModelError, match=r"no candidate could be scored: Empirical\(\)"):
         severity.BestOf([severity.Empirical()]).fit(x)
+
+
+def test_a_candidate_that_the_criterion_cannot_judge_is_a_loser():
+    """A fold leaves the tail nine excesses: that is a reason, and not the end of the choice."""
+    x = np.exp(np.random.default_rng(3).normal(size=105))
+    chosen = severity.BestOf(criterion=severity.LogScore()).fit(x)
+    assert not isinstance(chosen.best_, severity.Spliced)
+    assert "exceed the threshold" in chosen.scores_.loc["Spliced()", "reason"]
