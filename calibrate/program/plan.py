@@ -20,7 +20,7 @@ from calibrate.program.passes import left
 from calibrate.program.tail import cvar, tail_weights
 from calibrate.scenarios import Scenarios
 
-__all__ = ["Plan", "Pool"]
+__all__ = ["Plan", "Pool", "named"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -136,19 +136,31 @@ class Pool:
 
     def vector(self, values: Mapping[Any, float] | pd.Series[Any], what: str) -> Floats:
         """Values by member as a vector; refuses unknown, missing and non-finite ones by name."""
-        series = pd.Series(values, dtype=float)
-        series.index = series.index.map(str)
+        series = named(values, what)
         unknown = [name for name in series.index if name not in set(self.members)]
         missing = [name for name in self.members if name not in set(series.index)]
         if unknown or missing:
             parts = [f"names unknown member(s) {_listed(unknown)}"] if unknown else []
             parts += [f"says nothing of member(s) {_listed(missing)}"] if missing else []
             raise ProblemError(f"{what} {' and '.join(parts)}; the pool has {_listed(self.members)}")
-        vector = series.loc[list(self.members)].to_numpy(dtype=float)
+        vector = np.asarray(series.loc[list(self.members)], dtype=np.float64)
         wrong = np.flatnonzero(~np.isfinite(vector))
         if wrong.size:
             raise ProblemError(f"{what}: member {self.members[wrong[0]]!r} has {vector[wrong[0]]}, expected a number")
         return vector
+
+
+def named(values: Mapping[Any, float] | pd.Series[Any], what: str) -> pd.Series[float]:
+    """Numbers by name, names as text; refuses what is no number, and a name that stands twice."""
+    try:
+        series = pd.Series(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ProblemError(f"{what}: {error}; expected a number for each name") from None
+    series.index = series.index.map(lambda label: tuple(map(str, label)) if isinstance(label, tuple) else str(label))
+    twice = [str(label) for label in series.index[series.index.duplicated()].unique()]
+    if twice:
+        raise ProblemError(f"{what} names {_listed(twice)} more than once; expected one number for each name")
+    return series
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from calibrate.program.beyond import far_beyond
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Floats, Program
 from calibrate.program.measure import objective_at
-from calibrate.program.plan import Pool
+from calibrate.program.plan import Pool, named
 from calibrate.program.risk import ExpectedLoss, RiskLimit, RiskTerm, Term
 from calibrate.program.seam import optimum
 from calibrate.program.tail import cvar
@@ -60,16 +60,19 @@ class PoolProblem:
         scenarios: Scenarios,
         waterfall: Waterfall,
         minimise: Iterable[Term] | Term,
-        subject_to: Iterable[Rule | RiskLimit] = (),
+        subject_to: Iterable[Rule | RiskLimit] | Rule | RiskLimit = (),
         exposures: Mapping[Any, float] | pd.Series[Any] | None = None,
         reference: Calibration | Mapping[Any, float] | pd.Series[Any] | None = None,
         expected_losses: Mapping[Any, float] | pd.Series[Any] | None = None,
     ) -> None:
         terms = [minimise] if isinstance(minimise, Term) else list(minimise)
-        conditions = list(subject_to)
+        conditions = [subject_to] if isinstance(subject_to, Rule | RiskLimit) else list(subject_to)
         _check_kinds(terms, conditions)
         if not isinstance(waterfall, Waterfall):
             raise ProblemError(f"waterfall is {waterfall!r}, expected a Waterfall, such as Waterfall((PoolReserve(),))")
+        reserves = waterfall.reserve_names(scenarios.segments)
+        if len(set(reserves)) < len(reserves):
+            raise ProblemError("a segment is named 'pool', as the pool's own reserve is; give the segment another name")
         stated = ((exposures, "exposures"), (expected_losses, "expected_losses"))
         known = [None if values is None else _by_member(scenarios, values, what) for values, what in stated]
         pool = Pool(scenarios, known[0], known[1])
@@ -82,7 +85,7 @@ class PoolProblem:
             objective=objective,
             limits=limits,
             rules=tuple(one for one in conditions if isinstance(one, Rule)),
-            reference=_reference(pool, level, reference, waterfall.reserve_names(scenarios.segments)),
+            reference=_reference(pool, level, reference, reserves),
             unit=_unit(pool, level),
         )
         self.program.check()
@@ -105,6 +108,7 @@ class PoolProblem:
         RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded; SolverError,
         when no optimum was proven.
         """
+        _check_given(out_of_sample, start)
         try:
             return answer(*optimum(self.program, tolerance, _start(self.program, start)), tolerance, out_of_sample)
         except SolverError as refused:
@@ -170,6 +174,12 @@ class PoolProblem:
                 f"{len(columns)} and {names}, and their names must be the same in the same order"
             )
         return objective_at(program, np.concatenate([paid.to_numpy(), held.to_numpy()]) / program.unit)
+
+
+def _check_given(out_of_sample: object, start: object) -> None:
+    for name, given, kind in (("out_of_sample", out_of_sample, Scenarios), ("start", start, Calibration)):
+        if given is not None and not isinstance(given, kind):
+            raise ProblemError(f"{name} is a {type(given).__name__}, expected {kind.__name__}")
 
 
 def _start(program: Program, start: Calibration | None) -> Floats | None:
@@ -239,15 +249,10 @@ def _paid(pool: Pool, level: float, given: Mapping[Any, float] | pd.Series[Any] 
     euler = pool.euler_allocation(level)
     if given is None:
         return euler
-    stated = pd.Series(given, dtype=float)
-    columns = pool.scenarios.columns
+    stated, columns = named(given, "reference"), pool.scenarios.columns
     if stated.index.nlevels == columns.nlevels:
-        stated.index = stated.index.map(
-            lambda label: tuple(map(str, label)) if isinstance(label, tuple) else str(label)
-        )
         values = stated.reindex(columns).to_numpy(dtype=float)
         return np.where(np.isfinite(values), np.maximum(values, 0.0), euler)
-    stated.index = stated.index.map(str)
     by_member = euler.reshape(len(pool.members), -1)
     own = by_member.sum(axis=1, keepdims=True)
     split = np.divide(by_member, own, out=np.full_like(by_member, 1 / by_member.shape[1]), where=own > 0)

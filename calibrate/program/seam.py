@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 
 import cvxpy as cp
+import numpy as np
 
 from calibrate.errors import ProblemError, SolverError
 from calibrate.program.affine import affine
@@ -28,7 +29,7 @@ EXTENSIVE_UP_TO = 1_000_000  # losses: beyond it the program written out would n
 
 def optimum(program: Program, tolerance: float, start: Floats | None) -> tuple[Program, Solution]:
     """The solution, and the program with all rows that had to be generated for it."""
-    if not 0 < tolerance < 1:
+    if not (isinstance(tolerance, int | float | np.number) and 0 < tolerance < 1):
         raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
     while True:
         solution = _solved(program, tolerance, start)

@@ -70,6 +70,41 @@ def test_what_is_no_waterfall_is_refused():
     assert Waterfall(PoolReserve()) == Waterfall((PoolReserve(),))
 
 
+def test_a_name_that_stands_twice_is_refused():
+    twice = pd.Series([10.0, 99.0, 20.0, 30.0], index=list("AABC"))
+    for rule in (fairness.Turnover(twice, member=0.0), fairness.AbilityToPay(twice, 1.0)):
+        with pytest.raises(ProblemError, match="names 'A' more than once; expected one number for each name"):
+            stated(rules=[rule])
+    for name in ("exposures", "expected_losses", "reference"):
+        with pytest.raises(ProblemError, match=f"{name} names 'A' more than once"):
+            stated(**{name: twice})
+    with pytest.raises(ProblemError, match="names '1' more than once"):
+        stated(reference={1: 5.0, "1": 50.0})
+    with pytest.raises(ProblemError, match=r"Turnover: previous: could not convert .* expected a number for each name"):
+        stated(rules=[fairness.Turnover({"A": "much"}, member=0.1)])
+
+
+def test_a_segment_has_not_the_name_of_the_pool_s_reserve():
+    pool = Scenarios(np.ones((5, 4)), ["A", "B"], ["pool", "y"])
+    with pytest.raises(ProblemError, match="a segment is named 'pool', as the pool's own reserve is"):
+        PoolProblem(pool, Waterfall((SegmentReserve(), PoolReserve())), CVaR(0.5))
+    assert PoolProblem(pool, Waterfall((PoolReserve(),)), CostOfCapital(1, 1) + 2 * CVaR(0.5)).solve().objective > 0
+
+
+def test_what_is_asked_of_a_solve_is_checked():
+    for asked, words in (
+        ({"tolerance": "a"}, "tolerance is 'a', expected a relative gap between 0 and 1"),
+        ({"out_of_sample": LOSSES}, "out_of_sample is a ndarray, expected Scenarios"),
+        ({"start": 5}, "start is a int, expected Calibration"),
+    ):
+        with pytest.raises(ProblemError, match=words):
+            stated().solve(**asked)
+    with pytest.raises(ProblemError, match=r"CoverK: stress: .* expected a table of numbers"):
+        stated(rules=fairness.CoverK([["a", "b", "c"]], 1))
+    with pytest.raises(ProblemError, match="stress must be stress scenarios x 3 members"):
+        stated(rules=fairness.CoverK(np.zeros((0, 3)), 1))
+
+
 def test_a_risk_term_without_a_name_is_none():
     with pytest.raises(TypeError, match="abstract"):
         RiskTerm()

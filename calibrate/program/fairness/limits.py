@@ -14,7 +14,7 @@ import pandas as pd
 
 from calibrate.errors import ProblemError
 from calibrate.program.fairness.base import Rule, check_number, stacked
-from calibrate.program.plan import Plan
+from calibrate.program.plan import Plan, named
 
 __all__ = [
     "AbilityToPay",
@@ -139,8 +139,7 @@ class Turnover(Rule):
 
     def gap(self, plan: Plan) -> cp.Expression:
         """Two rows a member, and one row for the total."""
-        before = pd.Series(self.previous, dtype=float)
-        before.index = before.index.map(str)
+        before = named(self.previous, "Turnover: previous")
         known = [i for i, name in enumerate(plan.pool.members) if name in before.index]
         newcomers = {name: 0.0 for name in plan.pool.members if name not in before.index}
         base = _amounts(plan, pd.concat([before, pd.Series(newcomers, dtype=float)]), "Turnover: previous")[known]
@@ -188,10 +187,14 @@ class CoverK(Rule):
                 [plan.pool.vector(row, f"CoverK: stress scenario {name}") for name, row in frame.iterrows()]
             )
         else:
-            matrix = np.atleast_2d(np.asarray(frame, dtype=float))
+            try:
+                matrix = np.atleast_2d(np.asarray(frame, dtype=float))
+            except (TypeError, ValueError) as error:
+                raise ProblemError(f"CoverK: stress: {error}; expected a table of numbers") from None
         if (
             matrix.ndim != 2
             or matrix.shape[1] != len(plan.pool.members)
+            or not len(matrix)
             or not np.isfinite(matrix).all()
             or (matrix < 0).any()
         ):
