@@ -78,11 +78,11 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
         collective = _collective(model)
         exposures = np.ones_like(losses) if history.exposures is None else history.exposures.to_numpy()
         events = Events.of(history, history.events, exposures)
+        standard = events.sizes([None] * len(model.segments_)).standard
         for g, (name, part) in enumerate(zip(model.segments_, collective.segments, strict=True)):
             rows += _frequencies(name, part.frequency, events.counts[:, :, g], events.exposures[:, :, g])
             rows += _clustering(name, history, g, part.frequency)
-            own = events.segment == g
-            rows += _severities(name, part.sizes.law, events.losses[own] / part.sizes.relative[events.owner[own]])
+            rows += _severities(name, part.sizes.law, standard[g])
         expected = np.stack([part.frequency.means_ for part in collective.segments], axis=2).reshape(losses.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         rows += _dependences(model, np.where(expected > 0, losses / expected, 0.0))

@@ -21,6 +21,7 @@ __all__ = ["THICK", "Seen", "Sizes"]
 
 THICK = 200  # losses from which a tail is fitted
 FEW = 10  # losses from which a law without a tail is fitted
+MOST_OPEN = 1.0  # variance of the log of a member's scale: more is not read into few losses
 WIDEST = 2.0  # deviation of a log: the mean of a lognormal law of more is not seen in a sample
 NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
 Places = npt.NDArray[np.intp]
@@ -30,13 +31,15 @@ Places = npt.NDArray[np.intp]
 class Sizes:
     """A loss of member i in the segment is `scale[i] X`, `X` by `law`; `level` is the segment's part of the scale.
 
-    `borrowed`: the law is that of all segments.
+    `open`: variance of `log relative` that the losses of the members leave. `borrowed`: the law is that of all
+    segments.
     """
 
     name: str
     law: Severity
     level: float
     relative: Floats
+    open: Floats
     credibility: Floats
     count: int
     origin: str
@@ -91,18 +94,46 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Scales:
+    """Scales of the members on their segment, known as far as their own losses tell: `log scale` has a normal law.
+
+    `credibility` of a member's own losses; `taken`, the share of their scatter that went into the estimate.
+    """
+
+    median: Floats
+    open: Floats
+    credibility: Floats
+    taken: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Expected scale: what is uncertain may be too small by no more than all of it, and too large by far more."""
+        return np.asarray(self.median * np.exp(self.open / 2))
+
+    def standard(self, losses: Floats, owner: Places) -> Floats:
+        """Losses as those of one member, in their order of size, with the scatter back that the estimates took."""
+        if not self.taken.any():
+            return np.sort(losses / self.median[owner])
+        logs = np.log(losses / self.median[owner])
+        centre = logs.mean()
+        return np.sort(np.exp(centre + (logs - centre) / np.sqrt(1 - self.taken[owner])))
+
+
+@dataclass(frozen=True)
 class Seen:
     """Losses of all segments as their laws are fitted to them: of the same order for all members.
 
     `log scale` of a member is the credibility mean of its log-losses less the segment's: one without losses has the
-    segment's scale. `laws` names a family by segment; where it is None, a segment of at least 200 losses has a law
-    of its own (`Spliced`), and one of fewer the form of all segments' losses over their geometric means, at its own
-    level: a tail cannot be told from few losses, and leaving it out would understate it.
+    segment's scale. Such means are near their own losses: these scatter around them by `1 - Z / n` of what they do
+    around the scale that nobody knows, and are widened by as much. `laws` names a family by segment; where it is None,
+    a segment of at least 200 losses has a law of its own (`Spliced`), and one of fewer the form of all segments' losses
+    over their geometric means, at its own level: a tail cannot be told from few losses, and leaving it out would
+    understate it.
     """
 
     names: Sequence[str]
     losses: list[Floats]
-    scales: list[tuple[Floats, Floats]]
+    scales: list[Scales]
     standard: list[Floats]
     laws: Sequence[Severity | None]
 
@@ -125,9 +156,7 @@ class Seen:
                     "join it with another segment, or leave it out"
                 )
         scales = [_scales(np.log(losses[part]), owner[part], members) for part in parts]
-        standard = [
-            np.sort(losses[part] / relative[owner[part]]) for part, (relative, _) in zip(parts, scales, strict=True)
-        ]
+        standard = [each.standard(losses[part], owner[part]) for part, each in zip(parts, scales, strict=True)]
         return cls(names, [losses[part] for part in parts], scales, standard, laws)
 
     def fit(self) -> list[Sizes]:
@@ -136,7 +165,7 @@ class Seen:
         pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
         fitted = []
         rows = zip(self.names, self.losses, self.standard, levels, self.scales, self.laws, strict=True)
-        for name, losses, z, level, (relative, credibility), law in rows:
+        for name, losses, z, level, scales, law in rows:
             borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
             family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
             found = _fit(name, family, pool if borrowing else z)
@@ -146,7 +175,8 @@ class Seen:
                 origin += f"{'' if origin else few}; LogNormal, which may understate it"
             origin = "; ".join(filter(None, [origin, _pile(losses)]))
             own = level if borrowing else 1.0
-            fitted.append(Sizes(name, found, own, relative, credibility, z.size, origin, borrowing))
+            known = scales.mean, scales.open, scales.credibility
+            fitted.append(Sizes(name, found, own, *known, z.size, origin, borrowing))
         return fitted
 
     def again(self, fitted: Sequence[Sizes], weights: Sequence[Floats]) -> list[Sizes]:
@@ -204,8 +234,12 @@ def _fit(name: str, family: Severity, losses: Floats, weights: Floats | None = N
         raise ModelError(f"segment {name!r}: {error}") from error
 
 
-def _scales(logs: Floats, owner: Places, members: int) -> tuple[Floats, Floats]:
-    """Scale of each member on its segment, and the credibility of its own losses."""
+def _scales(logs: Floats, owner: Places, members: int) -> Scales:
+    """Scales of the members on their segment (normal means, Buehlmann and Straub 1970).
+
+    `log s | losses ~ N(Z (m - centre), Z v)`, `v` the variance of the mean `m` of `n` log-losses; `N(0, tau^2)` for a
+    member without losses.
+    """
     count = np.bincount(owner, minlength=members).astype(np.float64)
     centre = logs.mean()
     means = np.bincount(owner, logs - centre, members) / np.maximum(count, 1)
@@ -214,9 +248,13 @@ def _scales(logs: Floats, owner: Places, members: int) -> tuple[Floats, Floats]:
     raw = np.where(freedom > 0, scatter / np.maximum(freedom, 1), 0.0)
     variances, _ = pooled_variances(np.where(raw > 1e-24, raw, 0.0), freedom)
     if not (variances > 0).any():  # constant or single losses: members cannot be told apart
-        return np.ones(members), np.zeros(members)
+        return Scales(np.ones(members), *np.zeros((3, members)))
     of_mean = np.where(count > 0, variances / np.maximum(count, 1), np.inf)
     pooled, collective, credibility = pooled_means(means, of_mean)
     if (count > 0).sum() == 1:
-        return np.ones(members), credibility
-    return np.exp(pooled - collective), credibility
+        return Scales(np.ones(members), np.zeros(members), credibility, np.zeros(members))
+    one = int(np.argmax(count))  # tau^2 from Z = tau^2 / (tau^2 + v), of any member
+    between = credibility[one] / (1 - credibility[one]) * of_mean[one]
+    left = credibility * np.where(count > 0, of_mean, 0.0) + np.where(count > 0, 0.0, between)
+    taken = credibility / np.maximum(count, 1)
+    return Scales(np.exp(pooled - collective), np.minimum(left, MOST_OPEN), credibility, taken)

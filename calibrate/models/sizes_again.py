@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtri
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
@@ -27,7 +29,8 @@ def sizes_again(seen: Seen, fitted: list[Sizes], n: int) -> list[list[Sizes]]:
     far as its losses tell; over the `n`, the weights of each loss are strata of their law. The weights go with the
     order of losses by size: the order of the rows does not matter. A law that cannot be fitted, that has no mean while
     the fitted one has, or one of more than 4 times the fitted, which no sample shows, draws nearer to it by halving
-    what its weights differ. From 20,000 losses on a law is taken as known; thresholds and scales of members always are.
+    what its weights differ. From 20,000 losses on a law is taken as known; a threshold always is. Scales of
+    members are drawn from their normal laws, by strata.
     """
     if all(z.size >= SURE for z in seen.standard):
         return [fitted] * n
@@ -38,10 +41,23 @@ def sizes_again(seen: Seen, fitted: list[Sizes], n: int) -> list[list[Sizes]]:
         drawn = -np.log1p(-(strata + rng.random(strata.shape)) / n)
         weights.append(drawn if z.size < SURE else np.ones((z.size, n)))
     found = [_near(seen, fitted, [w[:, j] / w[:, j].mean() for w in weights]) for j in range(n)]
+    found = _scattered(found, rng)
     caps = [float(part.law.isf(RARE)) for part in fitted]
     return sorted(
         found, key=lambda each: sum(x.count * x.level * x.law.mean(c) for x, c in zip(each, caps, strict=True))
     )
+
+
+def _scattered(laws: list[list[Sizes]], rng: np.random.Generator) -> list[list[Sizes]]:
+    """The same laws with scales of members as far from their means as their losses leave open."""
+    chances = (np.arange(len(laws)) + 0.5) / len(laws)
+    moved: list[list[Sizes]] = [[] for _ in laws]
+    for g, part in enumerate(laws[0]):
+        normal = rng.permuted(np.tile(ndtri(chances)[:, None], part.open.size), axis=0)
+        for j, each in enumerate(laws):
+            apart = np.exp(np.sqrt(part.open) * normal[j] - part.open / 2)
+            moved[j].append(replace(each[g], relative=each[g].relative * apart))
+    return moved
 
 
 def _near(seen: Seen, fitted: list[Sizes], weights: Sequence[Floats]) -> list[Sizes]:

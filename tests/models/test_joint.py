@@ -25,6 +25,7 @@ from calibrate.models import (
     severity,
 )
 from calibrate.models.process import OrderedMargins, SharedShocks
+from calibrate.models.sizes import Seen
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 
@@ -240,10 +241,35 @@ def test_a_thin_segment_is_flagged():
     assert few["events"].sum() < 200 < many["events"].sum()
     assert any("segment 'S0'" in flag and "its form is that of all segments" in flag for flag in model.flags_)
     assert np.isfinite(few["tail_shape"]).all()
-    own = thin.events.query("segment == 'S0'")["loss"]
-    assert few["mean_payment"].iloc[-1] == pytest.approx(own.mean(), rel=0.5)
     hopeless = thin.until("2019-12")
     assert any("LogNormal, which may understate it" in flag for flag in JointLossModel().fit(hopeless).flags_)
+
+
+def test_a_thin_segment_has_a_mean_near_the_true_one_whatever_its_few_losses():
+    """The form of all segments at its own level, in the middle of nine histories."""
+    found = []
+    for seed in range(100, 109):
+        thin = make_events(np.random.default_rng(seed), rates=(0.03, 0.3))
+        table = JointLossModel(frequency=frequency.Poisson()).fit(thin).summary_.xs("S0", level="segment")
+        found.append(np.average(table["mean_payment"], weights=table["frequency"]) / (1e5 / 0.6))
+    assert np.median(found) == pytest.approx(1.0, abs=0.15)
+
+
+def test_members_of_unlike_size_with_few_losses_each_have_their_expected_losses():
+    """Twenty members, four losses each, scales a factor of e apart: the estimates of the scales take a part of the
+    scatter, and a scale that is uncertain is larger in the mean than in the middle."""
+    found, scatter = [], []
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 4])
+        scales = np.exp(rng.normal(size=20))
+        owner = np.repeat(np.arange(20), rng.poisson(4, 20))
+        losses = scales[owner] * np.exp(rng.normal(size=owner.size))
+        seen = Seen.of(["all"], losses, np.zeros(owner.size, int), owner, 20, [severity.LogNormal()])
+        (sizes,) = seen.fit()
+        found.append(sizes.scale.sum() * sizes.law.mean() / (scales.sum() * np.exp(0.5)))
+        scatter.append(sizes.law.shape_)
+    assert np.mean(found) == pytest.approx(1.0, abs=0.06)  # standard error .02; .84 with neither
+    assert np.mean(scatter) == pytest.approx(1.0, abs=0.04)  # .9
 
 
 def test_severity_by_segment():

@@ -31,7 +31,7 @@ def collective(law, means=MEANS, shocks=SIZES, one=ALWAYS_ONE):
     for g in range(SEGMENTS):
         model = frequency.SharedShock().fit(np.ones((2, MEMBERS)))
         model.rate_, model.size_ = means[law, :, g], shocks[law, g]
-        sizes = Sizes(f"S{g}", one, UNITS[law], np.ones(MEMBERS), np.ones(MEMBERS), 1, "")
+        sizes = Sizes(f"S{g}", one, UNITS[law], np.ones(MEMBERS), np.zeros(MEMBERS), np.ones(MEMBERS), 1, "")
         parts.append(Segment(model, sizes, np.ones(MEMBERS)))
     return Collective(parts, Coverage().terms(["A", "B", "C"]), None)
 
