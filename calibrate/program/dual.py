@@ -78,7 +78,11 @@ def best_flows(
     for term, price in zip(terms, prices, strict=True):
         dual.constraints += term.constraints(price)
         slope, constant = slope - term.slope, constant + term.constant
-    blocks = dual.solve(slope, constant, clear, None)
+    most = None
+    if body["objective"] is None:  # of a contradiction all multiples are one, and a program of them would have no end
+        most = 1.0
+        dual.constraints.append(limits <= most)
+    blocks = dual.solve(slope, constant, clear, most)
     if blocks is None:
         return None
     nus = np.maximum(limits.value, 0.0).tolist() if body["limits"] else []

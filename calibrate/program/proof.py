@@ -43,7 +43,8 @@ MOST_FINER = 6  # decimals more, where integers would cost too much
 GIVEN = 0.1  # of the tolerance: what integers may cost more than the plan
 EDGE = 1e-6  # units: scenarios so close to the edge of a tail may be in it
 MOST_ANEW = 300_000  # losses whose flows may all be sought anew
-CLEAR = (1e-11, 1e-9, 1e-8, 1e-7)  # of the largest multiplier: how far slopes without bounds keep from zero
+# Of the largest multiplier: how far slopes without bounds keep from zero; or not at all, where it must be zero exactly.
+CLEAR = (1e-11, 1e-9, 1e-8, 1e-7, 0.0)
 LEAST = (0.0, 1e-9, 1e-6, np.inf)  # multipliers to do without, where their traces pull on a decision without bounds
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from calibrate import Scenarios, fairness
+from calibrate import Scenarios, fairness, verify
 from calibrate.errors import CalibrateError, ProblemError, RuleConflictError
 from calibrate.program import Budget, CostOfCapital, CVaR, OwnContribution, PoolProblem, RiskLimit, Waterfall
 
@@ -254,3 +254,38 @@ def test_a_conflict_beside_a_giant_is_the_one_that_is_proved():
     assert error.conflict[str(rules[1])] == pytest.approx(1e9, rel=0.2)
     assert holds([rules[0], rules[2]], losses=losses)
     assert holds(rules[1:3], losses=losses)
+
+
+WORTHLESS = Scenarios([[10.0, 5.0, 3.0]], members=list("ABC"), collateral=[[0.0, 1.0, 0.5]])
+UNEQUAL = Scenarios([[25.0, 0.0], [10.0, 0.0], [0.0, 0.0]], members=list("AB"))
+
+
+@pytest.mark.parametrize(
+    ("pool", "conditions", "gives"),
+    [
+        (WORTHLESS, [CVaR(0.33, of="mutualised") <= 5.0], {"CVaR 33% of mutualised <= 5": 5.0}),
+        (
+            UNEQUAL,
+            [fairness.CoverK([[6.0, 9.0]], 2), fairness.GroupParity({"A": "a", "B": "b"}, 0.0)],
+            {"CoverK(k=2)": 9.0, "GroupParity(groups=2, tolerance=0.0)": 9.0},
+        ),
+    ],
+)
+def test_a_contradiction_of_money_without_bound_is_proved(pool, conditions, gives, tmp_path):
+    """A member's assets are worth nothing where it loses; a member that never loses: no slope is zero by a hair."""
+    with pytest.raises(RuleConflictError) as told:
+        PoolProblem(pool, Waterfall((OwnContribution(),)), CostOfCapital(0.02, 0.05), conditions).solve()
+    assert told.value.conflict == pytest.approx(gives, rel=1e-4)
+    told.value.certificate.save(tmp_path / "proof")
+    assert verify(tmp_path / "proof").proved
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_money_that_costs_nothing_and_is_worth_nothing_in_places_has_a_proof(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    worth = rng.choice([0.0, 0.25, 0.5, 1.0], (1000, 4))
+    pool = Scenarios(rng.pareto(1.5, (1000, 4)) * 10, collateral=worth)
+    terms = [CostOfCapital(0.0, 1.0), CVaR(0.9, of="mutualised")]
+    plan = PoolProblem(pool, Waterfall(), terms, fairness.ActuarialFairness(0.5)).solve()
+    verdict = verify(plan.save(tmp_path / "plan"))
+    assert verdict.proved, verdict.sentence
