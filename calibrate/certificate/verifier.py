@@ -69,7 +69,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     unit, x = Fraction(1, 10 ** body["decimals"]), [int(text) for text in body["published"]]
     require([*map(str, x)] == body["published"] and len(x) == pool.size and min(x) >= 0, "odd published integers")
     size = pool.cvar(max([t["level"] for t in body["terms"]] or [Fraction(0.99)]), "mutualised", [0] * len(x), unit)
-    require(not size or size <= 2 * body["scale"] <= 4 * size, "the scale is not the size of the losses")
+    require((size or 1) <= 2 * body["scale"] <= 4 * (size or 1), "the scale is not the size of the losses")
     true = [f"CVaR {100 * float(term['level']):.10g}% of {term['of']}" for term in body["terms"]]
     require([t["name"].replace("expected loss", "CVaR 0%") for t in body["terms"]] == true, "a term of another name")
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
@@ -130,8 +130,8 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
         require(nu >= 0 and min(limit["risks"], default=0) >= 0, "a limit has a negative multiplier, or rewards risk")
         prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
         weighted.append((limit["row"], nu))
-    require(all(0 <= j < len(slope) for (row, _), _ in weighted for j, _ in row), "a column that is none")
     for (row, amount), m in weighted:
+        require(len({j for j, _ in row if 0 <= j < len(slope)}) == len(row), "a column that is none, or stands twice")
         constant -= m * amount
         for j, a in row if m else ():
             slope[j] += m * a
@@ -171,15 +171,14 @@ class Pool:
         self.cells, self.size = self.members * self.k, self.members * self.k + len(body["reserves"])
         self.own, self.stages = body["waterfall"]["own"], body["waterfall"]["stages"]
         self.p, under = whole(arrays["probabilities"])
-        self.n, self.mass = len(self.p), sum(self.p)
+        self.n, self.mass, self.total = len(self.p), sum(self.p), [0] * self.members
         at, columns, (losses, self.finest) = arrays["indptr"], arrays["indices"], whole(arrays["data"])
         shape = list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)]
         require(shape and len(body["costs"]) == self.size and min(losses, default=1) > 0, "losses of another shape")
         require(all(0 <= j < self.size for row, _ in self.stages for j, _ in row), "a waterfall of another shape")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
         require([0, *sorted(at)[1:]] == [*at] and at[-1] == len(losses) == len(columns), "scenarios out of order")
-        self.total = [0] * self.members  # of losses times probabilities
-        for p, row in zip(self.p, self.rows, strict=True):
+        for p, row in zip(self.p, self.rows, strict=True):  # totals of losses times probabilities
             require(all(i < j for i, j in pairwise([-1, *(j for j, _ in row), self.cells])), "columns out of order")
             for j, loss in row:
                 self.total[j // self.k] += p * loss
@@ -242,10 +241,11 @@ class Pool:
 def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
     """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
     result, unit = json.loads(files["calibration.json"], **READ), Fraction(1, 10 ** body["decimals"])
-    texts = (io.StringIO(files[f"{name}.csv"].decode(), newline="") for name in TABLES)  # ' keeps a name from being run
-    tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in csv.DictReader(t)] for t in texts]
+    texts: list[Any] = [csv.DictReader(io.StringIO(files[f"{name}.csv"].decode(), newline="")) for name in TABLES]
+    tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in t] for t in texts]  # ': never run
     paid, members, rules = tables[0] + tables[1], tables[2], [(row["rule"],) for row in tables[4]]
     risk = {row["term"]: row["in_sample"] for row in tables[3]}
+    require(all(len({*t.fieldnames}) == len(t.fieldnames) for t in texts) and len(risk) == len(tables[3]), "one twice")
     own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
     told = [result["certificate"], result["currency"], *map(result["provenance"].get, ("tolerance", "unit"))]

@@ -226,7 +226,7 @@ def _by_member(scenarios: Scenarios, values: Mapping[Any, float] | pd.Series[Any
 
 def _unit(pool: Pool, level: float) -> float:
     """A power of two near the gross tail loss: scaling by it is exact, and the program's numbers are near one."""
-    size = cvar(pool.gross, pool.ordered.scenarios.probabilities, level) or float(pool.gross.max())
+    size = cvar(pool.gross, pool.ordered.scenarios.probabilities, level)
     return 2.0 ** round(math.log2(size)) if size > 0 else 1.0
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibrate import certificate, verify
+from calibrate import Scenarios, certificate, verify
+from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
 
 VERIFIER = Path(certificate.__file__).with_name("verifier.py")
 
@@ -227,6 +228,19 @@ def column(name, key, change):
     return text_lie(name, tell)
 
 
+def column_twice(rng, text):
+    """The last column again before itself, with other numbers: who reads by name may take the first."""
+    head, *rows = [line.split(",") for line in text.splitlines()]
+    lines = [[*head[:-1], head[-1], head[-1]], *([*row[:-1], "1.0", row[-1]] for row in rows)]
+    return "".join(",".join(line) + "\n" for line in lines)
+
+
+def wide(row):
+    """Nothing is added, and what may be rounding grows beyond all measure."""
+    j = row[0][0] if row else 0
+    row += [[j, 1e12], [j, -1e12]]
+
+
 ODD = ["NaN", "Infinity", "-Infinity", "1e400", "true", '"1"', "[]", "{}", "null", "1" + "0" * 5000]
 RAW = ("decimals", "auxiliary", "tolerance", "scale", "objective", "lower_bound", "schema")
 
@@ -304,6 +318,11 @@ LIES = {
     "padding inside": padded_inside,
     "a term of another level": renamed("terms", "CVaR 90%", "CVaR 99%"),
     "a limit of another amount": renamed("limits", "<= 1.5", "<= 1.2"),
+    "a column twice in the table": text_lie("contributions.csv", column_twice),
+    "a column twice in the members": text_lie("members.csv", column_twice),
+    "a term twice": text_lie("risk.csv", lambda r, text: text.replace("\n", "\n" + text.splitlines()[1] + "\n", 1)),
+    "a column twice in a row": json_lie("certificate.json", lambda r, b: wide(b["blocks"][0][2][0][0])),
+    "a column twice in a limit": json_lie("certificate.json", lambda r, b: wide(b["limits"][0]["row"][0])),
     "deep": lambda rng, files: files.update({"certificate.json": b"[" * 100_000}),
     "a key twice": text_lie("certificate.json", lambda r, text: text.replace('{"schema"', '{"schema": 2, "schema"', 1)),
     **{f"{key} {text[:9]}": odd_number(key, text) for key in RAW for text in ODD},
@@ -370,3 +389,17 @@ def test_no_file_is_a_link_to_elsewhere(honest, tmp_path):
         (folder / name).rename(tmp_path / name)
         (folder / name).symlink_to(tmp_path / name)
         assert verify(folder).sentence == "rejected: a link leads elsewhere"
+
+
+def test_a_pool_without_losses_has_no_scale_of_its_own(tmp_path):
+    """With a scale of 1e30 anything that is paid for no losses would be optimal."""
+    plan = PoolProblem(Scenarios(np.zeros((4, 2))), Waterfall(), CostOfCapital(0.1, 0.2) + CVaR(0.9)).solve()
+    folder = plan.save(tmp_path / "run")
+    assert verify(folder).proved
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    json_lie("certificate.json", set_to("scale", value=1e30))(None, files)
+    result = json.loads(files["calibration.json"])
+    result["provenance"]["unit"] = 1e30
+    files["calibration.json"] = json.dumps(result).encode()
+    verdict = verify(sealed(tmp_path / "lie", files))
+    assert (verdict.proved, verdict.sentence) == (False, "rejected: the scale is not the size of the losses")
