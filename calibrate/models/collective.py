@@ -18,7 +18,7 @@ from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
-from calibrate.models.doubts import cap_flags, silence_flags, size_flags
+from calibrate.models.doubts import alike_flags, cap_flags, silence_flags, size_flags
 from calibrate.models.frequency import CountModel, Hawkes, Open
 from calibrate.models.frequency.self_exciting import Calendar, SelfExciting
 from calibrate.models.margins import DrawnMargins
@@ -62,8 +62,9 @@ class Events:
         return cls(losses, segment, owner, row, counts, exposures.reshape(shape), history.segments, calendar)
 
     def flags(self, periods: pd.PeriodIndex, exposure_cap: float | None) -> tuple[str, ...]:
-        """What the model does not see: sizes that grow, long silence, losses above the cap."""
+        """What the model does not see: sizes that grow, or go with the period, long silence, losses above the cap."""
         found = size_flags(self.segments, self.losses, self.segment, self.owner, self.when, periods)
+        found += alike_flags(self.segments, self.losses, self.segment, self.owner, self.when)
         exposed = np.flatnonzero(self.exposures.any(axis=(1, 2)))
         found += silence_flags(np.searchsorted(exposed, self.when), periods[exposed])
         if exposure_cap is not None:

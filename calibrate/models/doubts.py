@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import kendalltau, norm, rankdata
+from scipy.stats import kendalltau, kruskal, norm, rankdata
 
 from calibrate.models.arrays import Floats
 
 __all__ = [
     "DRAWN_ANEW",
+    "alike_flags",
     "alike_neighbours",
     "cap_flags",
     "few_periods_flags",
@@ -152,6 +153,49 @@ def size_flags(
             "drawn as in the whole history: bring losses to the money, and the exposure, of today first"
         )
     return tuple(found)
+
+
+def alike_flags(names: Sequence[str], losses: Floats, segment: Places, owner: Places, when: Places) -> tuple[str, ...]:
+    """A sentence for each segment in which losses of one period are alike in size, beyond a trend.
+
+    Kruskal-Wallis test of the log-losses, each over its member's mean, by period; the share of their variance that lies
+    between periods by moments. Source: Kruskal and Wallis 1952, JASA 47.
+    """
+    found = []
+    for g, name in enumerate(names):
+        part = segment == g
+        logs, rows, who = np.log(losses[part]), when[part], owner[part]
+        logs = logs - (np.bincount(who, logs) / np.maximum(np.bincount(who), 1))[who]
+        several = np.bincount(rows)[rows] > 1
+        logs, rows = logs[several], rows[several]
+        periods = np.unique(rows)
+        if periods.size < FEWEST or not np.ptp(logs) > 0:
+            continue
+        time = rows - rows.mean()
+        logs = logs - (time @ logs) / (time @ time) * time
+        groups = [logs[rows == period] for period in periods]
+        p_value = float(kruskal(*groups).pvalue)
+        if p_value > SURE:
+            continue
+        share = _between(groups)
+        found.append(
+            f"segment {name!r}: losses of one period are alike in size (p-value {p_value:.2g}; {share:.0%} of the "
+            "scatter of their logs lies between periods), and are drawn independently of each other: bad periods are "
+            "understated. Add periods up and use from_panel, or add such periods by stress.with_stress"
+        )
+    return tuple(found)
+
+
+def _between(groups: Sequence[Floats]) -> float:
+    """Share of the variance that lies between groups: one-way analysis, by moments."""
+    sizes = np.array([each.size for each in groups], dtype=float)
+    total, k = float(sizes.sum()), len(groups)
+    means = np.array([each.mean() for each in groups])
+    centre = float(sizes @ means) / total
+    within = sum(float(((each - mean) ** 2).sum()) for each, mean in zip(groups, means, strict=True)) / (total - k)
+    between = float(sizes @ (means - centre) ** 2) / (k - 1)
+    component = max((between - within) / ((total - float(sizes @ sizes) / total) / (k - 1)), 0.0)
+    return component / (component + within) if component > 0 else 0.0
 
 
 def silence_flags(when: Places, periods: pd.PeriodIndex) -> tuple[str, ...]:

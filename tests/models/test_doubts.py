@@ -1,6 +1,7 @@
 """Periods that remember each other are named: against exact permutations, on pools that forget and that remember."""
 
 import itertools
+import re
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import stats
 from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
 from calibrate.models import severity
-from calibrate.models.doubts import alike_neighbours
+from calibrate.models.doubts import alike_flags, alike_neighbours
 
 
 def test_p_value_is_close_to_that_of_all_permutations():
@@ -181,3 +182,21 @@ def test_few_periods_of_events_are_said():
     said = "6 periods are few: scenarios scatter by what they leave open of rates, of shocks"
     assert said in events(losses, np.repeat(np.arange(6), 4))
     assert "periods are few" not in events(losses, np.repeat(np.arange(12), 2))
+
+
+def sized(seed, common):
+    """Losses of 8 members over 60 months, busy and quiet ones, sizes moved by a factor that a month has for all."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(1.5 * rng.gamma(2, 0.5, (60, 1)) * np.ones(8))
+    when, owner = (np.repeat(place, counts[np.nonzero(counts)]) for place in np.nonzero(counts))
+    logs = rng.normal(size=8)[owner] + common * rng.normal(size=60)[when] + 0.7 * rng.normal(size=when.size)
+    return ["all"], np.exp(logs), np.zeros(when.size, dtype=int), owner, when
+
+
+def test_sizes_that_go_with_the_period_are_told():
+    told = [alike_flags(*sized(seed, 0.8)) for seed in range(20)]
+    assert all("losses of one period are alike in size" in flag for (flag,) in told)
+    shares = [int(re.search(r"; (\d+)% of the scatter", flag).group(1)) for (flag,) in told]
+    assert np.mean(shares) == pytest.approx(100 * 0.8**2 / (0.8**2 + 0.7**2), abs=5)
+    chance = [alike_flags(*sized(seed, 0.0)) for seed in range(200)]
+    assert sum(map(len, chance)) <= 6  # one in a hundred, and three standard deviations

@@ -187,3 +187,21 @@ def test_a_reference_that_is_optimal_is_the_answer(pool):
     scale = max(first.contributions.max(), 1e-6)
     np.testing.assert_allclose(again.contributions, first.contributions, atol=1e-3 * scale)
     np.testing.assert_allclose(again.reserves, first.reserves, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rules_without_room_are_solved_as_the_equalities_that_they_are(seed):
+    """Equal contributions said by a cone or a cap, one loading said by a ratio or a Gini index."""
+    rng = np.random.default_rng(seed)
+    pool = Scenarios(rng.pareto(1.5, (30, 5)) * 10 * (rng.random((30, 5)) < 0.6))
+    terms = [CostOfCapital(0.0001, 0.05), 0.3 * CVaR(0.95, of="mutualised")]
+    equal, alike = fairness.Solidarity(1.0, 0.0), fairness.ActuarialFairness(0.0)
+    for rule, same in (
+        (fairness.ConcentrationLimit(1 / 5), equal),
+        (fairness.ShareCap(1 / 5), equal),
+        (fairness.LoadingRatio(1.0), alike),
+        (fairness.GiniLimit(0.0), alike),
+    ):
+        one, other = (PoolProblem(pool, Waterfall(), terms, each).solve() for each in (rule, same))
+        assert one.objective == pytest.approx(other.objective, rel=1e-6)
+        np.testing.assert_allclose(one.weights, other.weights, rtol=1e-6)

@@ -32,6 +32,8 @@ class LoadingRatio(Rule):
         """A row a member: the `t` of "exists t: t mu_i <= c_i <= limit t mu_i" is the smallest loading."""
         if not plan.losing.size:
             return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
+        if self.limit == 1.0:
+            return _all_alike(plan)
         most = self.limit * plan.shares_of_loss[plan.losing] * cp.min(plan.loadings)
         return stacked([plan.contributions[plan.losing] - most, *plan.of_lossless])
 
@@ -121,6 +123,8 @@ class GiniLimit(Rule):
         i, j = np.triu_indices(n, 1)
         if not i.size:
             return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
+        if self.limit == 0.0:
+            return _all_alike(plan)
         spread = cp.norm1(plan.loadings[i] - plan.loadings[j]) / n - self.limit * cp.sum(plan.loadings)
         return stacked([cp.reshape(spread / n, (1,), order="C"), *plan.of_lossless])
 
@@ -140,3 +144,8 @@ class CrossSubsidyCap(Rule):
         """One row."""
         fair = (1 + self.loading) * plan.pool.expected_losses
         return cp.sum(cp.pos(plan.contributions - fair)) - self.share * plan.total
+
+
+def _all_alike(plan: Plan) -> cp.Expression:
+    """One loading for all: as equalities, for inequalities that leave no room have no interior."""
+    return proportional(plan, np.eye(len(plan.pool.members)), plan.shares_of_loss, 0.0)

@@ -81,4 +81,7 @@ class ShareCap(Rule):
 
     def gap(self, plan: Plan) -> cp.Expression:
         """A row a member."""
-        return plan.contributions - self.cap * plan.total * np.ones(len(plan.pool.members))
+        n = len(plan.pool.members)
+        if abs(self.cap * n - 1) <= 1e-12:  # equal contributions: inequalities that leave no room have no interior
+            return proportional(plan, np.eye(n), np.full(n, 1 / n), 0.0)
+        return plan.contributions - self.cap * plan.total * np.ones(n)
