@@ -11,13 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import ModelError
 from calibrate.models.severity.base import Floats, Severity
 from calibrate.models.severity.intervals import Interval, TailProfile
-from calibrate.models.severity.observation import Sample, product_limit
+from calibrate.models.severity.observation import Sample, share_above
 from calibrate.models.severity.pareto_tail import exceedances, information, layer, log_density, log_growth, profile_fit
 from calibrate.models.severity.threshold import ThresholdRule
 
 __all__ = ["GeneralizedPareto"]
 
 FEWEST = 10
+SURE = 3.0  # standard deviations
 
 
 class GeneralizedPareto(Severity):
@@ -61,8 +62,8 @@ class GeneralizedPareto(Severity):
         self.n_exceedances_ = int((sample.losses > self.threshold_).sum())
         _refuse_thin(excesses, self.threshold_)
         self.shape_, self.scale_, self.log_likelihood_ = profile_fit(excesses)
-        self.excesses_, self._evidence = excesses.effective, sample.effective.weight
-        self.exceedance_probability_ = _share_above(sample, self.threshold_)
+        self.excesses_ = excesses.effective
+        self.exceedance_probability_, self._evidence = share_above(sample, self.threshold_)
         self.has_mean_, self.n_parameters_ = self.shape_ < 1, 2
         self.has_density_ = self.exceedance_probability_ == 1
         self.endpoint_ = self.threshold_ - self.scale_ / self.shape_ if self.shape_ < 0 else math.inf
@@ -88,14 +89,32 @@ class GeneralizedPareto(Severity):
         return self._profile().shape(confidence)
 
     def var_interval(self, level: float, confidence: float = 0.95) -> Interval:
-        """Profile-likelihood interval of the value at risk, money; the uncertainty of `p` is in it."""
+        """Profile-likelihood interval of the value at risk, money; the uncertainty of `p` is in it.
+
+        ModelError for a level so near that of the threshold that the quantile may lie below it.
+        """
         self.var(level)
+        self._refuse_below(level)
         return self._profile().var(level, self.threshold_, confidence)
 
     def expected_shortfall_interval(self, level: float, confidence: float = 0.95) -> Interval:
         """Profile-likelihood interval of the expected shortfall; upper limit infinite where shape 1 is not excluded."""
         self.expected_shortfall(level)
+        self._refuse_below(level)
         return self._profile().expected_shortfall(level, self.threshold_, confidence)
+
+    def _refuse_below(self, level: float) -> None:
+        """Wilson's interval of `p` at three standard deviations: below its lower end the tail may not have begun."""
+        p, n, z = self.exceedance_probability_, self._evidence, SURE
+        if p == 1:
+            return
+        least = (p + z * z / (2 * n) - z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
+        if 1 - level >= least:
+            raise ModelError(
+                f"level {level:g} is so near that of the threshold, {1 - p:.4g} as {n:,.0f} losses tell it, that the "
+                f"quantile may lie below {self.threshold_:g}: ask for a level above {1 - least:.4g}, or lower the "
+                "threshold"
+            )
 
     def _profile(self) -> TailProfile:
         check_is_fitted(self)
@@ -156,11 +175,3 @@ def _refuse_thin(excesses: Sample, threshold: float) -> None:
             f"GeneralizedPareto: the {seen.size} losses above {threshold:g} are all equal "
             f"({seen.max() + threshold:g}); a tail cannot be fitted to one number. Use Empirical"
         )
-
-
-def _share_above(sample: Sample, threshold: float) -> float:
-    if sample.complete:
-        return float(sample.weights[sample.losses > threshold].sum() / sample.weight)
-    points, above = product_limit(sample)
-    place = int(np.searchsorted(points, threshold, side="right"))
-    return float(above[place - 1]) if place else 1.0

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array
 
 from calibrate.errors import DataError
 
-__all__ = ["Observation", "Sample"]
+__all__ = ["Observation", "Sample", "product_limit", "share_above"]
 
 Floats = npt.NDArray[np.float64]
 MOST_SHOWN = 20
@@ -132,13 +132,8 @@ def product_limit(sample: Sample) -> tuple[Floats, Floats]:
     `S(x) = prod over seen losses x_j <= x of (1 - d_j / R_j)`, `d_j` weight seen at `x_j`, `R_j` weight at risk
     (entered below `x_j`, recorded at `x_j` or above). Shares are among losses above the smallest deductible.
     """
-    points, inverse = np.unique(sample.losses[~sample.censored], return_inverse=True)
-    dying = np.asarray(np.bincount(inverse, sample.weights[~sample.censored], points.size), dtype=np.float64)
-    total = sample.weight
-    below = _weight_below(sample.losses, sample.weights, points)
-    late = total - _weight_below(sample.entry, sample.weights, points)
-    at_risk = total - below - late
-    above = np.cumprod(np.clip(1.0 - dying / at_risk, 0.0, 1.0))
+    points, dying, at_risk = _risk_sets(sample)
+    above = np.asarray(np.cumprod(np.clip(1.0 - dying / at_risk, 0.0, 1.0)), dtype=np.float64)
     ended = np.flatnonzero(above[:-1] <= 1e-12)
     if ended.size:
         low, high = points[ended[0]], points[ended[0] + 1]
@@ -146,7 +141,35 @@ def product_limit(sample: Sample) -> tuple[Floats, Floats]:
             f"between {low:g} and {high:g} no loss is at risk: all with a lower deductible are smaller, so nothing "
             "says how many there are beyond; leave out those with the lower deductibles"
         )
-    return np.asarray(points, dtype=np.float64), np.asarray(above, dtype=np.float64)
+    return points, above
+
+
+def share_above(sample: Sample, amount: float) -> tuple[float, float]:
+    """Share of losses above an amount, and the number of losses, each seen or not, that would tell it as well.
+
+    The share `S` by the product limit, its variance by Greenwood's formula, `S^2 sum d_j / (R_j (R_j - d_j))` over seen
+    losses up to the amount; the number is `S (1 - S)` over it. All losses where none is cut off (Greenwood 1926).
+    """
+    if sample.complete:
+        return float(sample.weights[sample.losses > amount].sum() / sample.weight), sample.effective.weight
+    points, above = product_limit(sample)
+    place = int(np.searchsorted(points, amount, side="right"))
+    share = float(above[place - 1]) if place else 1.0
+    _, dying, at_risk = (part[:place] for part in _risk_sets(sample.effective))
+    if not place or share <= 0:
+        return share, sample.effective.weight
+    scatter = float((dying / (at_risk * np.maximum(at_risk - dying, 1e-300))).sum())
+    return share, (1 - share) / (share * scatter)
+
+
+def _risk_sets(sample: Sample) -> tuple[Floats, Floats, Floats]:
+    """Points of loss, the weight seen at each, and the weight at risk there."""
+    points, inverse = np.unique(sample.losses[~sample.censored], return_inverse=True)
+    dying = np.asarray(np.bincount(inverse, sample.weights[~sample.censored], points.size), dtype=np.float64)
+    total = sample.weight
+    below = _weight_below(sample.losses, sample.weights, points)
+    late = total - _weight_below(sample.entry, sample.weights, points)
+    return np.asarray(points, dtype=np.float64), dying, np.asarray(total - below - late, dtype=np.float64)
 
 
 def _weight_below(values: Floats, weights: Floats, points: Floats) -> Floats:

@@ -8,7 +8,7 @@ from calibrate.errors import ModelError
 from calibrate.models import severity
 from calibrate.models.severity import GeneralizedPareto, Observation, SequentialThreshold, threshold_table
 from calibrate.models.severity.goodness import anderson_darling, anderson_darling_p_value
-from calibrate.models.severity.observation import Sample
+from calibrate.models.severity.observation import Sample, share_above
 from calibrate.models.severity.pareto_tail import log_likelihood, profile_fit
 from calibrate.models.severity.threshold import forward_stop
 
@@ -228,3 +228,42 @@ def test_a_candidate_that_the_criterion_cannot_judge_is_a_loser():
     chosen = severity.BestOf(criterion=severity.LogScore()).fit(x)
     assert not isinstance(chosen.best_, severity.Spliced)
     assert "exceed the threshold" in chosen.scores_.loc["Spliced()", "reason"]
+
+
+def pareto_in_two_books(rng, low, high, deductible):
+    """Pareto losses of exponent 2, some of them seen only above a deductible."""
+    x = np.r_[(1 - rng.random(low)) ** -0.5, deductible * (1 - rng.random(high)) ** -0.5]
+    return x, Observation(deductible=np.r_[np.zeros(low), np.full(high, deductible)])
+
+
+def test_losses_above_a_deductible_are_no_evidence_of_how_many_lie_below():
+    """The share above the threshold rests on the 100 that are seen from the ground up, not on all 600."""
+    rng, shares, told, inside = np.random.default_rng(5), [], [], []
+    for _ in range(200):
+        x, low = pareto_in_two_books(rng, 100, 500, 2.8)
+        law = GeneralizedPareto(3.0).fit(x, observation=low)
+        interval = law.var_interval(0.99)
+        shares.append(law.exceedance_probability_)
+        told.append(law._evidence)
+        inside.append(interval.lower <= 10.0 <= interval.upper)
+    p = np.mean(shares)
+    assert np.std(shares) == pytest.approx(np.sqrt(p * (1 - p) / np.median(told)), rel=0.15)
+    assert np.mean(inside) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)  # .72 when all were counted
+
+
+def test_greenwood_s_formula_by_hand():
+    """Losses 1, 2+, 3, 4 (2+ still open): S(3) = 3/4 * 1/2, variance S^2 (1/(4*3) + 1/(2*1))."""
+    share, number = share_above(
+        Sample.of([1.0, 2.0, 3.0, 4.0], None, Observation(open_claim=np.array([False, True, False, False]))), 3.0
+    )
+    assert share == pytest.approx(3 / 8)
+    assert number == pytest.approx((3 / 8) * (5 / 8) / ((3 / 8) ** 2 * (1 / 12 + 1 / 2)))
+
+
+def test_an_interval_at_the_threshold_s_own_level_is_refused():
+    x = (1 - np.random.default_rng(1).random(500)) ** -0.5
+    law = GeneralizedPareto(severity.QuantileThreshold(0.9)).fit(x)
+    for interval in (law.var_interval, law.expected_shortfall_interval):
+        with pytest.raises(ModelError, match=r"level 0.905 is so near .* ask for a level above 0.93\d+, or lower"):
+            interval(0.905)
+    assert law.var_interval(0.94).lower > law.threshold_
