@@ -186,7 +186,8 @@ class LossHistory:
     def until(self, date: Any) -> LossHistory:
         """The history as it was known at the end of `date` ("2023", "2023-05-31", a Timestamp): whole periods only.
 
-        Members stay as they are. Raises DataError if no period had ended.
+        A member without exposure until then was not there yet, and is left out. Raises DataError if no period had
+        ended.
         """
         day = last_period(date, "D", "date").end_time
         kept = self.periods[self.periods.end_time <= day]
@@ -195,8 +196,12 @@ class LossHistory:
         events = self._events
         if events is not None:
             events = events[events["date"].dt.tz_localize(None) <= kept[-1].end_time].reset_index(drop=True)
-        exposures = None if self._exposures is None else self._exposures.loc[kept]
-        return LossHistory(self._losses.loc[kept], exposures, events, self.currency)
+        if self._exposures is None:
+            return LossHistory(self._losses.loc[kept], None, events, self.currency)
+        exposures = self._exposures.loc[kept]
+        there = exposures.T.groupby(level=0, sort=False).any().any(axis=1)
+        known = exposures.columns.get_level_values(0).isin(there.index[there])
+        return LossHistory(self._losses.loc[kept, known], exposures.loc[:, known], events, self.currency)
 
     def __repr__(self) -> str:
         kind = "panel" if self._events is None else f"{len(self._events):,} events"

@@ -417,6 +417,16 @@ def test_until_keeps_whole_periods(date, last, count):
     assert len(cut.exposures) == len(cut.periods) == len(cut.losses)
 
 
+def test_who_was_not_there_yet_is_not_in_what_was_known():
+    months = pd.period_range("2020-01", periods=6, freq="M")
+    exposures = pd.DataFrame({"old": 1.0, "new": [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]}, index=months)
+    losses = exposures * np.arange(1.0, 7.0)[:, None]
+    panel = LossHistory.from_panel(losses, exposures=exposures)
+    assert panel.until("2020-03").members == ("old",)
+    assert panel.until("2020-04").members == panel.members == ("old", "new")
+    assert panel.until("2020-03").losses["old"].to_list() == [1.0, 2.0, 3.0]
+
+
 def test_until_before_the_beginning_is_refused():
     with pytest.raises(DataError, match="no period ended by 2023-12: the history runs from 2024-01 to 2024-03"):
         read(events()).until("2023-12")

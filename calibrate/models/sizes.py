@@ -168,12 +168,19 @@ class Seen:
         for name, losses, z, level, scales, law in rows:
             borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
             family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
-            found = _fit(name, family, pool if borrowing else z)
+            fitted_to, blunt = pool if borrowing else z, ""
+            try:
+                found = _fit(name, family, fitted_to)
+            except ModelError as error:  # many losses at one limit leave the default tail nothing to be fitted to
+                if law is not None or not isinstance(family, Spliced):
+                    raise
+                blunt = f"no tail can be fitted ({str(error).split('. ')[0]}); LogNormal, which may understate it"
+                found = _fit(name, LogNormal(), fitted_to)
             few = f"{z.size} losses are too few for a tail (expected {THICK})"
             origin = f"{few}; its form is that of all segments" if borrowing else ""
             if law is None and not isinstance(family, Spliced):
                 origin += f"{'' if origin else few}; LogNormal, which may understate it"
-            origin = "; ".join(filter(None, [origin, _pile(losses)]))
+            origin = "; ".join(filter(None, [origin, blunt, _pile(losses)]))
             own = level if borrowing else 1.0
             known = scales.mean, scales.open, scales.credibility
             fitted.append(Sizes(name, found, own, *known, z.size, origin, borrowing))
@@ -212,7 +219,11 @@ def _family(law: Severity) -> Severity:
     if not isinstance(tail, GeneralizedPareto):
         return law
     fixed = GeneralizedPareto(threshold=tail.threshold_)
-    return fixed if tail is law else clone(law).set_params(tail=fixed)
+    if tail is law:
+        return fixed
+    body = getattr(law, "body", None) or type(getattr(law, "body_", LogNormal()))()
+    again: Severity = clone(law).set_params(tail=fixed, body=body)
+    return again
 
 
 def _pile(losses: Floats) -> str:

@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from calibrate import LossHistory, Scenarios
+from calibrate import JointLossModel, LossHistory, Scenarios
 from calibrate.errors import DataError, ModelError
 from calibrate.models.backtest import (
     AcerbiSzekelyConditional,
@@ -240,3 +240,14 @@ def test_faults_are_named():
         Forecasts(np.ones(1), np.ones(1), np.ones(1), 0.9, np.array([[1.0, np.inf]]))
     with pytest.raises(ModelError, match="power needs draws"):
         Kupiec().power(hits([0, 1]))
+
+
+def test_a_pool_is_backtested_before_and_after_a_member_joins():
+    rng = np.random.default_rng(2)
+    quarters = pd.period_range("2015Q1", periods=24, freq="Q")
+    exposures = pd.DataFrame({"A": 10.0, "B": 20.0, "new": np.r_[np.zeros(16), np.full(8, 5.0)]}, index=quarters)
+    losses = exposures * np.exp(rng.normal(-1, 0.4, (24, 3)))
+    history = LossHistory.from_panel(losses, exposures=exposures)
+    forecasts = rolling_forecasts(history, JointLossModel(), first="2018Q3", level=0.9, n=500)
+    assert len(forecasts.losses) == 10
+    assert forecasts.losses == pytest.approx(losses.sum(axis=1).to_numpy()[-10:])

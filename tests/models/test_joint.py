@@ -272,6 +272,21 @@ def test_members_of_unlike_size_with_few_losses_each_have_their_expected_losses(
     assert np.mean(scatter) == pytest.approx(1.0, abs=0.04)  # .9
 
 
+def test_losses_at_one_limit_have_a_law_all_the_same():
+    """A sixth of them are the limit itself: there is no tail above the 90 % quantile, and nobody asked for one."""
+    rng = np.random.default_rng(4)
+    dates = pd.Timestamp("2018-01-01") + pd.to_timedelta(np.arange(400) * 5, unit="D")
+    frame = pd.DataFrame(
+        {"date": dates, "member": list("ABCD") * 100, "loss": np.minimum(rng.pareto(1.5, 400) + 0.01, 3)}
+    )
+    history = LossHistory.from_events(frame, date="date", member="member", loss="loss")
+    model = JointLossModel(coverage=Coverage(limit=3.0)).fit(history)
+    assert any("no tail can be fitted" in flag and "look cut off at a limit" in flag for flag in model.flags_)
+    assert model.summary_["expected_loss"].sum() == pytest.approx(history.losses.sum(axis=1).mean(), rel=0.25)
+    with pytest.raises(ModelError, match="0 fully seen losses exceed the threshold 3"):
+        JointLossModel(severity=severity.Spliced()).fit(history)
+
+
 def test_severity_by_segment():
     model = JointLossModel(severity={"S0": severity.Gamma(), "S1": severity.LogNormal()}).fit(EVENTS)
     assert model.summary_.xs("S0", level="segment")["severity"].unique().tolist() == ["Gamma"]

@@ -9,12 +9,16 @@ from sklearn.base import clone
 
 from calibrate.errors import ModelError
 from calibrate.models.severity.base import Floats, Severity
+from calibrate.models.severity.gamma import Gamma
 from calibrate.models.severity.generalized_pareto import GeneralizedPareto
 from calibrate.models.severity.lognormal import LogNormal
 from calibrate.models.severity.observation import Sample
 from calibrate.models.severity.threshold import QuantileThreshold
+from calibrate.models.severity.weibull import Weibull
 
 __all__ = ["Spliced"]
+
+BODIES = (LogNormal(), Gamma(), Weibull())
 
 
 class Spliced(Severity):
@@ -27,7 +31,8 @@ class Spliced(Severity):
 
     Parameters
     ----------
-    body : a severity estimator (`LogNormal()`, `Gamma()`, `Empirical()`, ...); LogNormal if not given.
+    body : a severity estimator (`LogNormal()`, `Gamma()`, `Empirical()`, ...); if not given the likeliest of LogNormal,
+        Gamma and Weibull, given that a loss is not above `u`.
     tail : `GeneralizedPareto(threshold)`; the threshold at the 90 % quantile if not given.
 
     Fitted: `body_`, `tail_`, `threshold_`, `exceedance_probability_` (`p`), `shape_` (of the tail).
@@ -73,9 +78,28 @@ class Spliced(Severity):
         above = entered.losses > self.threshold_
         just_above = np.nextafter(self.threshold_, np.inf)  # keeps the atom of an empirical body out of B(u)
         cut = Sample(np.minimum(entered.losses, just_above), entered.weights, entered.entry, entered.censored | above)
-        self.body_ = clone(LogNormal() if self.body is None else self.body)
-        self.body_._fit(cut)
-        self._body_share = float(1.0 - self.body_._sf(np.asarray(self.threshold_)))
+        seen = entered.where((entered.losses <= self.threshold_) & ~entered.censored)
+        self.body_, self._body_share = self._likeliest(cut, seen)
+
+    def _likeliest(self, cut: Sample, seen: Sample) -> tuple[Severity, float]:
+        """The body, and its share up to the threshold: of several that with the likeliest losses `seen` below it."""
+        found: list[tuple[float, Severity, float]] = []
+        faults: list[ModelError] = []
+        for body in BODIES if self.body is None else (self.body,):
+            model: Severity = clone(body)
+            try:
+                model._fit(cut)
+            except ModelError as error:
+                faults.append(error)
+                continue
+            share = float(1.0 - model._sf(np.asarray(self.threshold_)))
+            height = 0.0
+            if self.body is None:
+                height = float(seen.weights @ model._log_density(seen.losses)) - seen.weight * math.log(share)
+            found.append((height, model, share))
+        if not found:
+            raise faults[0]
+        return max(found, key=lambda each: each[0])[1:]
 
     def _from_the_ground_up(self, sample: Sample) -> float:
         """`p = k (1 - b)/(1 - k b)`, `k` the share above `u` among losses above the smallest deductible `d`."""

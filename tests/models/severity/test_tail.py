@@ -230,6 +230,25 @@ def test_a_candidate_that_the_criterion_cannot_judge_is_a_loser():
     assert "exceed the threshold" in chosen.scores_.loc["Spliced()", "reason"]
 
 
+@pytest.mark.parametrize(
+    ("law", "body"),
+    [
+        (stats.expon(), severity.Weibull),
+        (stats.gamma(0.5), severity.Gamma),
+        (stats.weibull_min(0.6), severity.Weibull),
+        (stats.lognorm(1.0), severity.LogNormal),
+    ],
+)
+def test_the_body_that_is_not_named_is_the_likeliest(law, body):
+    """Losses lighter than lognormal: the mean is theirs, and not a tenth less by a body that they do not have."""
+    means = []
+    for seed in range(8):
+        spliced = severity.Spliced().fit(law.rvs(2000, random_state=seed))
+        means.append(spliced.mean() / law.mean())
+    assert isinstance(spliced.body_, body)
+    assert np.mean(means) == pytest.approx(1.0, abs=4 * law.std() / law.mean() / np.sqrt(8 * 2000) + 0.015)
+
+
 def pareto_in_two_books(rng, low, high, deductible):
     """Pareto losses of exponent 2, some of them seen only above a deductible."""
     x = np.r_[(1 - rng.random(low)) ** -0.5, deductible * (1 - rng.random(high)) ** -0.5]
