@@ -114,6 +114,8 @@ class LossHistory:
         <LossHistory: 2 members x 1 segments, 2 periods 2023 to 2024, panel, USD>
         """
         problems: list[str] = []
+        if not isinstance(losses, pd.DataFrame):
+            raise DataError(f"losses are a {type(losses).__name__}, expected a pandas DataFrame, periods x members")
         if losses.empty:
             raise DataError("the panel is empty: expected one row for each period and one column for each member")
         index = panel_periods(losses.index, problems)

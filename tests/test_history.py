@@ -320,6 +320,16 @@ def test_rows_are_periods_by_the_clock_on_the_wall(zone):
     assert history.exposures["a"].to_list() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
+def test_what_is_no_frame_is_refused():
+    with pytest.raises(DataError, match="events are a list, expected a pandas DataFrame"):
+        LossHistory.from_events([1, 2], date="d", member="m", loss="x")
+    with pytest.raises(DataError, match="losses are a ndarray, expected a pandas DataFrame"):
+        LossHistory.from_panel(np.ones((3, 2)))
+    twice = pd.DataFrame([["2020-01-01", "a", 1.0, 2.0]], columns=["d", "m", "x", "x"])
+    with pytest.raises(DataError, match="column 'x' is in the frame more than once"):
+        LossHistory.from_events(twice, date="d", member="m", loss="x")
+
+
 def test_hours_are_refused():
     hours = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.period_range("2020-01-01", periods=2, freq="h"))
     with pytest.raises(DataError, match="rows are h apart, expected days or longer periods; add them up by day"):

@@ -19,7 +19,14 @@ COLUMNS = ["date", "member", "segment", "loss"]
 
 def clean_events(frame: pd.DataFrame, wanted: Mapping[str, str], frequency: str, problems: list[str]) -> pd.DataFrame:
     """Columns date, member, segment, loss and `row` (label in the frame); what is wrong goes to `problems`."""
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(
+            f"events are a {type(frame).__name__}, expected a pandas DataFrame with a row for each loss event"
+        )
     having = list(map(str, frame.columns))
+    twice = [name for name in wanted.values() if list(frame.columns).count(name) > 1]
+    if twice:
+        raise DataError([f"column {name!r} is in the frame more than once; rename one" for name in twice])
     absent = [
         f"column {name!r} ({role}) is not in the frame, which has {having}"
         for role, name in wanted.items()

@@ -54,7 +54,8 @@ class Coverage:
             by_member = amount.items() if isinstance(amount, Mapping) else [("every member", amount)]
             for member, value in by_member:
                 good = (
-                    0 <= value <= top
+                    isinstance(value, int | float | np.number)
+                    and 0 <= value <= top
                     and (value > 0 or what == "retention")
                     and (math.isfinite(value) or what == "limit")
                 )

@@ -30,8 +30,11 @@ class Experience:
     @classmethod
     def of(cls, values: npt.ArrayLike, weights: npt.ArrayLike | None) -> Experience:
         """Check raw input; DataError names member and period."""
-        frame = values if isinstance(values, pd.DataFrame) else pd.DataFrame(np.asarray(values, dtype=np.float64))
-        matrix = frame.to_numpy(dtype=np.float64, copy=True)
+        try:
+            frame = values if isinstance(values, pd.DataFrame) else pd.DataFrame(np.asarray(values, dtype=np.float64))
+            matrix = frame.to_numpy(dtype=np.float64, copy=True)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"values must be a table of numbers, members x periods: {error}") from None
         if not matrix.size:
             raise DataError(f"values must have members as rows and periods as columns, got shape {matrix.shape}")
         if isinstance(weights, pd.DataFrame):

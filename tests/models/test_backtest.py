@@ -221,7 +221,7 @@ def test_rolling_refit_knows_the_past_only():
     assert forecasts.draws.shape == (12, 500)
     again = rolling_forecasts(history, Recorder(), first="2021-06", level=0.9, n=500)
     assert np.array_equal(again.draws, forecasts.draws[5:])
-    with pytest.raises(DataError, match="first must name a period after 2020-01 and not after 2021-12"):
+    with pytest.raises(DataError, match=r"first must name a period after 2020-01 and not after 2021-12"):
         rolling_forecasts(history, Recorder(), first="2020-01")
 
 
@@ -240,6 +240,14 @@ def test_faults_are_named():
         Forecasts(np.ones(1), np.ones(1), np.ones(1), 0.9, np.array([[1.0, np.inf]]))
     with pytest.raises(ModelError, match="power needs draws"):
         Kupiec().power(hits([0, 1]))
+
+
+def test_what_is_no_period_and_no_draws_is_told():
+    history = LossHistory.from_panel(pd.DataFrame({"A": [1.0, 2.0, 3.0]}, index=[2020, 2021, 2022]))
+    with pytest.raises(DataError, match=r"first must name a period after 2020 .* got 'abc'"):
+        rolling_forecasts(history, JointLossModel(), first="abc")
+    with pytest.raises(DataError, match=r"draws have shape \(0,\), expected a row of draws for each loss"):
+        Forecasts.from_draws([1.0, 2.0], np.zeros(0), 0.9)
 
 
 def test_a_pool_is_backtested_before_and_after_a_member_joins():

@@ -162,6 +162,8 @@ def test_coverage_by_member():
         ({"limit": 0.0}, "limit is 0.0, expected a number > 0"),
         ({"coinsurance": 1.5}, r"coinsurance is 1.5, expected a number in \(0, 1\]"),
         ({"limit": {"A": float("nan")}}, "coverage, A: limit is nan"),
+        ({"limit": None}, "limit is None, expected a number > 0"),
+        ({"retention": "5"}, "retention is 5, expected a number >= 0"),
     ],
 )
 def test_coverage_that_is_none(terms, words):

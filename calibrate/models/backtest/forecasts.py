@@ -67,6 +67,8 @@ class Forecasts:
 
         Take many: beyond a VaR from 500 draws a right model's losses lie 4 % more often than its own draws.
         """
+        if np.ndim(draws) != 2 or not np.size(draws):
+            raise DataError(f"draws have shape {np.shape(draws)}, expected a row of draws for each loss")
         ordered = np.sort(np.asarray(draws, dtype=np.float64), axis=1)
         n = ordered.shape[1]
         place = min(int(np.ceil(n * level * (1 - 1e-12))) - 1, n - 1)

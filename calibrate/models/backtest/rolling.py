@@ -43,7 +43,10 @@ def rolling_forecasts(
     cloned and fitted to the history up to the period before. The draws of each period have their own seed.
     """
     periods = history.periods
-    start = int((periods < pd.Period(first, periods.freqstr)).sum())
+    try:
+        start = int((periods < pd.Period(first, periods.freqstr)).sum())
+    except (TypeError, ValueError):
+        start = 0
     if not 1 <= start < len(periods):
         raise DataError(
             f"first must name a period after {periods[0]} and not after {periods[-1]} (something must be known "

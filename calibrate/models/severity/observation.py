@@ -56,7 +56,7 @@ class Sample:
         n = losses.size
         weights = np.ones(n) if sample_weight is None else _spread(sample_weight, n, "sample_weight")
         entry, limit = _spread(scheme.deductible, n, "deductible"), _spread(scheme.limit, n, "limit")
-        still_open = np.array(np.broadcast_to(np.asarray(scheme.open_claim, dtype=bool), (n,)))
+        still_open = _open(scheme.open_claim, n)
         problems = _faults(
             ~(np.isfinite(losses) & (losses > 0)),
             losses,
@@ -176,6 +176,16 @@ def _weight_below(values: Floats, weights: Floats, points: Floats) -> Floats:
     order = np.argsort(values, kind="stable")
     cumulated = np.concatenate([[0.0], np.cumsum(weights[order])])
     return np.asarray(cumulated[np.searchsorted(values[order], points, side="left")])
+
+
+def _open(marks: npt.ArrayLike, n: int) -> npt.NDArray[np.bool_]:
+    """Marks of open claims, one for all or one for each loss: nothing but True and False."""
+    values = np.asarray(marks, dtype=object)
+    wrong = [value for value in values.ravel() if not isinstance(value, bool | np.bool_)]
+    if wrong or values.ndim > 1 or values.size not in (1, n):
+        what = repr(wrong[0]) if wrong else f"of shape {values.shape}"
+        raise DataError(f"open_claim is {what}, expected True or False, one for each of {n} losses")
+    return np.broadcast_to(values.astype(bool), (n,)).copy()
 
 
 def _column(X: npt.ArrayLike) -> Floats:

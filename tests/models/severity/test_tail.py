@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibrate.errors import ModelError
+from calibrate.errors import DataError, ModelError
 from calibrate.models import severity
 from calibrate.models.severity import GeneralizedPareto, Observation, SequentialThreshold, threshold_table
 from calibrate.models.severity.goodness import anderson_darling, anderson_darling_p_value
@@ -247,6 +247,12 @@ def test_the_body_that_is_not_named_is_the_likeliest(law, body):
         means.append(spliced.mean() / law.mean())
     assert isinstance(spliced.body_, body)
     assert np.mean(means) == pytest.approx(1.0, abs=4 * law.std() / law.mean() / np.sqrt(8 * 2000) + 0.015)
+
+
+@pytest.mark.parametrize("marks", [["no"] * 3, [True, np.nan, False], [True, False]])
+def test_marks_of_open_claims_are_true_or_false(marks):
+    with pytest.raises(DataError, match=r"open_claim is .*, expected True or False, one for each of 3 losses"):
+        severity.LogNormal().fit([1.0, 2.0, 3.0], observation=Observation(open_claim=marks))
 
 
 def pareto_in_two_books(rng, low, high, deductible):
