@@ -54,7 +54,11 @@ def recalibrate(configuration: Configuration, now: datetime) -> Recalibration:
                     newest, before, False, "nothing has changed: data, configuration and code are the same"
                 )
         outcome = carry_out(configuration, history, store, newest, now)
-    reason = "first run" if newest is None else f"recalibrated from run {newest.name} of {newest.created:%Y-%m-%d}"
+    if newest is None:
+        return Recalibration(outcome.run, None, outcome.computed, "first run")
+    reason = f"recalibrated from run {newest.name} of {newest.created:%Y-%m-%d}"
+    if newest.calibration.provenance["history"]["sha256"] == history.digest:
+        reason += f", from the same losses: nothing is new in the data, which end with {history.periods[-1]}"
     return Recalibration(outcome.run, newest, outcome.computed, reason)
 
 

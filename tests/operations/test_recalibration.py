@@ -72,6 +72,12 @@ def test_the_newest_run_is_reference_and_base(year):
     assert (recalibration.moves(second)["status"] == "stays").all()
 
 
+def test_the_same_losses_once_more_are_told(year):
+    _, _, _, second, third = year
+    assert "from the same losses: nothing is new in the data, which end with" in second.reason
+    assert "the same losses" not in third.reason
+
+
 def test_members_may_leave_and_join(year):
     _, _, _, second, third = year
     table = recalibration.moves(third)
