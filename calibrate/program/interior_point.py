@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.forest import Y1, Step
-from calibrate.program.newton import STALLED, TO_THE_EDGE, UNDER_WAY, Newton
+from calibrate.program.newton import DIVERGED, STALLED, TO_THE_EDGE, UNDER_WAY, Newton
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
@@ -59,7 +59,8 @@ class InteriorPoint:
                     point.on_the_way = replace(point.copy(), mu=newton.mu)
             else:
                 point.status = STEP_LIMIT
-        if point.status == STALLED and newton.misses > least:
+        worse = newton.misses > least if point.status == STALLED else point.status == DIVERGED and least < np.inf
+        if worse:
             best.status, best.iterations, best.on_the_way = STALLED, point.iterations, point.on_the_way
             point = best
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)

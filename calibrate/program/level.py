@@ -16,7 +16,7 @@ from calibrate.program.compiled import Compiled
 from calibrate.program.form import LITTLE, Attempt, Program
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
-from calibrate.program.newton import FEASIBLE
+from calibrate.program.newton import DIVERGED, FEASIBLE
 from calibrate.program.planting import Guess, plant
 from calibrate.program.proof import Witness
 from calibrate.program.risk import RiskTerm
@@ -80,7 +80,7 @@ class Level:
         search = self._begin(v, mu)
         for number in range(1, MOST_ROUNDS + 1):
             grown, point = self._round(search, number)
-            if point.status == "diverged" or not point.residual <= STUCK:
+            if point.status == DIVERGED or not point.residual <= STUCK:
                 if self.around.open:
                     break
                 search.v = search.known[0]

@@ -18,7 +18,7 @@ from calibrate.program.dense import Aims, Place, Residuals
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
-__all__ = ["AT_A_CAP", "FEASIBLE", "STALLED", "TO_THE_EDGE", "UNDER_WAY", "Newton"]
+__all__ = ["AT_A_CAP", "DIVERGED", "FEASIBLE", "STALLED", "TO_THE_EDGE", "UNDER_WAY", "Newton"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,8 @@ WATCHED = 1e3  # times the gap that is asked for: from there it shows how good t
 LEAST_SHORT = 1e-8  # relative: as little as dual residuals need cost a bound
 TRUST = 2.0  # second-order term: times the length of the predictor's step
 BINDING, FULL = 2.0, 0.97  # times the gap: above it caps bind, and are not just near; of a cap: as good as reached
-UNDER_WAY, AT_A_CAP, STALLED = "under way", "held by its neighbourhood", "stalled"
+UNDER_WAY, AT_A_CAP = "under way", "held by its neighbourhood"
+STALLED, DIVERGED = "stalled", "diverged"
 
 
 class Newton:
@@ -64,7 +65,7 @@ class Newton:
         if point.residual <= NEARLY and gap <= exact and self._held_by_caps() > BINDING * enough:
             return AT_A_CAP  # the optimum lies elsewhere: no more digits of this one
         if not (np.isfinite(point.value) and self.mu >= 0) or float(np.abs(point.v).max()) > INFINITE:
-            return "diverged"
+            return DIVERGED
         if self.mu < 1e-16 * (1.0 + abs(point.value)) / self.form.pairs:
             return STALLED
         return UNDER_WAY
@@ -72,7 +73,7 @@ class Newton:
     def step(self) -> str:
         """One step, unless there is none."""
         if not self._factor():
-            return "diverged"
+            return DIVERGED
         self._advance()
         return UNDER_WAY
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -84,7 +86,9 @@ def auxiliary_at(form: Compiled, layout: Layout, x: Floats) -> Floats:
     rows = [slack[: body.cone.orthant] + miss >= 0] if body.cone.orthant else []
     rows += [cp.SOC(slack[int(a)] + miss, slack[int(a) + 1 : int(b)]) for a, b in pairwise(ends)]
     rows += [cp.abs(f - E[:, :n] @ x - E[:, n:] @ v) <= miss] if len(f) else []
-    cp.Problem(cp.Minimize(miss), rows).solve(solver=cp.CLARABEL)
+    with suppress(cp.SolverError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the rules are checked at what is found
+        cp.Problem(cp.Minimize(miss), rows).solve(solver=cp.CLARABEL)
     return np.zeros(layout.auxiliary) if v.value is None else np.asarray(v.value)
 
 

@@ -12,7 +12,7 @@ from calibrate.program.form import LITTLE, Attempt
 from calibrate.program.graft import grafted
 from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
 from calibrate.program.level import Level
-from calibrate.program.newton import AT_A_CAP, FEASIBLE
+from calibrate.program.newton import AT_A_CAP, DIVERGED, FEASIBLE
 from calibrate.program.search import WARM, Bounds
 from calibrate.program.standard_form import Point, StandardForm, Tail
 
@@ -56,7 +56,7 @@ def closest(level: Level, best: Bounds) -> Bounds:
             start = _moved(level, start, before)
             continue
         sight = level.look(point.v)
-        if point.status == "diverged" or point.residual > FEASIBLE:
+        if point.status == DIVERGED or point.residual > FEASIBLE:
             break
         closer = replace(best, v=point.v, upper=level.view.value(point.v, sight))
         gives = closer.upper - best.upper
@@ -85,7 +85,7 @@ def on_trees(level: Level, start: Point) -> Point | None:
         if point.status == STEP_LIMIT:
             price *= LOWER
             continue
-        if point.status in (AT_A_CAP, "diverged") or not point.residual <= FEASIBLE:
+        if point.status in (AT_A_CAP, DIVERGED) or not point.residual <= FEASIBLE:
             break
         gives = point.value - distance.pull(price, point.v) - start.value
         if gives <= allowed:

@@ -24,7 +24,7 @@ from calibrate.program.compiled import compiled
 from calibrate.program.forest import S1, S2, Y1, Y2
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.level import Level
-from calibrate.program.newton import STALLED, UNDER_WAY, Newton
+from calibrate.program.newton import DIVERGED, STALLED, UNDER_WAY, Newton
 from calibrate.program.rule_rows import add_back, add_curvature, add_rows, rule_rows
 from calibrate.program.sample import Sample
 from calibrate.program.standard_form import StandardForm
@@ -205,17 +205,30 @@ def test_rules_without_a_total():
     np.testing.assert_allclose(H, G.T @ (weight[:, None] * G), rtol=1e-12, atol=1e-13)
 
 
-def test_where_rounding_is_in_the_way_the_point_with_the_best_bound_is_returned(monkeypatch):
+@pytest.mark.parametrize("end", [STALLED, DIVERGED])
+def test_where_rounding_is_in_the_way_the_point_with_the_best_bound_is_returned(end, monkeypatch):
     newton, seen = newton_at_a_start("own"), []
     misses = iter([np.inf, 3e-8, 1e-8, 2e-8, 4e-8])
 
     def state(self, tolerance):
         self.misses = next(misses)
         seen.append(self.point.v.copy())
-        return STALLED if len(seen) == 5 else UNDER_WAY
+        return end if len(seen) == 5 else UNDER_WAY
 
     monkeypatch.setattr(Newton, "state", state)
     point = InteriorPoint(newton.form).follow(newton.point, 1e-9)
     assert (point.status, point.iterations) == (STALLED, 4)
     np.testing.assert_array_equal(point.v, seen[2])
     assert not np.array_equal(seen[2], seen[4])
+
+
+@pytest.mark.parametrize("more", [1.1, 1.001])
+def test_a_cone_with_next_to_no_room_is_solved(more):
+    """Nearly equal contributions that cost next to nothing: the cone loses its last digits before the gap does."""
+    rng = np.random.default_rng(0)
+    losses = rng.pareto(1.5, (1000, 12)) * 10 * (rng.random((1000, 12)) < 0.6)
+    terms = [CostOfCapital(0.0001, 0.05), 0.3 * CVaR(0.95, of="mutualised")]
+    limit = fairness.ConcentrationLimit(more / 12)
+    plan = PoolProblem(Scenarios(losses), Waterfall(), terms, limit).solve()
+    assert plan.gap <= 1e-6
+    assert (plan.weights**2).sum() <= more / 12 * (1 + 1e-9)
