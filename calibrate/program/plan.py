@@ -23,6 +23,7 @@ from calibrate.scenarios import Scenarios
 __all__ = ["Plan", "Pool", "named"]
 
 Floats = npt.NDArray[np.float64]
+TOGETHER = 1e7  # losses of coalitions that are added up at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +117,20 @@ class Pool:
         scenarios, order = self.ordered.scenarios, self.ordered.order
         mask = coalition if order is None or self.ordered is self else coalition[order.members]
         return cvar(scenarios.member_losses @ mask.astype(float), scenarios.probabilities, level)
+
+    def coalition_risks(self, coalitions: npt.NDArray[np.bool_], level: float) -> Floats:
+        """`rho(S)` of many coalitions (masks over members, a row each), money; kept for the next time."""
+        key = level, coalitions.tobytes()
+        if key not in self._coalition_risks:
+            losses, p = self.scenarios.member_losses, self.scenarios.probabilities
+            block = max(int(TOGETHER / len(losses)), 1)
+            parts = (coalitions[k : k + block].astype(float) @ losses.T for k in range(0, len(coalitions), block))
+            self._coalition_risks[key] = np.array([cvar(total, p, level) for part in parts for total in part])
+        return self._coalition_risks[key]
+
+    @cached_property
+    def _coalition_risks(self) -> dict[tuple[float, bytes], Floats]:
+        return {}
 
     def euler_allocation(self, level: float) -> Floats:
         """`E[L[i, g] | tail of the pooled loss]`, money, one entry a column of the scenarios (Tasche 1999).

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from calibrate import Scenarios
+from calibrate import Scenarios, fairness
+from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
+from calibrate.program.fairness import coalitions
 from calibrate.program.fairness.coalitions import TOLERANCE, all_coalitions, most_aggrieved
 
 LEVEL = 0.9
@@ -31,3 +33,22 @@ def test_a_gain_of_a_few_tolerances_is_told_from_none(seed: int, gain: float) ->
     assert (found is not None) == (gain > 1.0)
     if found is not None:
         assert found @ (low * paid) - np.sort(losses @ found)[-6:].mean() > 0.99 * TOLERANCE * low * paid.sum()
+
+
+def test_groups_looked_at_one_by_one_and_searched_for_leave_the_same_plan(monkeypatch):
+    rng = np.random.default_rng(0)
+    losses = rng.pareto(1.5, (60, 13)) * 10 * (rng.random((60, 13)) < 0.5)
+    terms = [CostOfCapital(0.02, 0.3), 2 * CVaR(0.5, of="mutualised")]
+
+    def solved():
+        return PoolProblem(Scenarios(losses), Waterfall(), terms, fairness.CoalitionStability(0.8)).solve()
+
+    one_by_one = solved()
+    monkeypatch.setattr(coalitions, "MOST_GROUPS", 0)
+    searched = solved()
+    assert one_by_one.objective == pytest.approx(searched.objective, rel=2e-6)
+    paid = one_by_one.contributions.to_numpy()
+    for mask in range(1, 2**13 - 1):
+        group = np.array([mask >> i & 1 for i in range(13)], dtype=bool)
+        worst = np.sort(losses[:, group].sum(axis=1))[-12:]  # the worst fifth of 60
+        assert paid[group].sum() <= worst.mean() + 2e-7 * paid.sum()

@@ -1,4 +1,4 @@
-"""Which coalition would leave: an exact search over `2^n - 2` groups by cutting planes.
+"""Which coalitions would leave: an exact search over `2^n - 2` groups, one by one or by cutting planes.
 
 A coalition `z` in {0,1}^n gains `c.z - rho(z)` by leaving. As `rho(z) = max_q q.(L z)` over tail weights `q`, each `q`
 gives a row `gain <= (c - L'q).z` that is valid for every `z`: a small integer program whose optimum bounds every
@@ -15,12 +15,14 @@ from calibrate.errors import SolverError
 from calibrate.program.tail import tail_weights
 from calibrate.scenarios import Scenarios
 
-__all__ = ["all_coalitions", "most_aggrieved"]
+__all__ = ["aggrieved", "all_coalitions", "few", "most_aggrieved"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 TOLERANCE = 1e-7  # of all contributions: a gain below it is no reason to leave
 MOST_ROUNDS = 2000
+MOST_GROUPS, MOST_LOSSES = 2**16, 2e8  # groups, and losses of all groups, up to which each is looked at
+AT_ONCE = 20  # groups that are added
 FINE = 1e4  # gains are counted in 1 / FINE of all contributions: the solver keeps its rows to 1e-6 of its own unit
 
 
@@ -32,6 +34,18 @@ def all_coalitions(n: int) -> Mask:
     """
     numbers = np.arange(1, 2**n - 1)
     return np.asarray((numbers[:, None] >> np.arange(n)) & 1, dtype=bool)
+
+
+def few(members: int, scenarios: int) -> bool:
+    """Whether so many coalitions can be looked at one by one."""
+    return bool(2.0**members <= MOST_GROUPS and 2.0**members * scenarios <= MOST_LOSSES)
+
+
+def aggrieved(contributions: Floats, groups: Mask, risks: Floats, epsilon: float) -> Mask:
+    """Those of the groups that pay most above `rho(S) + epsilon`, a row each."""
+    gains = groups @ contributions - risks - epsilon
+    worst = np.argsort(-gains, kind="stable")[:AT_ONCE]
+    return np.asarray(groups[worst[gains[worst] > TOLERANCE * contributions.sum()]])
 
 
 def most_aggrieved(contributions: Floats, scenarios: Scenarios, level: float, epsilon: float) -> Mask | None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.fairness.base import GeneratedRule, Mask, Rule, check_number
-from calibrate.program.fairness.coalitions import all_coalitions, most_aggrieved
+from calibrate.program.fairness.coalitions import aggrieved, all_coalitions, few, most_aggrieved
 from calibrate.program.plan import Plan
 from calibrate.program.tail import TIED, check_level
 
@@ -78,14 +78,19 @@ class CoalitionStability(GeneratedRule):
         return coalitions.astype(float) @ plan.contributions - risks - self.epsilon
 
     def refined(self, plan: Plan) -> CoalitionStability | None:
-        """Adds the coalition that the plan aggrieves most, searched exactly."""
+        """Adds the coalitions that the plan aggrieves most, searched exactly."""
         n = len(plan.pool.members)
         if n <= EXACT_UP_TO:
             return None
-        contributions = np.asarray(plan.contributions.value, dtype=float)
         ordered, rank = plan.pool.ordered, plan.pool.rank
-        aggrieved = most_aggrieved(contributions[np.argsort(rank)], ordered.scenarios, self.level, self.epsilon)
-        return None if aggrieved is None else replace(self, found=(*self.found, aggrieved[rank]))
+        contributions = np.asarray(plan.contributions.value, dtype=float)[np.argsort(rank)]
+        if few(n, len(ordered.scenarios)):
+            every = all_coalitions(n)
+            groups = aggrieved(contributions, every, ordered.coalition_risks(every, self.level), self.epsilon)
+        else:
+            worst = most_aggrieved(contributions, ordered.scenarios, self.level, self.epsilon)
+            groups = np.zeros((0, n), dtype=bool) if worst is None else worst[None]
+        return replace(self, found=(*self.found, *groups[:, rank])) if len(groups) else None
 
     def _coalitions(self, n: int) -> npt.NDArray[np.bool_]:
         if n <= EXACT_UP_TO:
