@@ -13,7 +13,7 @@ from calibrate.models.severity.scale_family import Floats, ScaleFamily, Shape
 __all__ = ["Burr"]
 
 TINY = -40.0  # log of `u`: below it the rest of the series is rounding
-NEARLY_ALL = 0.01  # of the losses lie beyond, over 1 - this
+NEARLY_ALL = 0.01  # share of the law before `z`, over `alpha`, below which `u` is too near 1
 
 
 class Burr(ScaleFamily):
