@@ -60,7 +60,7 @@ def test_the_readme_shows_what_the_loader_reads(tmp_path):
     (tmp_path / "capital.csv").write_text("member,capital\nA,1000\n")
     calibrator = construction.calibrator(load(tmp_path / "pool.toml"), None)
     assert [type(rule).__name__ for rule in calibrator.subject_to] == ["ActuarialFairness", "AbilityToPay", "RiskLimit"]
-    assert type(calibrator.model.severity).__name__ == "Spliced"
+    assert type(calibrator.model.dependence).__name__ == "StudentT"
 
 
 @pytest.mark.parametrize("name", ["cas-commercial-auto", "crypto-venue"])
