@@ -168,7 +168,10 @@ def _weighted(losses: npt.ArrayLike, probabilities: npt.ArrayLike | None) -> tup
 def _label(effective: float, shape: float, heavy: float) -> str:
     """What the interval does not hold; `heavy` is the index from which it does not."""
     if effective == 0:
-        return "no interval: no loss lies beyond the value at risk, so its size is unknown; simulate more"
+        return (
+            "no interval: no loss lies beyond the value at risk; where that is a cap or a limit of the cover it is the "
+            "CVaR, elsewhere the size of the tail is unknown: simulate more"
+        )
     if effective < FEWEST_TAIL:
         return f"no interval: {effective:.0f} effective tail observations, fewer than {FEWEST_TAIL}; simulate more"
     if shape >= 1:
