@@ -241,11 +241,11 @@ class Pool:
 def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
     """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
     result, unit = json.loads(files["calibration.json"], **READ), Fraction(1, 10 ** body["decimals"])
-    texts: list[Any] = [csv.DictReader(io.StringIO(files[f"{name}.csv"].decode(), newline="")) for name in TABLES]
-    tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in t] for t in texts]  # ': never run
+    csvs: list[Any] = [csv.DictReader(io.StringIO(files[f"{name}.csv"].decode(), newline="")) for name in TABLES]
+    tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in t] for t in csvs]  # ': never run
     paid, members, rules = tables[0] + tables[1], tables[2], [(row["rule"],) for row in tables[4]]
     risk = {row["term"]: row["in_sample"] for row in tables[3]}
-    require(all(len({*t.fieldnames}) == len(t.fieldnames) for t in texts) and len(risk) == len(tables[3]), "one twice")
+    require(all(len({*(h := t.fieldnames)}) == len(h) for t in csvs) and len(risk) == len(tables[3]), "a double name")
     own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
     told = [result["certificate"], result["currency"], *map(result["provenance"].get, ("tolerance", "unit"))]

@@ -107,7 +107,7 @@ class Scales:
 
     @property
     def mean(self) -> Floats:
-        """Expected scale: what is uncertain may be too small by no more than all of it, and too large by far more."""
+        """Expected scales, `median exp(open / 2)`: those of lognormal laws."""
         return np.asarray(self.median * np.exp(self.open / 2))
 
     def standard(self, losses: Floats, owner: Places) -> Floats:
@@ -124,8 +124,8 @@ class Seen:
     """Losses of all segments as their laws are fitted to them: of the same order for all members.
 
     `log scale` of a member is the credibility mean of its log-losses less the segment's: one without losses has the
-    segment's scale. Such means are near their own losses: these scatter around them by `1 - Z / n` of what they do
-    around the scale that nobody knows, and are widened by as much. `laws` names a family by segment; where it is None,
+    segment's scale. Such means are near their own losses, whose variance around them is `1 - Z / n` of that around
+    the scale that nobody knows: they are widened by as much. `laws` names a family by segment; where it is None,
     a segment of at least 200 losses has a law of its own (`Spliced`), and one of fewer the form of all segments' losses
     over their geometric means, at its own level: a tail cannot be told from few losses, and leaving it out would
     understate it.
@@ -219,10 +219,9 @@ def _family(law: Severity) -> Severity:
     if not isinstance(tail, GeneralizedPareto):
         return law
     fixed = GeneralizedPareto(threshold=tail.threshold_)
-    if tail is law:
+    if not isinstance(law, Spliced):
         return fixed
-    body = getattr(law, "body", None) or type(getattr(law, "body_", LogNormal()))()
-    again: Severity = clone(law).set_params(tail=fixed, body=body)
+    again: Spliced = clone(law).set_params(tail=fixed, body=law.body or type(law.body_)())
     return again
 
 

@@ -59,8 +59,8 @@ class InteriorPoint:
                     point.on_the_way = replace(point.copy(), mu=newton.mu)
             else:
                 point.status = STEP_LIMIT
-        worse = newton.misses > least if point.status == STALLED else point.status == DIVERGED and least < np.inf
-        if worse:
+        spoilt = point.status == DIVERGED or (point.status == STALLED and newton.misses > least)
+        if spoilt and least < np.inf:
             best.status, best.iterations, best.on_the_way = STALLED, point.iterations, point.on_the_way
             point = best
         logger.debug("interior point: %s after %d steps, %g", point.status, point.iterations, point.value)

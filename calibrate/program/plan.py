@@ -23,7 +23,6 @@ from calibrate.scenarios import Scenarios
 __all__ = ["Plan", "Pool", "named"]
 
 Floats = npt.NDArray[np.float64]
-TOGETHER = 1e7  # losses of coalitions that are added up at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,20 +111,14 @@ class Pool:
         blocks = (losses[:, i : i + few].T.copy() for i in range(0, losses.shape[1], few))
         return np.array([cvar(column, p, level) for block in blocks for column in block])
 
-    def coalition_risk(self, coalition: npt.NDArray[np.bool_], level: float) -> float:
-        """`rho(S)`, the CVaR of the pooled gross loss of a coalition (a mask over members), money."""
-        scenarios, order = self.ordered.scenarios, self.ordered.order
-        mask = coalition if order is None or self.ordered is self else coalition[order.members]
-        return cvar(scenarios.member_losses @ mask.astype(float), scenarios.probabilities, level)
-
     def coalition_risks(self, coalitions: npt.NDArray[np.bool_], level: float) -> Floats:
-        """`rho(S)` of many coalitions (masks over members, a row each), money; kept for the next time."""
+        """`rho(S)`, the CVaR of the pooled gross loss of coalitions (masks over members, a row each), money; kept."""
         key = level, coalitions.tobytes()
         if key not in self._coalition_risks:
-            losses, p = self.scenarios.member_losses, self.scenarios.probabilities
-            block = max(int(TOGETHER / len(losses)), 1)
-            parts = (coalitions[k : k + block].astype(float) @ losses.T for k in range(0, len(coalitions), block))
-            self._coalition_risks[key] = np.array([cvar(total, p, level) for part in parts for total in part])
+            scenarios, order = self.ordered.scenarios, self.ordered.order
+            masks = coalitions if order is None or self.ordered is self else coalitions[:, order.members]
+            losses, p = scenarios.member_losses, scenarios.probabilities
+            self._coalition_risks[key] = np.array([cvar(losses @ mask, p, level) for mask in masks.astype(float)])
         return self._coalition_risks[key]
 
     @cached_property

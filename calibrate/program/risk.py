@@ -14,7 +14,18 @@ from calibrate.errors import ProblemError
 from calibrate.program.plan import Plan
 from calibrate.program.tail import check_level
 
-__all__ = ["CVaR", "CostOfCapital", "CostTerm", "ExpectedLoss", "Kind", "RiskLimit", "RiskTerm", "Sum", "Term"]
+__all__ = [
+    "CVaR",
+    "CostOfCapital",
+    "CostTerm",
+    "ExpectedLoss",
+    "Kind",
+    "RiskLimit",
+    "RiskTerm",
+    "Sum",
+    "Term",
+    "finite",
+]
 
 Kind = Literal["mutualised", "shortfall"]
 
@@ -31,7 +42,7 @@ class Term(ABC):
         return Sum(self.parts + other.parts)
 
     def __mul__(self, price: float) -> Sum:
-        if not (_finite(price) and price >= 0):
+        if not (finite(price) and price >= 0):
             raise ProblemError(
                 f"price of {self} is {price!r}, expected a finite number >= 0 (a negative price is not convex)"
             )
@@ -139,7 +150,7 @@ class CostOfCapital(CostTerm):
     def __post_init__(self) -> None:
         for name in ("contributions", "reserves"):
             rate = getattr(self, name)
-            if not _finite(rate):
+            if not finite(rate):
                 raise ProblemError(f"CostOfCapital: {name} is {rate!r}, expected a finite rate a period, such as 0.02")
             object.__setattr__(self, name, float(rate))
 
@@ -159,7 +170,7 @@ class RiskLimit:
     amount: float
 
     def __post_init__(self) -> None:
-        if not (_finite(self.amount) and self.amount >= 0):
+        if not (finite(self.amount) and self.amount >= 0):
             raise ProblemError(f"limit of {self.term} is {self.amount!r}, expected a finite amount of money >= 0")
         object.__setattr__(self, "amount", float(self.amount))
 
@@ -167,7 +178,7 @@ class RiskLimit:
         return f"{self.term} <= {self.amount:,.10g}"
 
 
-def _finite(value: object) -> bool:
+def finite(value: object) -> bool:
     """Whether it is a finite number, of Python or of numpy."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from calibrate.errors import ProblemError
 from calibrate.program.plan import Plan
+from calibrate.program.risk import finite
 
-__all__ = ["GeneratedRule", "Rule", "between", "check_number", "proportional"]
+__all__ = ["GeneratedRule", "Rule", "alike", "between", "check_number", "proportional"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -58,6 +59,11 @@ def proportional(plan: Plan, groups: Floats, shares: Floats, band: float) -> cp.
     return np.vstack([apart - room, -apart - room]) @ plan.contributions
 
 
+def alike(plan: Plan, shares: Floats) -> cp.Expression:
+    """These shares exactly: what a rule without room says. As inequalities it has no interior."""
+    return proportional(plan, np.eye(len(shares)), shares, 0.0)
+
+
 def between(amount: cp.Expression, target: cp.Expression, band: cp.Expression) -> cp.Expression:
     """`abs(amount - target) <= band` as two affine rows each: no auxiliary variables, exact duals."""
     return cp.hstack([amount - target - band, target - amount - band])
@@ -65,8 +71,7 @@ def between(amount: cp.Expression, target: cp.Expression, band: cp.Expression) -
 
 def check_number(rule: str, name: str, value: object, low: float = 0.0, high: float = math.inf) -> None:
     """Refuse a parameter that is not a finite number in [low, high]."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(float(value))
-    if not (number and low <= float(value) <= high):  # type: ignore[arg-type]
+    if not (finite(value) and low <= float(value) <= high):  # type: ignore[arg-type]
         span = f">= {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
         raise ProblemError(f"{rule}: {name} is {value!r}, expected a finite number {span}")
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.base import Rule, check_number, proportional, stacked
+from calibrate.program.fairness.base import Rule, alike, check_number, stacked
 from calibrate.program.plan import Plan, named
 
 __all__ = [
@@ -114,8 +114,8 @@ class ConcentrationLimit(Rule):
                 f"{self}: {n} members cannot be less concentrated than 1/{n} = {1 / n:.6g}; "
                 "raise hhi to that value (equal contributions) or above"
             )
-        if self.hhi * n <= 1 + 1e-12:  # equal contributions: a cone without an interior says it worse than equalities
-            return proportional(plan, np.eye(n), np.full(n, 1 / n), 0.0)
+        if self.hhi * n <= 1 + 1e-12:
+            return alike(plan, np.full(n, 1 / n))
         return cp.norm2(plan.contributions) - np.sqrt(self.hhi) * plan.total
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.base import Rule, between, check_number, proportional, stacked
+from calibrate.program.fairness.base import Rule, alike, between, check_number, proportional, stacked
 from calibrate.program.plan import Plan
 
 __all__ = ["CrossSubsidyCap", "GiniLimit", "GroupParity", "LoadingRatio", "SimilarMembers"]
@@ -33,7 +33,7 @@ class LoadingRatio(Rule):
         if not plan.losing.size:
             return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
         if self.limit == 1.0:
-            return _all_alike(plan)
+            return alike(plan, plan.shares_of_loss)
         most = self.limit * plan.shares_of_loss[plan.losing] * cp.min(plan.loadings)
         return stacked([plan.contributions[plan.losing] - most, *plan.of_lossless])
 
@@ -124,7 +124,7 @@ class GiniLimit(Rule):
         if not i.size:
             return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
         if self.limit == 0.0:
-            return _all_alike(plan)
+            return alike(plan, plan.shares_of_loss)
         spread = cp.norm1(plan.loadings[i] - plan.loadings[j]) / n - self.limit * cp.sum(plan.loadings)
         return stacked([cp.reshape(spread / n, (1,), order="C"), *plan.of_lossless])
 
@@ -144,8 +144,3 @@ class CrossSubsidyCap(Rule):
         """One row."""
         fair = (1 + self.loading) * plan.pool.expected_losses
         return cp.sum(cp.pos(plan.contributions - fair)) - self.share * plan.total
-
-
-def _all_alike(plan: Plan) -> cp.Expression:
-    """One loading for all: as equalities, for inequalities that leave no room have no interior."""
-    return proportional(plan, np.eye(len(plan.pool.members)), plan.shares_of_loss, 0.0)

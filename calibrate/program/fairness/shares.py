@@ -9,7 +9,7 @@ import cvxpy as cp
 import numpy as np
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.base import Rule, check_number, proportional
+from calibrate.program.fairness.base import Rule, alike, check_number, proportional
 from calibrate.program.plan import Plan
 
 __all__ = ["ActuarialFairness", "ExposureProportional", "ShareCap", "Solidarity"]
@@ -82,6 +82,6 @@ class ShareCap(Rule):
     def gap(self, plan: Plan) -> cp.Expression:
         """A row a member."""
         n = len(plan.pool.members)
-        if abs(self.cap * n - 1) <= 1e-12:  # equal contributions: inequalities that leave no room have no interior
-            return proportional(plan, np.eye(n), np.full(n, 1 / n), 0.0)
+        if abs(self.cap * n - 1) <= 1e-12:
+            return alike(plan, np.full(n, 1 / n))
         return plan.contributions - self.cap * plan.total * np.ones(n)

@@ -74,7 +74,7 @@ class CoalitionStability(GeneratedRule):
         if len(plan.pool.members) == 1:
             return 0.0 * cp.reshape(plan.total, (1,), order="C")
         coalitions = self._coalitions(len(plan.pool.members))
-        risks = np.array([plan.pool.coalition_risk(mask, self.level) for mask in coalitions])
+        risks = plan.pool.coalition_risks(coalitions, self.level)
         return coalitions.astype(float) @ plan.contributions - risks - self.epsilon
 
     def refined(self, plan: Plan) -> CoalitionStability | None:
