@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
+from calibrate.models.alike import UNLIKE, Alike, AlikePosterior
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
 from calibrate.models.doubts import alike_flags, cap_flags, silence_flags, size_flags
@@ -62,9 +63,8 @@ class Events:
         return cls(losses, segment, owner, row, counts, exposures.reshape(shape), history.segments, calendar)
 
     def flags(self, periods: pd.PeriodIndex, exposure_cap: float | None) -> tuple[str, ...]:
-        """What the model does not see: sizes that grow, or go with the period, long silence, losses above the cap."""
+        """What the model does not see: sizes that grow, long silence, losses above the cap."""
         found = size_flags(self.segments, self.losses, self.segment, self.owner, self.when, periods)
-        found += alike_flags(self.segments, self.losses, self.segment, self.owner, self.when)
         exposed = np.flatnonzero(self.exposures.any(axis=(1, 2)))
         found += silence_flags(np.searchsorted(exposed, self.when), periods[exposed])
         if exposure_cap is not None:
@@ -81,6 +81,20 @@ class Events:
             clone(family).fit(self.counts[:, :, g], exposure=self.exposures[:, :, g]) for g in range(len(self.segments))
         ]
 
+    def alike_flags(self) -> tuple[str, ...]:
+        """Losses of one period that are alike in size, where they are drawn independently."""
+        return alike_flags(self.segments, self.losses, self.segment, self.owner, self.when)
+
+    def alike(self, seen: Seen, frequencies: Sequence[CountModel]) -> list[AlikePosterior]:
+        """How far losses of one period are alike in size, by segment, if one shock brings them."""
+        found = []
+        for g, model in enumerate(frequencies):
+            own = self.segment == g
+            logs = np.log(self.losses[own]) - np.log(seen.scales[g].median[self.owner[own]])
+            expected = model.means_.sum(axis=1)
+            found.append(AlikePosterior.of(logs, self.when[own], expected, model.size_))
+        return found
+
     def excited(self, family: Hawkes) -> list[SelfExciting]:
         """Self-exciting frequency of every segment, from the days of its events. ModelError names the segment."""
         found = []
@@ -95,15 +109,16 @@ class Events:
 
 @dataclass(frozen=True)
 class Segment:
-    """What was fitted to one segment, and the number of events of each member."""
+    """What was fitted to one segment, the number of events of each member, how far those of one shock are alike."""
 
     frequency: CountModel
     sizes: Sizes
     events: Floats
+    alike: Alike = UNLIKE
 
 
 class Collective(DrawnMargins):
-    """`S = sum_{k <= N} pay(min(s X_k, cap))`, N by member and segment, X by segment; sizes independent of all else."""
+    """`S = sum_{k <= N} pay(min(s X_k, cap))`, N by member and segment, X by segment; sizes independent, or `Alike`."""
 
     def __init__(self, segments: list[Segment], terms: Terms, exposure_cap: float | None) -> None:
         self.segments = segments
@@ -166,18 +181,19 @@ class Collective(DrawnMargins):
         places: Places,
         g: int,
         counts: Counts,
+        levels: Floats,
         shares: Floats,
         caps: Floats,
         rng: np.random.Generator,
     ) -> None:
         """Add what the cover pays of `counts[s]` events of segment `g` to `rows[places[s]]`, of (scenarios, columns).
 
-        Each hits a member by `shares`, which sum to one.
+        They have sizes exceeded with probability `exp(-levels)`; each hits a member by `shares`, which sum to one.
         """
         place = np.repeat(places, counts)
         owner = np.searchsorted(np.cumsum(shares), rng.random(place.size), side="right")
         owner = np.minimum(owner, np.flatnonzero(shares)[-1])
-        _add(rows, place, owner * len(self.segments) + g, self.payments(g, owner, caps, rng))
+        _add(rows, place, owner * len(self.segments) + g, self.payments(g, levels, owner, caps))
 
     def add_shared_events(
         self,
@@ -190,12 +206,14 @@ class Collective(DrawnMargins):
         rng: np.random.Generator,
     ) -> None:
         """Add events of segment `g` to `rows[places]`: Poisson, of mean `means` times a scenario's shock."""
-        total = float(means.sum())
-        self.add_events(rows, places, g, rng.poisson(total * shocks), means / total, caps, rng)
+        total, part = float(means.sum()), self.segments[g]
+        counts = rng.poisson(total * shocks)
+        levels = part.alike.levels(counts, shocks, part.frequency.size_, rng)
+        self.add_events(rows, places, g, counts, levels, means / total, caps, rng)
 
-    def payments(self, g: int, owner: Places, caps: Floats, rng: np.random.Generator) -> Floats:
-        """What the pool pays of one fresh event of each `owner` in segment `g`."""
-        return self._paid(self.segments[g].sizes.at(rng.standard_exponential(owner.size), owner), owner, caps)
+    def payments(self, g: int, levels: Floats, owner: Places, caps: Floats) -> Floats:
+        """What the pool pays of events of each `owner` in segment `g` whose sizes are exceeded with `exp(-levels)`."""
+        return self._paid(self.segments[g].sizes.at(levels, owner), owner, caps)
 
     def _paid(self, losses: Floats, owner: Places, caps: Floats) -> Floats:
         terms = self.terms
@@ -239,6 +257,7 @@ class Collective(DrawnMargins):
             "frequency": frequency.ravel(),
             "frequency_credibility": each([part.frequency.credibility_ for part in parts]),
             "frequency_size": each([part.frequency.size_ for part in parts]),
+            "size_correlation": each([part.alike.share for part in parts]),
             "severity": each([type(part.sizes.law).__name__ for part in parts]),
             "severity_scale": each([part.sizes.relative for part in parts]),
             "severity_credibility": each([part.sizes.credibility for part in parts]),

@@ -181,7 +181,7 @@ def alike_flags(names: Sequence[str], losses: Floats, segment: Places, owner: Pl
         found.append(
             f"segment {name!r}: losses of one period are alike in size (p-value {p_value:.2g}; {share:.0%} of the "
             "scatter of their logs lies between periods), and are drawn independently of each other: bad periods are "
-            "understated. Add periods up and use from_panel, or add such periods by stress.with_stress"
+            "understated. Leave frequency and dependence out, or ask for SharedShock(), whose losses may be alike"
         )
     return tuple(found)
 

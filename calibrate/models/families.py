@@ -1,9 +1,11 @@
-"""Which frequencies may be the true ones: as asked for; else by what the counts say for shocks, shared or not."""
+"""Which frequencies may be the true ones: as asked for; else by what counts and sizes say for shocks, shared or not."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from calibrate.models.alike import NOT_ALIKE, AlikePosterior
 from calibrate.models.collective import Events
 from calibrate.models.frequency import (
     CountModel,
@@ -16,6 +18,7 @@ from calibrate.models.frequency import (
     SharedShock,
 )
 from calibrate.models.frequency.self_exciting import SelfExciting
+from calibrate.models.sizes import Seen
 
 __all__ = ["Family", "families"]
 
@@ -25,42 +28,59 @@ HOPELESS = 10.0  # from which the other one is out of the question
 
 @dataclass(frozen=True)
 class Family:
-    """Frequencies of one family, fitted to every segment, and what is to be said of them."""
+    """Frequencies of one family, fitted to every segment, how far sizes are alike, and what is to be said of both.
+
+    Only losses that one shock brings to all members can be alike.
+    """
 
     frequencies: list[CountModel]
+    alike: list[AlikePosterior]
     flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, events: Events, seen: Seen, frequencies: list[CountModel], flags: Sequence[str] = ()) -> Family:
+        """With how far the losses of its periods are alike."""
+        shared = frequencies[0].shared and not isinstance(frequencies[0], SelfExciting)
+        if not shared:
+            return cls(frequencies, [NOT_ALIKE] * len(frequencies), (*flags, *events.alike_flags()))
+        alike = events.alike(seen, frequencies)
+        said = [flag for law, name in zip(alike, events.segments, strict=True) for flag in law.flag(name)]
+        return cls(frequencies, alike, (*flags, *said))
 
     @property
     def log_likelihood(self) -> float:
-        """Of all segments."""
-        return float(sum(model.log_likelihood_ for model in self.frequencies))
+        """Of all segments, that of how alike their sizes are integrated."""
+        counted = sum(model.log_likelihood_ for model in self.frequencies)
+        return float(counted + sum(law.evidence for law in self.alike))
 
 
-def families(events: Events, asked: CountModel | Hawkes | None, bound: bool) -> list[Family]:
+def families(events: Events, seen: Seen, asked: CountModel | Hawkes | None, bound: bool) -> list[Family]:
     """The family that is used, and after it what may be true as well; one alone if it was asked for.
 
     `bound`: whether a dependence of all columns was asked for, which leaves no room for shared shocks.
     """
     if isinstance(asked, Hawkes):
         excited = events.excited(asked)
-        return [Family(list(excited), tuple(map(SelfExciting.flag, excited, events.segments)))]
+        return [Family.of(events, seen, list(excited), list(map(SelfExciting.flag, excited, events.segments)))]
     if asked is not None:
         found = events.frequencies(asked)
         named = zip(found, events.segments, strict=True)
         flags = [model.flag(g) for model, g in named if isinstance(model, Drifting)]
         if isinstance(asked, NegativeBinomial | Poisson) and not bound:
-            flags += _together(events, Family(found), repr(asked))
-        return [Family(found, tuple(flags))]
+            flags += _together(events, seen, found, repr(asked))
+        return [Family.of(events, seen, found, flags)]
     if bound:
-        return [_elastic(events, NegativeBinomial())]
-    alone, together = (Family(events.frequencies(family)) for family in (NegativeBinomial(), SharedShock()))
+        return [_elastic(events, seen, NegativeBinomial())]
+    alone, together = (
+        Family.of(events, seen, events.frequencies(family)) for family in (NegativeBinomial(), SharedShock())
+    )
     gain = together.log_likelihood - alone.log_likelihood
-    own = [_elastic(events, NegativeBinomial(), alone)] if gain < HOPELESS else []
-    shared = [_elastic(events, SharedShock(), together)] if gain > -HOPELESS else []
+    own = [_elastic(events, seen, NegativeBinomial(), alone)] if gain < HOPELESS else []
+    shared = [_elastic(events, seen, SharedShock(), together)] if gain > -HOPELESS else []
     if gain <= CLEARLY:
         return own + shared
     likelier = _likelier(together, alone, "NegativeBinomial")
-    return [Family(shared[0].frequencies, (likelier, *shared[0].flags)), *own]
+    return [replace(shared[0], flags=(likelier, *shared[0].flags)), *own]
 
 
 def _likelier(together: Family, alone: Family, name: str) -> str:
@@ -68,15 +88,16 @@ def _likelier(together: Family, alone: Family, name: str) -> str:
     return f"events hit members together: SharedShock is likelier than {name} ({said})"
 
 
-def _together(events: Events, alone: Family, name: str) -> list[str]:
+def _together(events: Events, seen: Seen, frequencies: list[CountModel], name: str) -> list[str]:
     """What is to be said of shocks of each member alone where shared ones are likelier: they were asked for."""
-    together = Family(events.frequencies(SharedShock()))
+    alone = Family.of(events, seen, frequencies)
+    together = Family.of(events, seen, events.frequencies(SharedShock()))
     if together.log_likelihood - alone.log_likelihood <= CLEARLY:
         return []
     return [f"{_likelier(together, alone, name)}, which was asked for; leave frequency out, or ask for SharedShock()"]
 
 
-def _elastic(events: Events, family: Frequency, plain: Family | None = None) -> Family:
+def _elastic(events: Events, seen: Seen, family: Frequency, plain: Family | None = None) -> Family:
     """Events in proportion to exposure, or to a power of it where that is much likelier."""
     chosen = list(events.frequencies(family) if plain is None else plain.frequencies)
     flags = []
@@ -86,4 +107,4 @@ def _elastic(events: Events, family: Frequency, plain: Family | None = None) -> 
             power = f"the power {elastic.coefficient_:.2f} of exposure, not with exposure"
             found = f"log-likelihood {elastic.gain_:+,.1f}"
             flags.append(f"segment {events.segments[g]!r}: the number of events grows with {power} ({found})")
-    return Family(chosen, tuple(flags))
+    return Family.of(events, seen, chosen, flags)

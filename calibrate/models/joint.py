@@ -58,7 +58,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     """Joint losses of members and segments, one period ahead. Money in the history's currency.
 
     Event history (collective model): `L[i,g] = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`, `N` by `frequency`
-    (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the member's scale (credibility).
+    (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the member's scale (credibility);
+    losses that one shock brings may be `Alike` in size.
     Panel: `L[i,g] = e[i,g] R[i,g] W V[g]`, `R` by `ratio`, `W` the level of all by `pool_level`, `V` of segments
     around it. Members lose together by the `dependence` of the periods' losses over exposure (`ComposedMargins`,
     `OrderedMargins`), by levels (`WanderingLevel`), or by shocks that a segment's members share (`SharedShocks`).
@@ -173,12 +174,14 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     def _collective(self, losses: Floats, events: Events) -> None:
         self._refuse(("ratio", "pool_level"), "panels, and this history has events; use from_panel")
         seen = events.sizes(self._laws())
-        found = families(events, self.frequency, self.dependence is not None)
+        found = families(events, seen, self.frequency, self.dependence is not None)
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
         sizes, counted = seen.fit(), events.counts.sum(axis=0).T
-        candidates = [
-            Collective(list(map(Segment, each.frequencies, sizes, counted)), terms, self.exposure_cap) for each in found
-        ]
+        candidates = []
+        for each in found:
+            likely = [law.likely for law in each.alike]
+            parts = list(map(Segment, each.frequencies, sizes, counted, likely))
+            candidates.append(Collective(parts, terms, self.exposure_cap))
         collective, frequencies = candidates[0], found[0].frequencies
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
         self.flags_ = (*collective.flags(), *found[0].flags, *events.flags(self._periods, self.exposure_cap))
@@ -192,7 +195,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             bound = [self._bound_events(losses, events, each) for each in candidates]
             shocks = pd.Index(self.segments_, name="segment")
             self._remember(bound[0].dependence, shocks if frequencies[0].shared else self.columns_)
-            self.process_ = opened(bound, events.counts, self.exposures_.to_numpy(), seen)
+            alike = [each.alike for each in found]
+            self.process_ = opened(bound, alike, events.counts, self.exposures_.to_numpy(), seen)
             known = self.process_ is bound[0]
         self.flags_ += few_periods_flags(len(self._periods), known)
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import qmc
 
+from calibrate.models.alike import Alike, AlikePosterior
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.frequency import CountModel, Open
@@ -71,9 +72,16 @@ def _with(process: Memoryless, margins: Collective) -> Memoryless:
     return other
 
 
-def opened(candidates: Sequence[CollectiveProcess], counts: Floats, exposures: Floats, seen: Seen) -> Process:
+def opened(
+    candidates: Sequence[CollectiveProcess],
+    alike: Sequence[Sequence[AlikePosterior]],
+    counts: Floats,
+    exposures: Floats,
+    seen: Seen,
+) -> Process:
     """The first of the candidates, its parameters and the choice between it and the others open; or as it is, if one
-    does not say what counts (periods, members, segments) leave open. `exposures` are those of the last period.
+    does not say what counts (periods, members, segments) leave open. `exposures` are those of the last period; `alike`
+    how far sizes are, by candidate and segment.
 
     The likelihood of each family is integrated over its parameters; before the data one is as likely as another.
     Sizes: `sizes_again`. Rates, shocks: `CountPosterior`. Rates of members within their segment: `Open.unlike`. The
@@ -83,16 +91,20 @@ def opened(candidates: Sequence[CollectiveProcess], counts: Floats, exposures: F
     models = [_open(each) for each in ready]
     if len(ready) < len(candidates) or not all(models):
         return candidates[0]
-    points = _points(2 + 2 * counts.shape[2])
+    points = _points(2 + 5 * counts.shape[2])
     evidence = [
         sum(model.log_likelihood_ + model.posterior(counts[:, :, g]).evidence for g, model in enumerate(family))
-        for family in models
+        + sum(law.evidence for law in laws)
+        for family, laws in zip(models, alike, strict=True)
     ]
     which = np.searchsorted(np.cumsum(softmax(evidence))[:-1], points[:, 0])
     laws = sizes_again(seen, ready[0].margins.sizes, NODES)
     places = np.argsort(np.argsort(points[:, 1]))
     moved = [_moved(each, family, counts, exposures, points) for each, family in zip(ready, models, strict=True)]
-    nodes = [_node(ready[which[j]], moved[which[j]][j], laws[places[j]]) for j in np.argsort(which, kind="stable")]
+    drawn = [_alike(each, points[:, 2 + 2 * counts.shape[2] :]) for each in alike]
+    nodes = [
+        _node(ready[k := which[j]], moved[k][j], laws[places[j]], drawn[k][j]) for j in np.argsort(which, kind="stable")
+    ]
     return OpenParameters(ready[0], nodes)
 
 
@@ -102,10 +114,27 @@ def _open(candidate: Memoryless) -> list[Open]:
     return [model for model in found if isinstance(model, Open)] if all(isinstance(m, Open) for m in found) else []
 
 
-def _node(candidate: Memoryless, frequencies: Sequence[CountModel], sizes: Sequence[Sizes]) -> Memoryless:
+def _alike(laws: Sequence[AlikePosterior], points: Floats) -> list[tuple[tuple[Alike, float], ...]]:
+    """How far the sizes of all segments are alike, and the factor of all of them that this leaves open, by node."""
+    found = []
+    for law, (loading, bond, level) in zip(laws, np.split(points.T, len(laws)), strict=True):
+        alike = law.at(loading, bond)
+        found.append(list(zip(alike, law.factors(alike, level).tolist(), strict=True)))
+    return list(zip(*found, strict=True))
+
+
+def _node(
+    candidate: Memoryless,
+    frequencies: Sequence[CountModel],
+    sizes: Sequence[Sizes],
+    alike: Sequence[tuple[Alike, float]],
+) -> Memoryless:
     fitted = candidate.margins
-    rows = zip(fitted.segments, frequencies, sizes, strict=True)
-    parts = [replace(part, frequency=frequency, sizes=law) for part, frequency, law in rows]
+    rows = zip(fitted.segments, frequencies, sizes, alike, strict=True)
+    parts = [
+        replace(part, frequency=frequency, sizes=replace(law, level=law.level * factor), alike=one)
+        for part, frequency, law, (one, factor) in rows
+    ]
     return _with(candidate, Collective(parts, fitted.terms, fitted.exposure_cap))
 
 

@@ -196,7 +196,7 @@ def _add(rows: Floats, places: Places, starts: npt.NDArray[np.int64], losses: Fl
 class SharedShocks(Memoryless):
     """Events of a segment at a rate that one gamma shock `G[g]` moves for all its members; a copula binds the shocks.
 
-    `N[g] ~ Poisson(G[g] sum_i m[i, g])`, who is hit by `m[i, g]`, losses independent; margins as in `Collective`.
+    `N[g] ~ Poisson(G[g] sum_i m[i, g])`, who is hit by `m[i, g]`, losses `Alike`; margins as in `Collective`.
     """
 
     def __init__(self, collective: Collective, dependence: Dependence) -> None:
@@ -277,6 +277,7 @@ class SelfExcitedEvents(Process):
                 counts = frequency.totals(len(rows), table[:, g], periods, first)
                 if counts.any():
                     owned = frequency.shares(table[:, g])
-                    self.margins.add_events(rows, places, g, counts, owned, caps[:, g], second)
+                    levels = second.standard_exponential(int(counts.sum()))
+                    self.margins.add_events(rows, places, g, counts, levels, owned, caps[:, g], second)
 
         return [add]

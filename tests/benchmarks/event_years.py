@@ -1,6 +1,6 @@
 """Is the year after inside the interval as often as it says, of pools of events? Known truths.
 
-Run: python tests/benchmarks/event_years.py [few] [long] [other]
+Run: python tests/benchmarks/event_years.py [few] [long] [other] [alike]
 
 Members of unlike exposures and rates, `rate` events a period each in the mean, at a gamma shock of size `k` that all
 share (none: Poisson). Share of 4,000 true periods after inside the 90 % interval of `JointLossModel`, beyond its upper
@@ -48,6 +48,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
 from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
@@ -77,23 +78,33 @@ def pool(
     members: int = 5,
     sizes: Sizes = PLAIN,
     period: str = "Y",
+    factor: float = 0.0,
+    bond: float = 0.0,
 ) -> tuple[LossHistory, Floats]:
-    """A history, and the pool's losses in periods after it."""
+    """A history, and the pool's losses in periods after it. `factor`: deviation of the log of what a period multiplies
+    all its losses by, whose score goes with that of the shock by `bond`."""
     exposures = np.exp(rng.normal(0, 0.5, members))
     exposures /= exposures.mean()
     means = rate * exposures * np.exp(rng.normal(0, 0.3, members))
 
-    def counted(n: int) -> npt.NDArray[np.int64]:
-        shocks = np.ones(n) if math.isinf(k) else rng.gamma(k, 1 / k, n)
-        return rng.poisson(shocks[:, None] * means)
+    def counted(n: int) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Numbers of events, and what all losses of a period are multiplied by."""
+        if factor == 0.0:
+            shocks = np.ones(n) if math.isinf(k) else rng.gamma(k, 1 / k, n)
+            return rng.poisson(shocks[:, None] * means), np.ones(n)
+        first, second = rng.normal(size=(2, n))
+        shocks = np.ones(n) if math.isinf(k) else stats.gamma.ppf(stats.norm.cdf(first), k) / k
+        times = np.exp(factor * (bond * first + math.sqrt(1 - bond**2) * second))
+        return rng.poisson(shocks[:, None] * means), times
 
-    counts = counted(periods)
+    counts, times = counted(periods)
     place, member = np.nonzero(counts)
     repeated = counts[place, member]
     when = pd.period_range("2000-01", periods=periods, freq=period)
     frame = pd.DataFrame({"date": when[np.repeat(place, repeated)].to_timestamp() + pd.Timedelta(days=14)})
     frame["member"] = [f"member {i}" for i in np.repeat(member, repeated)]
-    frame["loss"], frame["id"] = sizes(rng, len(frame)), range(len(frame))
+    frame["loss"] = sizes(rng, len(frame)) * times[np.repeat(place, repeated)]
+    frame["id"] = range(len(frame))
     history = LossHistory.from_events(
         frame,
         date="date",
@@ -105,8 +116,9 @@ def pool(
         exposures={f"member {i}": exposures[i] for i in range(members)},
         confirm_unit_jumps=list(frame["member"].unique()),
     )
-    after = counted(TRUE).sum(axis=1)
-    losses = sizes(rng, int(after.sum()))
+    counts, times = counted(TRUE)
+    after = counts.sum(axis=1)
+    losses = sizes(rng, int(after.sum())) * np.repeat(times, after)
     return history, np.bincount(np.repeat(np.arange(TRUE), after), losses, TRUE)
 
 
@@ -120,11 +132,19 @@ OTHER = [
     (12, 0.5, math.inf, 5, lognormal(1.0), "M"),
     (24, 0.5, 1.0, 20, lognormal(1.0), "M"),
 ]
+ALIKE = [
+    (6, 3.0, 4.0, 8, lognormal(1.0), "Y", 0.7, 0.7),
+    (10, 3.0, math.inf, 8, lognormal(1.0), "Y", 0.7, 0.0),
+    (10, 3.0, 4.0, 8, lognormal(1.0), "Y", 0.7, 0.7),
+    (20, 3.0, 4.0, 8, lognormal(1.0), "Y", 1.0, 0.8),
+    (24, 1.0, 2.0, 8, pareto, "M", 0.4, 0.7),
+    (48, 3.0, 2.0, 8, lognormal(1.0), "M", 0.7, 0.7),
+]
 
 
 def main(kinds: list[str]) -> None:
     for kind in kinds:
-        for cell in {"few": FEW, "long": LONG, "other": OTHER}[kind]:
+        for cell in {"few": FEW, "long": LONG, "other": OTHER, "alike": ALIKE}[kind]:
             rows = []
             for seed in range(POOLS):
                 history, true = pool(np.random.default_rng([1, seed]), *cell)
@@ -136,8 +156,8 @@ def main(kinds: list[str]) -> None:
                 low, high, far = np.quantile(drawn, [0.05, 0.95, 0.99])
                 rows.append([((low <= true) & (true <= high)).mean(), (true > high).mean(), (true > far).mean()])
             means, errors = np.mean(rows, axis=0), np.std(rows, axis=0) / len(rows) ** 0.5
-            print(kind, cell[:4], means.round(3), errors.round(3), f"{POOLS - len(rows)} refused", flush=True)
+            print(kind, cell[:4], cell[6:], means.round(3), errors.round(3), f"{POOLS - len(rows)} refused", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["few", "long", "other"])
+    main(sys.argv[1:] or ["few", "long", "other", "alike"])
