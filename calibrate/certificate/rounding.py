@@ -13,7 +13,7 @@ import numpy as np
 
 from calibrate.certificate import verifier
 
-__all__ = ["Row", "auxiliary", "largest_remainder", "rounded", "rows_of", "within_reach"]
+__all__ = ["Row", "auxiliary", "in_whole_numbers", "largest_remainder", "rounded", "rows_of", "within_reach"]
 
 MOST_MOVES = 10_000  # units moved to mend rows that rounding broke
 CANDIDATES = 12  # members to take a unit from, and to give it to, that are tried for one move
@@ -106,6 +106,7 @@ def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> li
     """
     if not near:
         return []
+    body = {**body, "blocks": in_whole_numbers(body["blocks"])}
     v = [n * verifier.FINER for n in published]
     for giving in (False, True):
         found = _least(body, v + near, giving)
@@ -115,28 +116,45 @@ def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> li
     return found[len(v) :]
 
 
+def in_whole_numbers(blocks: Sequence[Any]) -> list[Any]:
+    """The same blocks, each times the power of two that makes its numbers whole: sums of fractions take their time."""
+    found: list[Any] = []
+    for name, kind, rows in blocks:
+        numbers, _ = verifier.whole([one for row, amount in rows for one in (amount, *(a for _, a in row))])
+        left, scaled = iter(numbers), []
+        for row, _ in rows:
+            amount = next(left)
+            scaled.append([[[j, next(left)] for j, _ in row], amount])
+        found.append([name, kind, scaled])
+    return found
+
+
 def _least(body: dict[str, Any], v: list[int], giving: bool) -> list[int]:
     """Sweeps over the auxiliary variables; `giving`: a row gives a unit for each entry, but an equality nothing."""
     n, grid = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER
-    below: dict[int, list[tuple[Fraction, Fraction, list[Any]]]] = {}
+    below: dict[int, list[tuple[int, int, list[Any]]]] = {}
     for _, kind, rows in body["blocks"] if len(v) > n else ():
         give = verifier.FINER if giving and kind != "equal" else 0
-        room = give * sum((abs(a) for row, _ in rows for _, a in row), Fraction(0))
+        room = give * sum(abs(a) for row, _ in rows for _, a in row)
         for j, a in rows[0][0]:
             if j >= n and (a < 0 or kind == "equal"):
-                below.setdefault(j, []).append((Fraction(a), room, [(row, h * grid) for row, h in rows]))
+                below.setdefault(j, []).append((a, room, [(row, h * grid) for row, h in rows]))
     for _ in range(SWEEPS):
+        before = v.copy()
         for j, held in below.items():
             v[j] = 0
-            gaps = [(_norm(tail, v) - room - h + verifier.dot(row, v)) / -a for a, room, ((row, h), *tail) in held]
-            v[j] = math.ceil(max(gaps))
+            v[j] = max(
+                -((room + h - _norm(tail, v) - verifier.dot(row, v)) // -a) for a, room, ((row, h), *tail) in held
+            )
+        if v == before:
+            break
     return v
 
 
 def _norm(rows: list[Any], v: list[int]) -> int:
     """At least the Euclidean norm of the slacks of some rows, in whole numbers."""
-    size = Fraction(sum((h - verifier.dot(row, v)) ** 2 for row, h in rows))
-    return math.isqrt(math.ceil(size)) + (size > 0)
+    size: int = sum((h - verifier.dot(row, v)) ** 2 for row, h in rows)
+    return math.isqrt(size) + (size > 0)
 
 
 def within_reach(exact: Sequence[Fraction], grid: int, rows: Sequence[Row]) -> list[Row]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from calibrate import records
 from calibrate.certificate import verifier
-from calibrate.certificate.rounding import auxiliary, rounded, rows_of
+from calibrate.certificate.rounding import auxiliary, in_whole_numbers, rounded, rows_of
 from calibrate.certificate.scenario_file import WrittenScenarios
 from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.dual import best_flows, best_rules
@@ -98,7 +98,7 @@ class Certificate(Mapping[str, Any]):
         plain = exactly(stated | {"blocks": doubtful(stated["blocks"], published, stated["decimals"])})
         v = [n * verifier.FINER for n in published] + witness
         try:
-            verifier.feasible(plain, v)
+            verifier.feasible({**plain, "blocks": in_whole_numbers(plain["blocks"])}, v)
         except ValueError as told:
             return str(told)
         return ""
