@@ -93,7 +93,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     gap = max(objective - proved, Fraction(0)) / size
     if gap > most:  # more than a hundredth is no proof, whatever the tolerance
         return Verdict(False, float(gap), f"feasible, but only within {float(gap):.2g}: not optimal", tuple(checks))
-    beyond = "".join(f"; that no other group objects to {name} was searched, not proved" for name in body["searched"])
+    beyond = "".join(f"; that no other row of {name} is broken was searched, not proved" for name in body["searched"])
     return Verdict(True, float(gap), f"optimal within {float(gap):.2g}, proved{beyond}", tuple(checks))
 
 

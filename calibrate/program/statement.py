@@ -14,7 +14,6 @@ import numpy as np
 
 from calibrate.program.compiled import Compiled, rule_rows
 from calibrate.program.fairness.base import GeneratedRule
-from calibrate.program.fairness.standing_alone import EXACT_UP_TO
 from calibrate.program.form import Floats, Program
 
 __all__ = ["Layout", "auxiliary_at", "placed", "statement"]
@@ -25,7 +24,7 @@ SCHEMA = 1
 def statement(program: Program, form: Compiled) -> dict[str, Any]:
     """The program as plain data: names, waterfall, costs, risk terms, rules row by row, limits; money."""
     scenarios = program.pool.scenarios
-    layout, n = Layout.of(program, form), len(scenarios.members)
+    layout, plan = Layout.of(program, form), program.asked.plan(cp.Constant(np.zeros(program.size)))
     costs = layout.columns(form.body.q[None, :])[0, : program.size]
     costs[form.scale[: program.size] == 0] = 0.0  # held at zero by a rule: its own cost was replaced
     return {
@@ -42,7 +41,7 @@ def statement(program: Program, form: Compiled) -> dict[str, Any]:
         ],
         "auxiliary": layout.auxiliary,
         "rules": [str(one) for one in (*program.rules, *program.limits)],
-        "searched": [str(rule) for rule in program.rules if isinstance(rule, GeneratedRule) and n > EXACT_UP_TO],
+        "searched": [str(rule) for rule in program.rules if isinstance(rule, GeneratedRule) and rule.searched(plan)],
         "blocks": _blocks(program, form, layout),
         "limits": [
             {"name": str(limit), "row": _row(q, float(limit.amount)), "risks": row.eta.tolist()}

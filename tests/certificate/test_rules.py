@@ -81,7 +81,7 @@ def test_coalitions_of_many_members_are_searched_and_the_verdict_says_so(tmp_pat
     verdict = verify(calibration.save(tmp_path / "run"))
     assert verdict.proved, verdict
     assert verdict.sentence == (
-        f"optimal within {verdict.gap:.2g}, proved; that no other group objects to {rule} was searched, not proved"
+        f"optimal within {verdict.gap:.2g}, proved; that no other row of {rule} is broken was searched, not proved"
     )
     blocks = [block for block in calibration.certificate["blocks"] if block[0] == str(rule)]
     assert 13 < len(blocks) < 2**13 - 2  # single members at first, some groups, not all

@@ -13,10 +13,13 @@ from calibrate.errors import ProblemError
 from calibrate.program.plan import Plan
 from calibrate.program.risk import finite
 
-__all__ = ["GeneratedRule", "Rule", "alike", "between", "check_number", "proportional"]
+__all__ = ["BROKEN", "WRITTEN_UP_TO", "GeneratedRule", "Rule", "alike", "between", "check_number", "proportional"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+WRITTEN_UP_TO = 256  # entries of a table of members: of so many a generated rule has all rows at once
+BROKEN = 1e-9  # of contributions and reserves: a rule missed by less is kept, as the verifier grants as much
 
 
 class Rule(ABC):
@@ -42,6 +45,10 @@ class GeneratedRule(Rule):
     @abstractmethod
     def refined(self, plan: Plan) -> GeneratedRule | None:
         """The rule with the rows that a plan of constants breaks, or None if it breaks none."""
+
+    @abstractmethod
+    def searched(self, plan: Plan) -> bool:
+        """Whether rows are left out, so that a search has to tell that a plan breaks none of them."""
 
 
 def proportional(plan: Plan, groups: Floats, shares: Floats, band: float) -> cp.Expression:

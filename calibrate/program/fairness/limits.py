@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cvxpy as cp
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.base import Rule, alike, check_number, stacked
+from calibrate.program.fairness.base import BROKEN, WRITTEN_UP_TO, GeneratedRule, Rule, alike, check_number, stacked
 from calibrate.program.plan import Plan, named
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "FundFloor",
     "Turnover",
 ]
+
+Ints = npt.NDArray[np.intp]
 
 
 def _amounts(plan: Plan, values: Mapping[Any, float] | pd.Series[float], what: str) -> npt.NDArray[np.float64]:
@@ -156,31 +158,55 @@ class Turnover(Rule):
 
 
 @dataclass(frozen=True, eq=False)
-class CoverK(Rule):
+class CoverK(GeneratedRule):
     """Survives the `k` largest defaults in every stress scenario (PFMI principle 4, EMIR article 43).
 
     `sum_largest(max(E_i, c_i), k) <= sum r + r0 + C`, that is: for every group D of k members,
     `sum_D (E_i - c_i)+ <= reserves + contributions outside D`. `stress` holds losses E in money: a frame or array of
-    stress scenarios x members, or one scenario as a series by member.
+    stress scenarios x members, or one scenario as a series by member. Of large tables only rows that a plan breaks are
+    written: `found` maps the parts of contributions that D has paid beyond its losses to the most it may lose else.
     """
 
     stress: pd.DataFrame | pd.Series[float] | npt.ArrayLike
     k: int
+    found: Mapping[tuple[float, ...], float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int | np.integer) or isinstance(self.k, bool) or self.k < 1:
             raise ProblemError(f"CoverK: k is {self.k!r}, expected a whole number of defaulters >= 1")
 
     def gap(self, plan: Plan) -> cp.Expression:
-        """A row a stress scenario."""
+        """A row a stress scenario; of large tables, and for one defaulter, one for each group that was found."""
         losses = self._losses(plan)
         n = len(plan.pool.members)
         if self.k > n:
             raise ProblemError(f"{self}: k is {self.k}, but the pool has {n} members")
+        if not plan.total.is_constant() and (self.k == 1 or self.searched(plan)):
+            most = max(math.fsum(np.sort(row)[-self.k :]) for row in losses)
+            at_loss = {tuple([0.0] * n): most} | dict(self.found)
+            drawn = np.array([*at_loss]) @ plan.contributions
+            return np.array([*at_loss.values()]) + drawn - plan.reserves - plan.total
         needed = [cp.maximum(row, plan.contributions) for row in losses]
         # the n largest of n are the sum; sum_largest of cvxpy 1.9 fails on them
-        drawn = [cp.sum(one) if self.k == n else cp.sum_largest(one, self.k) for one in needed]
-        return cp.hstack(drawn) - plan.reserves - plan.total
+        largest = [cp.sum(one) if self.k == n else cp.sum_largest(one, self.k) for one in needed]
+        return cp.hstack(largest) - plan.reserves - plan.total
+
+    def refined(self, plan: Plan) -> CoverK | None:
+        """Adds the group that draws most in each stress scenario that the plan does not survive."""
+        losses, paid = self._losses(plan), plan.contributions.value
+        found, held = dict(self.found), float((plan.reserves + plan.total).value)
+        for row in losses if self.searched(plan) else ():
+            needed = np.maximum(row, paid)
+            group = np.lexsort((plan.pool.rank, -needed))[: self.k]
+            if needed[group].sum() - held > BROKEN * held:
+                losing = group[paid[group] <= row[group]]
+                parts = tuple(_in_turn(paid, np.setdiff1d(group, losing), losing).tolist())
+                found[parts] = max(math.fsum(row[losing]), found.get(parts, 0.0))
+        return None if found == dict(self.found) else replace(self, found=found)
+
+    def searched(self, plan: Plan) -> bool:
+        """Of large tables of stress scenarios; one defaulter who loses less than it paid is never too much."""
+        return self.k > 1 and self._losses(plan).size > WRITTEN_UP_TO
 
     def _losses(self, plan: Plan) -> npt.NDArray[np.float64]:
         frame = self.stress.to_frame().T if isinstance(self.stress, pd.Series) else self.stress
@@ -208,3 +234,15 @@ class CoverK(Rule):
 
     def __repr__(self) -> str:
         return f"CoverK(k={self.k})"
+
+
+def _in_turn(paid: npt.NDArray[np.float64], payers: Ints, losing: Ints) -> npt.NDArray[np.float64]:
+    """Parts of contributions on the average of all groups in which members who pay the same stand in for each other.
+
+    So members who look alike are in a row alike.
+    """
+    parts = np.zeros(len(paid))
+    for amount in np.unique(paid[payers]):
+        alike = np.setdiff1d(np.flatnonzero(paid == amount), losing)
+        parts[alike] = np.count_nonzero(paid[payers] == amount) / len(alike)
+    return parts

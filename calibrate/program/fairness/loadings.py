@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cvxpy as cp
@@ -13,10 +13,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.base import Rule, alike, between, check_number, proportional, stacked
+from calibrate.program.fairness.base import (
+    BROKEN,
+    WRITTEN_UP_TO,
+    GeneratedRule,
+    Rule,
+    alike,
+    between,
+    check_number,
+    proportional,
+    stacked,
+)
 from calibrate.program.plan import Plan
 
 __all__ = ["CrossSubsidyCap", "GiniLimit", "GroupParity", "LoadingRatio", "SimilarMembers"]
+
+Ints = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -109,10 +121,15 @@ class GroupParity(Rule):
 
 
 @dataclass(frozen=True)
-class GiniLimit(Rule):
-    """Inequality of loadings `r_i = c_i / mu_i`: `sum_ij abs(r_i - r_j) <= 2 n limit sum_i r_i`, the Gini index."""
+class GiniLimit(GeneratedRule):
+    """Inequality of loadings `r_i = c_i / mu_i`: `sum_ij abs(r_i - r_j) <= 2 n limit sum_i r_i`, the Gini index.
+
+    Each of many members has rows for a few places in the order of loadings only (`_spread`), more where a plan breaks
+    the limit in another order: `found` holds each member's first and last place in such orders, apart where they tie.
+    """
 
     limit: float
+    found: tuple[tuple[tuple[int, int], ...], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_number("GiniLimit", "limit", self.limit, high=1.0)
@@ -120,13 +137,60 @@ class GiniLimit(Rule):
     def gap(self, plan: Plan) -> cp.Expression:
         """`sum_(i<j) abs(r_i - r_j) / n - limit sum r`, with loadings at the size of the pool, over `n`: money."""
         n = len(plan.losing)
-        i, j = np.triu_indices(n, 1)
-        if not i.size:
+        if n < 2:
             return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
         if self.limit == 0.0:
             return alike(plan, plan.shares_of_loss)
-        spread = cp.norm1(plan.loadings[i] - plan.loadings[j]) / n - self.limit * cp.sum(plan.loadings)
+        spread = _spread(plan.loadings, self._places(n)) - self.limit * cp.sum(plan.loadings)
         return stacked([cp.reshape(spread / n, (1,), order="C"), *plan.of_lossless])
+
+    def refined(self, plan: Plan) -> GiniLimit | None:
+        """Adds places near those that the members have in the order of the plan."""
+        if not self.searched(plan) or self.gap(plan).value[0] <= BROKEN * plan.total.value:
+            return None
+        r = plan.loadings.value
+        order = np.lexsort((plan.pool.rank[plan.losing], r))
+        ends = np.searchsorted(r[order], r), np.searchsorted(r[order], r, side="right") - 1
+        first, last = np.where(r > 0, ends, np.argsort(order))  # who pays nothing ties with nobody
+        places = tuple(zip(first.tolist(), last.tolist(), strict=True))
+        return None if places in self.found else replace(self, found=(*self.found, places))
+
+    def searched(self, plan: Plan) -> bool:
+        """Where there are more places and members than are written down."""
+        return self.limit > 0.0 and len(plan.losing) ** 2 > WRITTEN_UP_TO
+
+    def _places(self, n: int) -> Ints:
+        """The places that each of `n` members may have, equally many, a row each: those found, and 1, 2, 4, ... away.
+
+        Members with the same loading have their places among them in any proportions: with so few steps apart, from
+        any of their places a member reaches all others.
+        """
+        near = np.full((n, n), n * n <= WRITTEN_UP_TO)
+        steps = 2 ** np.arange(max(n.bit_length() - 1, 0))
+        for i, (first, last) in ((i, ends) for places in self.found for i, ends in enumerate(places)):
+            for step in (0, *steps, *-steps):
+                near[i, np.arange(first + step, last + step + 1) % n] = True
+        most = int(near.sum(axis=1).max())
+        return np.sort(np.argsort(~near, axis=1, kind="stable")[:, :most], axis=1)
+
+
+def _spread(loadings: cp.Expression, places: Ints) -> cp.Expression:
+    """`sum_(i<j) abs(r_i - r_j) / n` of `r >= 0`: in rising order `sum_k (2k - n + 1) r_k / n`, `k` from 0.
+
+    No other order has a larger `sum_k k r_k`: an assignment of members to places, whose dual is `min sum u + sum v,
+    u_i + v_k >= 2k r_i / n`, `u, v >= 0` (Birkhoff; `n^2` rows, but `2n` variables where the pairs need one each). With
+    rows for some `places` `k` of each member `i` alone it is no more, and exact where the order of `r` is among them.
+    """
+    n = loadings.size
+    if loadings.is_constant():
+        found = cp.Constant(np.sort(loadings.value) @ np.arange(n)) * (2.0 / n)
+    elif not places.size:
+        found = cp.Constant(0.0)
+    else:
+        v = cp.hstack([np.zeros(1), cp.Variable(n - 1, nonneg=True)])
+        beyond = [cp.multiply(2.0 * k / n, loadings) - v[k] for k in places.T]
+        found = cp.sum(cp.pos(cp.maximum(*beyond))) + cp.sum(v)
+    return found - (n - 1) / n * cp.sum(loadings)
 
 
 @dataclass(frozen=True)

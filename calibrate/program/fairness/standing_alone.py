@@ -92,6 +92,10 @@ class CoalitionStability(GeneratedRule):
             groups = np.zeros((0, n), dtype=bool) if worst is None else worst[None]
         return replace(self, found=(*self.found, *groups[:, rank])) if len(groups) else None
 
+    def searched(self, plan: Plan) -> bool:
+        """Beyond 12 members."""
+        return len(plan.pool.members) > EXACT_UP_TO
+
     def _coalitions(self, n: int) -> npt.NDArray[np.bool_]:
         if n <= EXACT_UP_TO:
             return all_coalitions(n)
