@@ -141,8 +141,14 @@ class GiniLimit(GeneratedRule):
             return stacked([0.0 * cp.reshape(plan.total, (1,), order="C"), *plan.of_lossless])
         if self.limit == 0.0:
             return alike(plan, plan.shares_of_loss)
-        spread = _spread(plan.loadings, self._places(n)) - self.limit * cp.sum(plan.loadings)
-        return stacked([cp.reshape(spread / n, (1,), order="C"), *plan.of_lossless])
+        if self.searched(plan):
+            spread = _spread(plan.loadings, self._places(n))
+        else:
+            i, j = np.triu_indices(n, 1)
+            spread = cp.norm1(plan.loadings[i] - plan.loadings[j]) / n
+        return stacked(
+            [cp.reshape((spread - self.limit * cp.sum(plan.loadings)) / n, (1,), order="C"), *plan.of_lossless]
+        )
 
     def refined(self, plan: Plan) -> GiniLimit | None:
         """Adds places near those that the members have in the order of the plan."""
@@ -156,7 +162,7 @@ class GiniLimit(GeneratedRule):
         return None if places in self.found else replace(self, found=(*self.found, places))
 
     def searched(self, plan: Plan) -> bool:
-        """Where there are more places and members than are written down."""
+        """Of more members than have all pairs written down."""
         return self.limit > 0.0 and len(plan.losing) ** 2 > WRITTEN_UP_TO
 
     def _places(self, n: int) -> Ints:
@@ -165,7 +171,7 @@ class GiniLimit(GeneratedRule):
         Members with the same loading have their places among them in any proportions: with so few steps apart, from
         any of their places a member reaches all others.
         """
-        near = np.full((n, n), n * n <= WRITTEN_UP_TO)
+        near = np.zeros((n, n), dtype=bool)
         steps = 2 ** np.arange(max(n.bit_length() - 1, 0))
         for i, (first, last) in ((i, ends) for places in self.found for i, ends in enumerate(places)):
             for step in (0, *steps, *-steps):
@@ -189,7 +195,7 @@ def _spread(loadings: cp.Expression, places: Ints) -> cp.Expression:
     else:
         v = cp.hstack([np.zeros(1), cp.Variable(n - 1, nonneg=True)])
         beyond = [cp.multiply(2.0 * k / n, loadings) - v[k] for k in places.T]
-        found = cp.sum(cp.pos(cp.maximum(*beyond))) + cp.sum(v)
+        found = cp.sum(cp.maximum(np.zeros(n), *beyond)) + cp.sum(v)
     return found - (n - 1) / n * cp.sum(loadings)
 
 
