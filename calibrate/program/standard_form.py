@@ -23,6 +23,8 @@ from calibrate.program.rule_rows import rule_rows
 __all__ = ["HELD_DOWN", "Body", "Point", "Row", "StandardForm", "Tail"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
 
 HELD_DOWN = 0.9  # of its cap
 AT_THE_END = 1e-5  # relative gap: a slightly different program that sets out so near to the end goes in short steps
@@ -50,6 +52,19 @@ class Body:
         capped = np.flatnonzero(np.isfinite(self.cap))
         signs = np.repeat([1.0, -1.0], [len(self.bounded), len(capped)])
         return np.append(self.bounded, capped), signs, np.append(np.zeros(len(self.bounded)), self.cap[capped])
+
+    @cached_property
+    def _ties(self) -> tuple[Floats, Floats, Floats, Bools, tuple[Ints, ...], Floats]:
+        """Linear rows as they limit decisions: amounts, what adds to them, of free variables too, and what is limited.
+
+        The last by its rows and columns: few entries of many rows are not zero.
+        """
+        rows = np.vstack([self.G[: self.cone.orthant], self.E, -self.E])
+        free = np.ones(rows.shape[1], dtype=bool)
+        free[self.bounded] = False
+        at = np.nonzero(rows > 0)
+        h = np.concatenate([self.h[: self.cone.orthant], self.f, -self.f])
+        return h, np.maximum(-rows, 0.0), np.maximum(rows[:, free], 0.0), free, at, rows[at]
 
     def short(self, slope: Floats, v: Floats, value: float) -> float:
         """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better.
@@ -83,15 +98,13 @@ class Body:
             reach[costly] = value / self.q[costly]
         if len(self.cap):  # a cap that holds a decision down counts; the others must not make a bound look better
             reach = np.where(v >= HELD_DOWN * self.cap, np.minimum(reach, self.cap), reach)
-        rows = np.vstack([self.G[: self.cone.orthant], self.E, -self.E])
-        h = np.concatenate([self.h[: self.cone.orthant], self.f, -self.f])
-        if not len(rows):
+        h, less, more, free, (row, column), tying = self._ties
+        if not len(h):
             return reach
-        free = np.ones(len(v), dtype=bool)
-        free[self.bounded] = False
-        most = h + np.maximum(-rows, 0.0) @ reach + np.maximum(rows[:, free], 0.0) @ reach[free]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tied = np.where(rows > 0, most[:, None] / rows, np.inf).min(axis=0)
+        most = h + less @ reach + more @ reach[free]
+        tied = np.full(len(v), np.inf)
+        with np.errstate(invalid="ignore"):
+            np.minimum.at(tied, column, most[row] / tying)
         return np.where(free, reach, np.clip(tied, 0.0, reach))
 
 
