@@ -9,24 +9,19 @@ import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.program.affine import NotSeparable, Rows, affine, rows_of
-from calibrate.program.cones import Cone
-from calibrate.program.equalities import independent, paired
-from calibrate.program.fairness.base import Rule
+from calibrate.program.affine import NotSeparable, affine
+from calibrate.program.equalities import independent
 from calibrate.program.form import Parts, Program
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, Kind, RiskTerm
-from calibrate.program.row_order import placed_by_content
-from calibrate.program.scaling import asked_of, balanced, near_one, shared_out, sizes_of, sizes_of_auxiliary
+from calibrate.program.rule_matrix import Places, rule_rows, scaled, stacked
 from calibrate.program.standard_form import Body, Row
 from calibrate.program.waterfall import Stage
 
-__all__ = ["Amounts", "Compiled", "NotSeparable", "compiled", "rule_rows"]
+__all__ = ["Amounts", "Compiled", "NotSeparable", "compiled"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
-_Rules = tuple[Floats, Floats, Floats, Floats, Cone, Floats]  # G, h, E, f, cone, room
-MOST_COLUMNS = 3000  # decisions and auxiliary variables of the rules: beyond it a dense system is the wrong tool
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,122 +141,38 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     plan = program.asked.plan(x)
     amounts = Amounts.of(program, plan, x)
     blocks = [rule_rows(rule, program, x, plan) for rule in program.rules]
-    extra = sum(block.A.shape[1] - program.size - 1 for block in blocks)
-    conditions = (*program.rules, *program.limits)
-    gives = [] if elastic is None else [j for j, one in enumerate(conditions) if any(one is other for other in elastic)]
-    terms = program.risk_terms
-    n = program.size + extra + len(gives) + len(terms)
-    if n > MOST_COLUMNS:
-        raise NotSeparable(f"the rules need {extra} auxiliary variables")
-    t = tuple(range(n - len(terms), n))
-    slack = {j: program.size + extra + k for k, j in enumerate(gives)}
-    G, h, E, f, cone, room = _stack(blocks, program.size, n, slack)
-    cost, prices = _linear(program, program.objective, plan, x, n, terms)
-    rows = []
-    for j, limit in enumerate(program.limits, start=len(program.rules)):
-        q, eta = _linear(program, limit.term.parts, plan, x, n, terms)
-        if j in slack:
-            q[slack[j]] = -1.0
-        rows.append(Row(q, eta, limit.amount / program.unit))
-    q = cost
+    places = Places.of(program, blocks, elastic)
+    rules, scale = scaled(program, stacked(blocks, places), places, elastic is not None)
+    cost, prices, rows = _costs(program, plan, x, places)
     if elastic is not None:
-        q, prices = np.zeros(n), np.zeros(len(terms))
-        q[list(slack.values())] = 1.0
-    bounded = np.array([*range(program.size), *slack.values(), *t], dtype=np.intp)
-    constant = 0.0 if elastic is None else 1.0
-    scale = np.ones(n)
-    if elastic is None:  # what has to give is money, and so are the plans that are asked about it
-        few, linear = len(program.pool.scenarios.segments), slice(cone.orthant)
-        sizes = asked_of(G[linear], h[linear], sizes_of(program), few)
-        scale[: program.n_cells] = shared_out(G, h, cone, sizes)
-    G, h, cone, room, zero = _without_zeros(G, h, cone, room, program.size)
-    scale[zero] = 0.0  # out of every row; a cost of its own keeps what is left of the variable at zero
-    G, h, E, f, cone, room, equal_room = paired(G, h, E, f, cone, room)
-    scale[program.size : program.size + extra] = sizes_of_auxiliary(
-        np.vstack([E, G]) * scale, np.append(f, h), cone, program.size, extra
-    )
-    G, h, room = near_one(G * scale, h, room, cone)
-    E, f, equal_room = near_one(E * scale, f, equal_room, Cone(len(E)))
-    said, implied = independent(E, f)
-    rows = [replace(row, q=row.q * scale) for row in rows]
+        cost, prices = np.isin(np.arange(places.size), places.given).astype(np.float64), np.zeros(len(prices))
+    said, implied = independent(rules.E, rules.f)
     body = Body(
-        q=np.where(scale > 0, q * scale, 1.0),
-        P=np.zeros(n),
-        G=G,
-        h=h,
-        cone=cone,
-        E=E[said],
-        f=f[said],
-        bounded=bounded,
-        constant=constant,
-        total=np.where(np.arange(n) < program.n_cells, scale, 0.0),
+        q=np.where(scale > 0, cost * scale, 1.0),
+        P=np.zeros(places.size),
+        G=rules.G,
+        h=rules.h,
+        cone=rules.cone,
+        E=rules.E[said],
+        f=rules.f[said],
+        bounded=np.array([*range(program.size), *places.given, *places.t], dtype=np.intp),
+        constant=0.0 if elastic is None else 1.0,
+        total=np.where(np.arange(places.size) < program.n_cells, scale, 0.0),
     )
-    follow = (E[implied], f[implied])
-    equal_room = equal_room[np.append(said, implied)]
-    return Compiled(body, amounts, terms, t, prices, tuple(rows), scale, room, equal_room, follow)
+    limits = tuple(replace(row, q=row.q * scale) for row in rows)
+    follow, equal_room = (rules.E[implied], rules.f[implied]), rules.equal_room[np.append(said, implied)]
+    return Compiled(body, amounts, program.risk_terms, places.t, prices, limits, scale, rules.room, equal_room, follow)
 
 
-def rule_rows(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> Rows:
-    """One rule as balanced rows of a cone, units; `x` and `plan` in the caller's order, the rows in the program's."""
-    slack = cp.Variable()
-    rows = rows_of(rule.gap(plan) / program.unit <= slack, [x, slack])
-    fixed = program.size + 1
-    rows.A[:, : program.size] = rows.A[:, program.positions]
-    A, b = balanced(rows.A, rows.b, fixed, rows.sizes)
-    placed = placed_by_content(A, b, fixed, (rows.zero, rows.zero + rows.orthant), rows.sizes)
-    return replace(rows, A=A[np.ix_(placed.rows, placed.columns)], b=b[placed.rows], sizes=placed.sizes)
-
-
-def _stack(blocks: list[Rows], size: int, n: int, slack: dict[int, int]) -> _Rules:
-    """All rules under each other: orthant rows first, then the second-order cones; equalities apart."""
-    zero, orthant, second = [], [], []
-    room_parts: dict[str, list[Floats]] = {"orthant": [], "second": []}
-    start = size
-    for j, block in enumerate(blocks):
-        A = np.zeros((len(block.b), n))
-        extra = block.A.shape[1] - size - 1
-        A[:, :size] = block.A[:, :size]
-        A[:, start : start + extra] = block.A[:, size + 1 :]
-        start += extra
-        if j in slack:
-            A[:, slack[j]] = block.A[:, size]
-        give = np.zeros((len(block.b), len(blocks)))
-        give[:, j] = block.A[:, size]
-        a, b = block.zero, block.zero + block.orthant
-        zero.append((A[:a], block.b[:a]))
-        orthant.append((A[a:b], block.b[a:b]))
-        second.append((A[b:], block.b[b:]))
-        room_parts["orthant"].append(give[a:b])
-        room_parts["second"].append(give[b:])
-    empty = (np.zeros((0, n)), np.zeros(0))
-    G = np.vstack([A for A, _ in (*orthant, *second, empty)])
-    h = np.concatenate([b for _, b in (*orthant, *second, empty)])
-    E = np.vstack([A for A, _ in (*zero, empty)])
-    f = np.concatenate([b for _, b in (*zero, empty)])
-    cone = Cone(sum(block.orthant for block in blocks), tuple(size for block in blocks for size in block.sizes))
-    room = np.vstack([*room_parts["orthant"], *room_parts["second"], np.zeros((0, len(blocks)))])
-    return G, h, E, f, cone, room
-
-
-def _without_zeros(
-    G: Floats, h: Floats, cone: Cone, room: Floats, size: int
-) -> tuple[Floats, Floats, Cone, Floats, Ints]:
-    """Decisions that a rule holds at zero, `sum g x <= 0` with `g >= 0`, and the rules without the rows that say so.
-
-    Such rows leave no interior; without these decisions other rows may be such. Rows that `x >= 0` implies go as well.
-    """
-    n = cone.orthant
-    ours, rows, held = ~np.any(G[:n, size:] != 0, axis=1), G[:n, :size].copy(), np.zeros(size, dtype=bool)
-    while True:
-        zeros = ours & np.all(rows >= 0, axis=1) & (h[:n] == 0)
-        new = np.any(rows[zeros] > 0, axis=0)
-        if not new.any():
-            break
-        held |= new
-        rows[:, new] = 0.0
-    idle = ours & np.all(rows <= 0, axis=1) & (h[:n] >= 0)
-    kept = np.append(~(zeros | idle), np.ones(len(G) - n, dtype=bool))
-    return G[kept], h[kept], Cone(int(kept[:n].sum()), cone.sizes), room[kept], np.flatnonzero(held)
+def _costs(program: Program, plan: Plan, x: cp.Variable, places: Places) -> tuple[Floats, Floats, list[Row]]:
+    """Cost of each entry of `v`, prices of the risk terms, and the limits as rows."""
+    terms, first, rows = program.risk_terms, len(program.rules), []
+    for j, limit in enumerate(program.limits, start=first):
+        q, eta = _linear(program, limit.term.parts, plan, x, places.size, terms)
+        if j in places.slack:
+            q[places.slack[j]] = -1.0
+        rows.append(Row(q, eta, limit.amount / program.unit))
+    return *_linear(program, program.objective, plan, x, places.size, terms), rows
 
 
 def _linear(

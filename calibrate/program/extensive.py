@@ -17,12 +17,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from calibrate.errors import ProblemError, SolverError
-from calibrate.program.compiled import NotSeparable, rule_rows
+from calibrate.program.affine import NotSeparable
 from calibrate.program.fairness.base import Rule
 from calibrate.program.form import Attempt, Floats, Program, Solution
 from calibrate.program.plan import Plan
 from calibrate.program.quiet import greeted
 from calibrate.program.risk import CostTerm, RiskTerm
+from calibrate.program.rule_matrix import rule_rows
 from calibrate.program.waterfall import Stage
 
 __all__ = [

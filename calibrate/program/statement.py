@@ -12,9 +12,10 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from calibrate.program.compiled import Compiled, rule_rows
+from calibrate.program.compiled import Compiled
 from calibrate.program.fairness.base import GeneratedRule
 from calibrate.program.form import Floats, Program
+from calibrate.program.rule_matrix import rule_rows
 
 __all__ = ["Layout", "auxiliary_at", "placed", "statement"]
 

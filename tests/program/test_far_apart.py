@@ -267,7 +267,7 @@ def test_what_no_rule_holds_is_not_held():
 
 def test_a_pool_too_large_for_a_general_solver_is_refused_in_words(monkeypatch):
     monkeypatch.setattr(seam, "EXTENSIVE_UP_TO", 10)
-    monkeypatch.setattr("calibrate.program.compiled.MOST_COLUMNS", 8)
+    monkeypatch.setattr("calibrate.program.rule_matrix.MOST_COLUMNS", 8)
     pool = Scenarios(np.random.default_rng(0).pareto(2, (40, 6)))
     with pytest.raises(SolverError, match=r"too large to be solved but by its tail.*15 auxiliary variables"):
         PoolProblem(pool, OWN_AND_POOL, TERMS, [fairness.GiniLimit(0.3)]).solve()
