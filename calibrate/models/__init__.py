@@ -17,13 +17,14 @@ from calibrate.models import (
 from calibrate.models.comparison import compare
 from calibrate.models.coverage import Coverage
 from calibrate.models.joint import JointLossModel
-from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
+from calibrate.models.ratio import EmpiricalRatio, GammaRatio, GeneralizedGammaRatio, LogNormalRatio
 from calibrate.models.tails import tail_table
 
 __all__ = [
     "Coverage",
     "EmpiricalRatio",
     "GammaRatio",
+    "GeneralizedGammaRatio",
     "JointLossModel",
     "LogNormalRatio",
     "aggregate",

@@ -34,7 +34,7 @@ from calibrate.models.process import (
     SelfExcitedEvents,
     shock_process,
 )
-from calibrate.models.ratio import LogNormalRatio, Ratio
+from calibrate.models.ratio import GeneralizedGammaRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses, log_variances
 from calibrate.models.severity import Severity
 from calibrate.models.wandering import Held, WanderingLevel
@@ -73,7 +73,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     frequency : a model of counts; `Drifting()` (busy and quiet spells) or `Hawkes(resolution=1.0)` (events that bring
         others), from where the history ends. Default `SharedShock()` or `NegativeBinomial()`, whichever is likelier
         (the latter if a dependence is given), `Elastic` in exposure where that is much likelier; `flags_` says so.
-    ratio : for panels; default `LogNormalRatio()`.
+    ratio : for panels; default `GeneralizedGammaRatio()`, lognormal or lighter as the panel tells (`flags_` says so).
     pool_level : for panels; default `LocalLevel()`: wanders, known as far as the history tells. Or `KnownLevel()`.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
@@ -158,7 +158,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     def _panel(self, losses: Floats, exposures: Floats) -> None:
         foreign = ("severity", "frequency", "coverage", "exposure_cap")
         self._refuse(foreign, "single events, and a panel has none; use from_events")
-        ratio = LogNormalRatio() if self.ratio is None else clone(self.ratio)
+        ratio = GeneralizedGammaRatio() if self.ratio is None else clone(self.ratio)
         level = LocalLevel() if self.pool_level is None else clone(self.pool_level)
         apart = told_apart(ratio, level, losses, exposures, len(self.segments_))
         self.pool_level_, self.segment_levels_ = level, apart.segments
@@ -169,7 +169,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         pool, *parts = log_variances(around, exposures[-1], len(self.segments_))
         self.process_: Process = WanderingLevel(around, Held(level, pool), tuple(map(Held, apart.segments, parts)))
         remembered = persistence_flags("loss ratios", losses, exposures, self._periods, level.outlook)
-        self.flags_ = thin_flags(len(losses), level.knowledge) + remembered
+        self.flags_ = thin_flags(len(losses), level.knowledge) + remembered + apart.ratio.flags()
 
     def _collective(self, losses: Floats, events: Events) -> None:
         self._refuse(("ratio", "pool_level"), "panels, and this history has events; use from_panel")

@@ -7,7 +7,6 @@ from copy import copy
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import digamma, gammainccinv
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,10 +21,13 @@ from calibrate.models.arrays import (
     row_weights,
     table,
 )
-from calibrate.models.pooling import inverse_trigamma, pooled_means, pooled_shares, pooled_variances, size_exponent
+from calibrate.models.open_family import CLEARLY, POWERS, chances, log_evidence, worth
+from calibrate.models.pooling import pooled_means, pooled_shares, pooled_variances, size_exponent
+from calibrate.models.power_gamma import log_mean as log_mean_of
+from calibrate.models.power_gamma import unsure_isf
 from calibrate.models.unsure import SURE, unsure_lognormal_isf
 
-__all__ = ["EmpiricalRatio", "GammaRatio", "LogNormalRatio", "Ratio"]
+__all__ = ["EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio", "Ratio"]
 
 
 class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
@@ -36,7 +38,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     `size_exponent_`), zeros to the common share: ten periods a member do not carry more.
     Fitted: `log_mean_`, `log_deviation_`, `freedom_` (degrees of freedom of its square: own and borrowed),
     `zero_share_`, `credibility_`, `collective_log_mean_`, `size_exponent_`, `residuals_` (standardised log-ratios of
-    all) at `residual_levels_`.
+    all) at `residual_levels_`; `log_likelihoods_` of ratios of which the power 0 (lognormal), 1/4, 1/2, 3/4, 1 is
+    gamma (`log_evidence`, times the `worth` of columns that move together).
     """
 
     log_mean_: Floats
@@ -48,6 +51,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     size_exponent_: float
     residuals_: Floats
     residual_levels_: Floats
+    log_likelihoods_: Floats
     n_features_in_: int
 
     @abstractmethod
@@ -57,6 +61,10 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         """Mean of a positive ratio."""
+
+    @abstractmethod
+    def flags(self) -> tuple[str, ...]:
+        """What the panel says of the family, in sentences."""
 
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
         """Fit to losses `X` (periods, columns); `y` is ignored. `exposure` in the shape of `X`, 1 if not given.
@@ -96,6 +104,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         self.log_mean_, self.collective_log_mean_ = pooled + centre, collective + centre
         self.log_deviation_ = np.sqrt(variances)
         self.residuals_, self.residual_levels_ = _standard(logs - self.log_mean_, self.log_deviation_, weights)
+        evidence = [log_evidence(power, logs, weights, self.log_deviation_) for power in POWERS]
+        self.log_likelihoods_ = worth(logs, weights, self.log_deviation_) * np.array(evidence)
 
     def with_means(self, means: Floats) -> Self:
         """The same ratios times what gives them these means, by column; where nothing is ever lost, they stay."""
@@ -143,6 +153,40 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         return tags
 
 
+class GeneralizedGammaRatio(Ratio):
+    """Ratios lognormal, gamma, or between them, as far as the panel tells: `R^p` gamma, each `p` by its `chances_`.
+
+    The lognormal (p = 0) has the chance 1/2 before the data, the powers 1/4, 1/2, 3/4, 1 (the gamma law) the rest; the
+    log-ratios of all columns tell, at their scatter, which is known as far as in `LogNormalRatio`. Where they do not,
+    the far tail is that of the lognormal, half as likely. Nothing heavier is thought of, nothing lighter than gamma.
+    Source: Stacy 1962; Prentice 1974, Biometrika 61.
+
+    >>> losses = np.random.default_rng(1).gamma(1.0, 50.0, (10, 20))
+    >>> model, lognormal = GeneralizedGammaRatio().fit(losses), LogNormalRatio().fit(losses)
+    >>> model.chances_.round(2), [round(float(each.mean().mean() / 50), 2) for each in (model, lognormal)]
+    (array([0.  , 0.05, 0.31, 0.43, 0.21]), [1.07, 1.23])
+    """
+
+    @property
+    def chances_(self) -> Floats:
+        """Of the powers 0, 1/4, 1/2, 3/4, 1."""
+        return chances(self.log_likelihoods_)
+
+    def _isf(self, p: Floats, log_mean: float, log_deviation: float, freedom: float) -> Floats:
+        return unsure_isf(p, (log_mean, log_deviation, freedom), POWERS, self.chances_.tolist())
+
+    def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
+        weighed = zip(POWERS, self.chances_, strict=True)
+        means = [chance * np.exp(log_mean_of(power, log_deviation)) for power, chance in weighed if chance > 0]
+        return np.asarray(np.exp(log_mean) * np.sum(means, axis=0))
+
+    def flags(self) -> tuple[str, ...]:
+        """How far it is from the lognormal."""
+        said = _lighter(self.log_likelihoods_)
+        left = f"scenarios and expected losses weigh both, the lognormal with {self.chances_[0]:.0%}"
+        return (f"{said}: {left}; pass ratio=LogNormalRatio() to be on the safe side",) if said else ()
+
+
 class LogNormalRatio(Ratio):
     """Lognormal ratios: `R = exp(a + b Z)`, mean `exp(a + b^2 / 2)`; `b` known as far as the periods tell.
 
@@ -160,11 +204,16 @@ class LogNormalRatio(Ratio):
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         return np.exp(log_mean + log_deviation**2 / 2)
 
+    def flags(self) -> tuple[str, ...]:
+        """Whether a lighter law is likelier."""
+        said = _lighter(self.log_likelihoods_)
+        return (f"{said}, which was asked for; leave ratio out, or pass ratio=GammaRatio()",) if said else ()
+
 
 class GammaRatio(Ratio):
     """Gamma ratios with the log moments of the data: `trigamma(shape) = b^2`, `log scale = a - digamma(shape)`.
 
-    Lighter to the right than the lognormal, heavier to the left. The scatter is taken as known.
+    Lighter to the right than the lognormal, heavier to the left; `b` known as far as in `LogNormalRatio`.
 
     >>> model = GammaRatio().fit([[70.0, 9.0], [80.0, 8.0], [60.0, 7.0]], exposure=[100.0, 10.0])
     >>> model.mean([100.0, 10.0]).round(1)
@@ -172,16 +221,21 @@ class GammaRatio(Ratio):
     """
 
     def _isf(self, p: Floats, log_mean: float, log_deviation: float, freedom: float) -> Floats:
-        shape = _gamma_shape(np.asarray(log_deviation))
-        steady = np.isinf(shape)
-        k = np.where(steady, 1.0, shape)
-        ratios = np.where(steady, np.exp(log_mean), np.exp(log_mean - digamma(k)) * gammainccinv(k, p))
-        return np.asarray(ratios)
+        return unsure_isf(p, (log_mean, log_deviation, freedom), [1.0], [1.0])
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
-        shape = _gamma_shape(log_deviation)
-        k = np.where(np.isinf(shape), 1.0, shape)
-        return np.where(np.isinf(shape), np.exp(log_mean), np.exp(log_mean - digamma(k)) * k)
+        return np.asarray(np.exp(log_mean + log_mean_of(1.0, log_deviation)))
+
+    def flags(self) -> tuple[str, ...]:
+        """Whether the lognormal, whose tail is heavier, is likelier."""
+        lognormal, gamma = self.log_likelihoods_[[0, -1]]
+        if lognormal - gamma <= CLEARLY:
+            return ()
+        found = f"log-likelihood {lognormal:,.1f} against {gamma:,.1f}"
+        return (
+            f"members' ratios have a heavier tail than GammaRatio, which was asked for: the lognormal is likelier "
+            f"({found}); leave ratio out",
+        )
 
 
 class EmpiricalRatio(Ratio):
@@ -207,11 +261,19 @@ class EmpiricalRatio(Ratio):
         ends = p[0] * np.exp(b * z[0]) + (1 - p[-1]) * np.exp(b * z[-1])
         return np.asarray(np.exp(log_mean) * (between @ np.diff(p) + ends))
 
+    def flags(self) -> tuple[str, ...]:
+        """Nothing: it has no family."""
+        return ()
 
-def _gamma_shape(log_deviation: Floats) -> Floats:
-    values = np.atleast_1d(np.asarray(log_deviation, dtype=np.float64))
-    shapes = np.array([inverse_trigamma(b**2) if b > 1e-9 else np.inf for b in values])
-    return np.asarray(shapes if np.ndim(log_deviation) else shapes[0])
+
+def _lighter(log_likelihoods: Floats) -> str:
+    """That gamma ratios, or others lighter than the lognormal, are likelier than that, if they clearly are."""
+    best = int(np.argmax(log_likelihoods))
+    if log_likelihoods[best] - log_likelihoods[0] <= CLEARLY:
+        return ""
+    name = "gamma" if POWERS[best] == 1 else f"those whose power {POWERS[best]:g} is gamma"
+    found = f"log-likelihood {log_likelihoods[best]:,.1f} against {log_likelihoods[0]:,.1f}"
+    return f"members' ratios have a lighter tail than lognormal ones: {name} are likelier ({found})"
 
 
 def _standard(distance: Floats, deviation: Floats, weights: Floats) -> tuple[Floats, Floats]:

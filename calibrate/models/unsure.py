@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["SURE", "unsure_lognormal_isf"]
+__all__ = ["SURE", "equally_likely_variances", "unsure_lognormal_isf"]
 
 NODES = 12  # equally likely variances, by quantiles: with 5 degrees of freedom the t law is met at 99 % to 4 %
 FEWEST = 3.0  # degrees of freedom: a t law has a variance from there on
@@ -32,7 +32,7 @@ def unsure_lognormal_isf(chance: Floats, log_mean: float, log_deviation: float, 
     >>> round(float(np.log(sure)), 3), round(float(np.log(unsure)), 3)
     (0.465, 0.547)
     """
-    variances = _variances(log_deviation, freedom)
+    variances = equally_likely_variances(log_deviation, freedom)
     deviations = np.sqrt(variances)
     centres = log_mean + (log_deviation**2 - variances) / 2
     wanted = np.where(log_deviation > 0, -ndtri(chance), 0.0)
@@ -45,7 +45,7 @@ def unsure_lognormal_isf(chance: Floats, log_mean: float, log_deviation: float, 
     return np.asarray(np.exp(logs))
 
 
-def _variances(log_deviation: float, freedom: float) -> Floats:
+def equally_likely_variances(log_deviation: float, freedom: float) -> Floats:
     """Of the log, equally likely."""
     if freedom >= SURE:
         return np.array([log_deviation**2])

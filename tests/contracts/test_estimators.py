@@ -56,7 +56,7 @@ def test_all_families_are_examined():
     assert [family.__name__ for family in EVERY] == [
         *("Drifting", "Elastic", "LogLinear", "NegativeBinomial", "Poisson", "SharedShock", "Trend", "ZeroInflated"),
         *("Gaussian", "GroupedT", "Independent", "StudentT"),
-        *("EmpiricalRatio", "GammaRatio", "LogNormalRatio"),
+        *("EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio"),
     ]
 
 

@@ -9,9 +9,9 @@ from scipy.integrate import quad
 from scipy.stats import betabinom
 
 from calibrate.errors import ModelError
-from calibrate.models.ratio import EmpiricalRatio, GammaRatio, LogNormalRatio
+from calibrate.models.ratio import EmpiricalRatio, GammaRatio, GeneralizedGammaRatio, LogNormalRatio
 
-FAMILIES = [LogNormalRatio, GammaRatio, EmpiricalRatio]
+FAMILIES = [LogNormalRatio, GammaRatio, GeneralizedGammaRatio, EmpiricalRatio]
 
 
 def pool(rng, periods=10, members=46, between=0.15, within=0.2):
@@ -43,6 +43,8 @@ def test_the_mean_is_the_integral_of_the_quantiles(family):
 def test_gamma_quantiles_are_those_of_scipy():
     losses, exposure, *_ = pool(np.random.default_rng(2), members=3)
     model = GammaRatio().fit(losses, exposure=exposure)
+    unsure, model.freedom_ = model.ppf(0.99), np.full(3, np.inf)
+    assert (unsure > model.ppf(0.99)).all()  # by what is not known of the scatter
     for j in range(3):
         z = stats.loggamma.var(1.0)  # trigamma(1), to be found again below
         assert z == pytest.approx(np.pi**2 / 6)

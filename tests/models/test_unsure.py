@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from calibrate.models.ratio import LogNormalRatio
-from calibrate.models.unsure import _variances, unsure_lognormal_isf
+from calibrate.models.unsure import equally_likely_variances, unsure_lognormal_isf
 
 CHANCES = np.array([1e-300, 1e-60, 1e-9, 0.001, 0.05, 0.4, 0.6, 0.95, 0.999, 1 - 1e-9])
 
@@ -14,7 +14,7 @@ CHANCES = np.array([1e-300, 1e-60, 1e-9, 0.001, 0.05, 0.4, 0.6, 0.95, 0.999, 1 -
 @pytest.mark.parametrize("freedom", [1.0, 5.0, 40.0])
 def test_quantiles_are_those_of_the_mixture(deviation, freedom):
     logs = np.log(unsure_lognormal_isf(CHANCES, 0.7, deviation, freedom))
-    c = _variances(deviation, freedom)
+    c = equally_likely_variances(deviation, freedom)
     mixed = stats.norm(0.7 + (deviation**2 - c) / 2, np.sqrt(c))
     above, below = mixed.sf(logs[:, None]).mean(axis=1), mixed.cdf(logs[:, None]).mean(axis=1)
     np.testing.assert_allclose(above[:6], CHANCES[:6], rtol=1e-10)

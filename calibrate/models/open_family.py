@@ -1,0 +1,62 @@
+"""What a panel says of the family of its ratios, all columns together: lognormal, gamma, or between them."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import gammaln, logsumexp
+
+from calibrate.models.arrays import Floats
+from calibrate.models.power_gamma import gamma_shapes
+
+__all__ = ["CLEARLY", "POWERS", "chances", "log_evidence", "worth"]
+
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a ratio, that may be gamma; 0 is the lognormal, 1 the gamma law
+LOGNORMAL = 0.5  # chance of the lognormal before the data; the others share the rest
+CLEARLY = 2.0  # difference of log-likelihoods from which one family is said to be likelier
+HOPELESS = np.exp(-10.0)  # chance that is as good as none: a rare family must not rule the mean
+
+
+def log_evidence(power: float, logs: Floats, weights: Floats, deviations: Floats) -> float:
+    """Log-likelihood of log-ratios (periods, columns) where `R^p` is gamma, the columns' levels integrated out.
+
+    Of one column with `n` ratios, deviation `b` and shape `k` (`trigamma(k) = (p b)^2`), any level as likely as
+    another: `p^(n-1) Gamma(nk) / Gamma(k)^n exp(p k sum x) / (sum exp(p x))^(nk)`; of normal logs (p = 0)
+    `(2 pi b^2)^((1-n)/2) n^(-1/2) exp(-sum (x - mean)^2 / 2 b^2)`.
+    Source: Fraser 1979, Inference and Linear Models (location models, conditional on what does not depend on it).
+    """
+    count = weights.sum(axis=0)
+    told = (count > 1) & (deviations > 0)
+    n, w, b = count[told], weights[:, told], deviations[told]
+    x = logs[:, told] - (w * logs[:, told]).sum(axis=0) / n
+    normal = -(n - 1) / 2 * np.log(2 * np.pi * b**2) - np.log(n) / 2 - (w * x**2).sum(axis=0) / (2 * b**2)
+    shapes = gamma_shapes(power, b)
+    k = np.where(np.isinf(shapes), 1.0, shapes)
+    gamma = gammaln(n * k) - n * gammaln(k) - n * k * logsumexp(power * x, b=w, axis=0)
+    if power > 0:
+        gamma += (n - 1) * np.log(power)
+    return float(np.where(np.isinf(shapes), normal, gamma).sum())
+
+
+def worth(logs: Floats, weights: Floats, deviations: Floats) -> float:
+    """Variance of the periods' sums of standardised log-ratios if nothing bound the columns, over what it is; <= 1.
+
+    Columns that move together tell less than as many independent ones. Source: Chandler and Bate 2007, Biometrika 94.
+    """
+    count = weights.sum(axis=0)
+    means = (weights * logs).sum(axis=0) / np.where(count > 0, count, 1.0)
+    scaled = weights * np.where(deviations > 0, (logs - means) / np.where(deviations > 0, deviations, 1.0), 0.0)
+    alone, together = float((scaled**2).sum()), float((scaled.sum(axis=1) ** 2).sum())
+    return alone / max(alone, together) if alone > 0 else 1.0
+
+
+def chances(log_likelihoods: Floats) -> Floats:
+    """Of the powers, given what the data say of each; the lognormal has 1/2 before.
+
+    >>> chances(np.zeros(5)).round(3), chances(np.array([0.0, 5, 10, 15, 20])).round(3)
+    (array([0.5  , 0.125, 0.125, 0.125, 0.125]), array([0.   , 0.   , 0.   , 0.007, 0.993]))
+    """
+    others = len(POWERS) - 1
+    prior = np.array([LOGNORMAL] + [(1 - LOGNORMAL) / others] * others)
+    found = prior * np.exp(log_likelihoods - log_likelihoods.max())
+    found = np.maximum(found / found.sum() - HOPELESS, 0.0)
+    return np.asarray(found / found.sum())
