@@ -11,7 +11,7 @@ from calibrate.models.power_gamma import gamma_shapes
 __all__ = ["CLEARLY", "POWERS", "chances", "log_evidence", "worth"]
 
 POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a ratio, that may be gamma; 0 is the lognormal, 1 the gamma law
-LOGNORMAL = 0.5  # chance of the lognormal before the data; the others share the rest
+LOGNORMAL = 0.8  # chance of the lognormal before the data: with 1/2 a thin panel lost a tenth of its 99.5 % quantile
 CLEARLY = 2.0  # difference of log-likelihoods from which one family is said to be likelier
 HOPELESS = np.exp(-10.0)  # chance that is as good as none: a rare family must not rule the mean
 
@@ -44,16 +44,17 @@ def worth(logs: Floats, weights: Floats, deviations: Floats) -> float:
     """
     count = weights.sum(axis=0)
     means = (weights * logs).sum(axis=0) / np.where(count > 0, count, 1.0)
-    scaled = weights * np.where(deviations > 0, (logs - means) / np.where(deviations > 0, deviations, 1.0), 0.0)
+    moved = deviations > 0
+    scaled = np.where(moved, np.sqrt(weights) * (logs - means) / np.where(moved, deviations, 1.0), 0.0)
     alone, together = float((scaled**2).sum()), float((scaled.sum(axis=1) ** 2).sum())
     return alone / max(alone, together) if alone > 0 else 1.0
 
 
 def chances(log_likelihoods: Floats) -> Floats:
-    """Of the powers, given what the data say of each; the lognormal has 1/2 before.
+    """Of the powers, given what the data say of each; the lognormal has 4/5 before.
 
     >>> chances(np.zeros(5)).round(3), chances(np.array([0.0, 5, 10, 15, 20])).round(3)
-    (array([0.5  , 0.125, 0.125, 0.125, 0.125]), array([0.   , 0.   , 0.   , 0.007, 0.993]))
+    (array([0.8 , 0.05, 0.05, 0.05, 0.05]), array([0.   , 0.   , 0.   , 0.007, 0.993]))
     """
     others = len(POWERS) - 1
     prior = np.array([LOGNORMAL] + [(1 - LOGNORMAL) / others] * others)

@@ -156,15 +156,15 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
 class GeneralizedGammaRatio(Ratio):
     """Ratios lognormal, gamma, or between them, as far as the panel tells: `R^p` gamma, each `p` by its `chances_`.
 
-    The lognormal (p = 0) has the chance 1/2 before the data, the powers 1/4, 1/2, 3/4, 1 (the gamma law) the rest; the
+    The lognormal (p = 0) has the chance 4/5 before the data, the powers 1/4, 1/2, 3/4, 1 (the gamma law) the rest; the
     log-ratios of all columns tell, at their scatter, which is known as far as in `LogNormalRatio`. Where they do not,
-    the far tail is that of the lognormal, half as likely. Nothing heavier is thought of, nothing lighter than gamma.
+    the far tail is nearly that of the lognormal. Nothing heavier is thought of, nothing lighter than gamma.
     Source: Stacy 1962; Prentice 1974, Biometrika 61.
 
     >>> losses = np.random.default_rng(1).gamma(1.0, 50.0, (10, 20))
     >>> model, lognormal = GeneralizedGammaRatio().fit(losses), LogNormalRatio().fit(losses)
     >>> model.chances_.round(2), [round(float(each.mean().mean() / 50), 2) for each in (model, lognormal)]
-    (array([0.  , 0.05, 0.31, 0.43, 0.21]), [1.07, 1.23])
+    (array([0.01, 0.05, 0.31, 0.43, 0.2 ]), [1.07, 1.23])
     """
 
     @property

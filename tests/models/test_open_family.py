@@ -103,10 +103,10 @@ def test_columns_that_are_one_tell_as_much_as_one():
 
 def test_chances_are_those_of_bayes():
     told = np.array([-3.0, -2.0, -1.5, -1.0, -2.5])
-    exact = np.array([4.0, 1, 1, 1, 1]) * np.exp(told)
+    exact = np.array([16.0, 1, 1, 1, 1]) * np.exp(told)
     np.testing.assert_allclose(chances(told), exact / exact.sum(), atol=1e-4)
     np.testing.assert_allclose(chances(told - 1e6), chances(told), rtol=1e-9)
-    assert chances(np.array([0.0, 0.0, 0.0, 0.0, 12.0]))[0] == 0.0  # hopeless
+    assert chances(np.array([0.0, 0.0, 0.0, 0.0, 14.0]))[0] == 0.0  # hopeless
 
 
 def expected(draw, seeds, family, periods=8, members=20):
@@ -126,7 +126,7 @@ def lognormal_losses(rng, shape):
 
 def test_lighter_ratios_are_not_expected_to_cost_too_much_and_lognormal_ones_not_too_little():
     assert expected(gamma_losses, 60, LogNormalRatio) > 1.10
-    assert expected(gamma_losses, 60, GeneralizedGammaRatio) == pytest.approx(1.0, abs=0.05)
+    assert expected(gamma_losses, 60, GeneralizedGammaRatio) == pytest.approx(1.02, abs=0.04)
     sure, open_ = (expected(lognormal_losses, 60, family) for family in (LogNormalRatio, GeneralizedGammaRatio))
     assert 0.98 * sure < open_ <= sure
     assert expected(lognormal_losses, 60, GammaRatio) < 0.96 * sure
@@ -136,10 +136,10 @@ def test_a_thin_panel_keeps_the_lognormal():
     """Six periods of three members: no lighter tail from noise."""
     pools = [lognormal_losses(np.random.default_rng(seed), (6, 3)) for seed in range(100)]
     models = [GeneralizedGammaRatio().fit(losses) for losses in pools]
-    assert np.mean([model.chances_[0] for model in models]) > 0.4
+    assert np.mean([model.chances_[0] for model in models]) > 0.75
     assert np.mean([bool(model.flags()) for model in models]) < 0.1
     sure = [LogNormalRatio().fit(losses).ppf(0.995) for losses in pools]
-    assert np.median([model.ppf(0.995) for model in models] / np.array(sure)) > 0.93
+    assert np.median([model.ppf(0.995) for model in models] / np.array(sure)) > 0.95
 
 
 def panel(losses):
