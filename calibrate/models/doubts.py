@@ -84,8 +84,8 @@ def thin_flags(periods: int, knowledge: str) -> tuple[str, ...]:
     if periods >= FEW_PERIODS:
         return ()
     return (
-        f"{periods} periods are few: how members' losses come together, and their family, rest on what members share, "
-        f"and the simulation takes that as known. {knowledge}",
+        f"{periods} periods are few: how members' losses come together rests on what members share, and the simulation "
+        f"takes that as known. {knowledge}",
     )
 
 
