@@ -13,27 +13,20 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats, RandomState, exposures_by_column
+from calibrate.models.binding import bound_columns, bound_events, excited_events
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
-from calibrate.models.dependence import Dependence, Independent, StudentT
+from calibrate.models.dependence import Dependence
 from calibrate.models.doubts import DRAWN_ANEW, few_periods_flags, level_flags, persistence_flags, thin_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.families import families
 from calibrate.models.frequency import CountModel, Hawkes
 from calibrate.models.frequency.model import Order
-from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.margins import Margins, RatioMargins
 from calibrate.models.open_parameters import opened
 from calibrate.models.panel import told_apart
 from calibrate.models.pool_level import LocalLevel, PoolLevel
-from calibrate.models.process import (
-    CollectiveProcess,
-    ComposedMargins,
-    OrderedMargins,
-    Process,
-    SelfExcitedEvents,
-    shock_process,
-)
+from calibrate.models.process import ComposedMargins, Process
 from calibrate.models.ratio import GeneralizedGammaRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses, log_variances
 from calibrate.models.severity import Severity
@@ -163,7 +156,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         apart = told_apart(ratio, level, losses, exposures, len(self.segments_))
         self.pool_level_, self.segment_levels_ = level, apart.segments
         margins = RatioMargins(apart.ratio, losses.sum(axis=0) / exposures.sum(axis=0), apart.ahead)
-        around = ComposedMargins(margins, self._bound(losses, exposures))
+        bound = bound_columns(self.dependence, losses, exposures, len(self.segments_))
+        around = ComposedMargins(margins, bound)
         self._remember(around.dependence, self.columns_)
         self.margins_: Margins = margins
         pool, *parts = log_variances(around, exposures[-1], len(self.segments_))
@@ -185,15 +179,16 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         collective, frequencies = candidates[0], found[0].frequencies
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
         self.flags_ = (*collective.flags(), *found[0].flags, *events.flags(self._periods, self.exposure_cap))
+        shocks, known = pd.Index(self.segments_, name="segment"), True
         if isinstance(self.frequency, Hawkes):
-            self._bind_excited(frequencies, collective)
-            known = True
+            self.process_, nothing, said = excited_events(self.dependence, frequencies, collective)
+            self._remember(nothing, shocks)
+            self.flags_ += said
         else:
             expected = np.stack([model.means_ for model in frequencies], axis=2)
             what = "numbers of events over expected ones"
             self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
-            bound = [self._bound_events(losses, events, each) for each in candidates]
-            shocks = pd.Index(self.segments_, name="segment")
+            bound = [bound_events(self.dependence, losses, events.counts, each) for each in candidates]
             self._remember(bound[0].dependence, shocks if frequencies[0].shared else self.columns_)
             alike = [each.alike for each in found]
             self.process_ = opened(bound, alike, events.counts, self.exposures_.to_numpy(), seen)
@@ -213,42 +208,6 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             known = ", ".join(self.segments_)
             raise ModelError(f"severity names {strangers[0]!r}, which is no segment; the segments are {known}")
         return [self.severity.get(name) for name in self.segments_]
-
-    def _bound(self, losses: Floats, expected: Floats) -> Dependence:
-        """Dependence of the columns' losses over what was to be expected (exposures, or expected events)."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = np.where(expected > 0, losses / expected, 0.0)
-        groups = np.tile(np.arange(len(self.segments_)), len(self.members_))
-        return (StudentT() if self.dependence is None else clone(self.dependence)).fit(ratios, groups=groups)
-
-    def _bound_events(self, losses: Floats, events: Events, collective: Collective) -> CollectiveProcess:
-        """By the dependence of the columns' losses; or of the segments' shocks: of events over their expected number,
-        less what chance takes away."""
-        models = [part.frequency for part in collective.segments]
-        if not models[0].shared:
-            expected = np.stack([model.means_ for model in models], axis=2)
-            return OrderedMargins(collective, self._bound(losses, expected.reshape(losses.shape)))
-        expected = np.column_stack([model.means_.sum(axis=1) for model in models])
-        sizes, exposed = np.array([model.size_ for model in models]), expected > 0
-        inverse = np.divide(1.0, expected, out=np.zeros_like(expected), where=exposed)
-        chance = sizes * inverse.sum(axis=0) / exposed.sum(axis=0)  # Poisson variance over that of the shock
-        dependence = StudentT() if self.dependence is None else clone(self.dependence)
-        ratios = np.where(exposed, events.counts.sum(axis=1) * inverse, 1.0)
-        dependence.fit(ratios, reliability=1 / (1 + chance))
-        return shock_process(collective, dependence)
-
-    def _bind_excited(self, frequencies: Sequence[CountModel], collective: Collective) -> None:
-        """Members come together by the process; a copula has nothing to bind."""
-        if not isinstance(self.dependence, Independent | None):
-            raise ModelError(
-                f"dependence is {self.dependence!r}, and Hawkes brings members together by its own events; leave it out"
-            )
-        self.process_ = SelfExcitedEvents(collective, [each for each in frequencies if isinstance(each, SelfExciting)])
-        labels = pd.Index(self.segments_, name="segment")
-        self._remember(Independent().fit(np.zeros((2, len(labels)))), labels)
-        if len(labels) > 1:
-            alone = "each segment's events bring others in it alone: join segments whose events bring each other"
-            self.flags_ = (*self.flags_, alone)
 
     def _remember(self, dependence: Dependence, labels: pd.Index[Any]) -> None:
         self.dependence_ = dependence
