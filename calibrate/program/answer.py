@@ -20,12 +20,13 @@ from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError, SolverError
 from calibrate.one_thread import ONE_THREAD
 from calibrate.precision import tail_mean
-from calibrate.program.form import Floats, Program, Solution
+from calibrate.program.form import Floats, Program
 from calibrate.program.measure import left_of, lefts, objective_at, total
 from calibrate.program.nearest import plans_instead
 from calibrate.program.plan import Plan
 from calibrate.program.proof import Certificate, certified
 from calibrate.program.risk import CVaR, ExpectedLoss, Kind, RiskTerm
+from calibrate.program.solution import Solution
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Cascade
 from calibrate.scenarios import Scenarios

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from calibrate.program.answer import gaps_at
 from calibrate.program.extensive import reference_point, reference_weights
-from calibrate.program.form import Program, Solution
+from calibrate.program.form import Program
 from calibrate.program.measure import objective_at
 from calibrate.program.order import Order
+from calibrate.program.solution import Solution
 
 __all__ = ["evened"]
 
@@ -35,7 +36,7 @@ def evened(program: Program, solution: Solution, tolerance: float) -> Solution:
     mean = _means(x, ordered.pool.order)
     if np.array_equal(mean, x) or _distance(ordered, mean) > _distance(ordered, x) + ROUNDING:
         return solution
-    evened_out = program.answered(replace(solution, x=mean))
+    evened_out = replace(solution, x=mean).told(program)
     gap = program.relative_gap(objective_at(program, evened_out.x), solution.lower_bound)
     as_fair = np.all(gaps_at(ordered, mean) <= np.maximum(gaps_at(ordered, x), 0.0) + ROUNDING * program.unit)
     return evened_out if as_fair and gap <= tolerance else solution

@@ -19,11 +19,12 @@ import scipy.sparse as sp
 from calibrate.errors import ProblemError, SolverError
 from calibrate.program.affine import NotSeparable
 from calibrate.program.fairness.base import Rule
-from calibrate.program.form import Attempt, Floats, Program, Solution
+from calibrate.program.form import Floats, Program
 from calibrate.program.plan import Plan
 from calibrate.program.quiet import greeted
 from calibrate.program.risk import CostTerm, RiskTerm
 from calibrate.program.rule_matrix import rule_rows
+from calibrate.program.solution import Attempt, Solution
 from calibrate.program.waterfall import Stage
 
 __all__ = [
@@ -178,7 +179,7 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
 
     Raises `Infeasible` for the caller to explain, ProblemError when unbounded, SolverError when nothing was proven.
     """
-    told, program = program, program.ordered
+    caller, program = program, program.ordered
     parts = Extensive.of(program)
     rows = [gap <= 0 for gap in parts.gaps]
     optimum = cp.Problem(cp.Minimize(parts.objective), parts.constraints + rows)
@@ -194,7 +195,7 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
         x = np.array(parts.x.value)
     except (SolverError, Infeasible) as error:  # the tie stays with the solver, and the provenance says so
         attempts += (Attempt("tie", f"left to the solver ({error})"),)
-    return told.answered(Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts, "a solver's claim"))
+    return Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts, "a solver's claim").told(caller)
 
 
 def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import cvxpy as cp
 import numpy as np
@@ -16,10 +15,7 @@ from calibrate.program.plan import Plan, Pool
 from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm
 from calibrate.program.waterfall import Cascade, PoolReserve, SegmentReserve, Stage, Waterfall
 
-if TYPE_CHECKING:
-    from calibrate.program.proof import Witness
-
-__all__ = ["Attempt", "Program", "Solution"]
+__all__ = ["Program"]
 
 Floats = npt.NDArray[np.float64]
 Parts = tuple[tuple[float, RiskTerm | CostTerm], ...]
@@ -145,14 +141,6 @@ class Program:
         """The caller's decisions in the order of the program."""
         return x if self.told is None else x[self.positions]
 
-    def answered(self, solution: Solution) -> Solution:
-        """A solution of the `ordered` program as one of this: its decisions in this order."""
-        if self.ordered is self:
-            return solution
-        x = np.empty_like(solution.x)
-        x[self.ordered.positions] = solution.x
-        return replace(solution, x=x)
-
     def gaps(self, plan: Plan) -> Floats:
         """The worst gap of each rule at a plan of constants, money: fair when not above 0."""
         return np.array([float(np.max(rule.gap(plan).value)) for rule in self.rules])
@@ -169,28 +157,3 @@ class Program:
                     f"{term} needs a layer in which the defaulter pays, but the waterfall has none; "
                     'add OwnContribution() as its first layer, or use of="shortfall"'
                 )
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One call of a solver: what was tried and what it claimed."""
-
-    solver: str
-    status: str
-
-    def __str__(self) -> str:
-        return f"{self.solver}: {self.status}"
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """What a solver hands back: `x` in units, the objective's bound in money, shadow prices of rules and limits."""
-
-    x: Floats
-    lower_bound: float
-    shadow_prices: tuple[float, ...]
-    attempts: tuple[Attempt, ...]
-    bound_by: str  # who vouches for the bound
-    witness: Witness | None = None  # what the bound follows from
-    claimed: bool = False  # the bound is a claim, of which only exact arithmetic can tell
-    v: Floats | None = None  # `x` with the auxiliary variables of the rules, units

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from calibrate.errors import SolverError
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import Compiled
-from calibrate.program.form import LITTLE, Attempt, Program
+from calibrate.program.form import LITTLE, Program
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
 from calibrate.program.newton import DIVERGED, FEASIBLE
@@ -23,6 +23,7 @@ from calibrate.program.risk import RiskTerm
 from calibrate.program.sample import ASKED, Sample, different
 from calibrate.program.search import WARM, Bounds, Search
 from calibrate.program.sight import Sight, View
+from calibrate.program.solution import Attempt
 from calibrate.program.standard_form import HELD_DOWN, Body, Point, StandardForm, Tail
 
 __all__ = ["ROUGH", "Level", "Tie"]

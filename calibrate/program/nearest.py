@@ -18,8 +18,9 @@ import numpy as np
 from scipy.optimize import nnls
 
 from calibrate.certificate import verifier
-from calibrate.program.form import LITTLE, Attempt, Floats, Program, Solution
+from calibrate.program.form import LITTLE, Floats, Program
 from calibrate.program.proof import certified
+from calibrate.program.solution import Attempt, Solution
 
 __all__ = ["least_distance", "nearest", "plans_instead"]
 
@@ -45,7 +46,7 @@ def plans_instead(program: Program, solution: Solution) -> Iterator[Solution]:
         if found is not None:
             v, moved = found / program.unit, Attempt("least distance", "moved to where the rules hold")
             plan = replace(solution, x=v[: program.size], v=v, attempts=(*solution.attempts, moved))
-            yield program.answered(plan)
+            yield plan.told(program)
 
 
 def nearest(stated: Mapping[str, Any], decisions: Floats, reference: Floats) -> Floats | None:

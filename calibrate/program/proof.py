@@ -25,11 +25,12 @@ from calibrate.certificate.rounding import auxiliary, in_whole_numbers, rounded,
 from calibrate.certificate.scenario_file import WrittenScenarios
 from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.dual import best_flows, best_rules
-from calibrate.program.form import LITTLE, Floats, Program, Solution
+from calibrate.program.form import LITTLE, Floats, Program
 from calibrate.program.measure import cost
 from calibrate.program.mending import mended
 from calibrate.program.multipliers import Witness, given_of, in_cones, multipliers
 from calibrate.program.retelling import retold
+from calibrate.program.solution import Solution
 from calibrate.program.statement import Layout, auxiliary_at, statement
 from calibrate.program.sure import decimals_of, doubtful, keeps_however_rounded, published_decimals
 from calibrate.program.tail import value_at_risk

@@ -16,8 +16,9 @@ from calibrate.program.conflict import explain
 from calibrate.program.even import evened
 from calibrate.program.extensive import Infeasible, run, solve_extensive
 from calibrate.program.fairness.base import GeneratedRule
-from calibrate.program.form import Attempt, Floats, Program, Solution
+from calibrate.program.form import Floats, Program
 from calibrate.program.risk import CostTerm
+from calibrate.program.solution import Attempt, Solution
 from calibrate.program.working_set import solve_by_tail
 
 __all__ = ["optimum"]

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.extensive import reference_point, reference_weights
-from calibrate.program.form import LITTLE, Attempt
+from calibrate.program.form import LITTLE
 from calibrate.program.graft import grafted
 from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
 from calibrate.program.level import Level
 from calibrate.program.newton import AT_A_CAP, DIVERGED, FEASIBLE
 from calibrate.program.search import WARM, Bounds
+from calibrate.program.solution import Attempt
 from calibrate.program.standard_form import Point, StandardForm, Tail
 
 __all__ = ["closest", "on_trees"]

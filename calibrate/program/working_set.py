@@ -22,12 +22,13 @@ from calibrate.program.bound import smallest
 from calibrate.program.compiled import Compiled, compiled
 from calibrate.program.extensive import reference_point
 from calibrate.program.first import good_multiple
-from calibrate.program.form import LITTLE, Attempt, Program, Solution
+from calibrate.program.form import LITTLE, Program
 from calibrate.program.held import Held, held_together
 from calibrate.program.level import ROUGH, Level, Tie
 from calibrate.program.sample import Sample
 from calibrate.program.search import WARM, Bounds
 from calibrate.program.sight import SAFE
+from calibrate.program.solution import Attempt, Solution
 from calibrate.program.statement import Layout, auxiliary_at
 from calibrate.program.tie import closest, on_trees
 
@@ -59,8 +60,8 @@ def solve_by_tail(program: Program, tolerance: float, start: Floats | None = Non
             held = held_together(form)
             if held is None:
                 raise
-            return program.answered(_without_held(ordered, held, tolerance))
-        return program.answered(_solution(level, closest(level, best)))
+            return _without_held(ordered, held, tolerance).told(program)
+        return _solution(level, closest(level, best)).told(program)
 
 
 def _without_held(program: Program, held: Held, tolerance: float) -> Solution:
