@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["NOT_ALIKE", "UNLIKE", "Alike", "AlikePosterior"]
+__all__ = ["NOT_ALIKE", "UNLIKE", "Alike", "AlikePosterior", "Shocks"]
 
 LOADINGS = (np.arange(20) + 0.5) / 20  # roots of the share, of the scatter of sizes, that a period has in common
 BONDS = (np.arange(6) + 0.5) / 6
@@ -21,6 +21,15 @@ SCALES = np.exp(np.linspace(-1.0, 2.0, 25))  # deviation of a size over that of 
 SHOCKS = (np.arange(64) + 0.5) / 64
 FARTHEST = 8.0  # score of a shock
 LEAST = 1e-9  # scatter of scores: less is none
+
+
+@dataclass(frozen=True)
+class Shocks:
+    """Shocks, one a scenario, and size and mean of the gamma law that they are of."""
+
+    values: Floats
+    size: float
+    mean: float = 1.0
 
 
 @dataclass(frozen=True)

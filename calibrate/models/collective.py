@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
-from calibrate.models.alike import UNLIKE, Alike, AlikePosterior
+from calibrate.models.alike import UNLIKE, Alike, AlikePosterior, Shocks
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
 from calibrate.models.doubts import alike_flags, cap_flags, silence_flags, size_flags
@@ -200,15 +200,15 @@ class Collective(DrawnMargins):
         rows: Floats,
         places: Places,
         g: int,
-        shocks: Floats,
+        shocks: Shocks,
         means: Floats,
         caps: Floats,
         rng: np.random.Generator,
     ) -> None:
         """Add events of segment `g` to `rows[places]`: Poisson, of mean `means` times a scenario's shock."""
         total, part = float(means.sum()), self.segments[g]
-        counts = rng.poisson(total * shocks)
-        levels = part.alike.levels(counts, shocks, part.frequency.size_, rng)
+        counts = rng.poisson(total * shocks.values)
+        levels = part.alike.levels(counts, shocks.values / shocks.mean, shocks.size, rng)
         self.add_events(rows, places, g, counts, levels, means / total, caps, rng)
 
     def payments(self, g: int, levels: Floats, owner: Places, caps: Floats) -> Floats:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numba import njit
 from scipy.special import gammaincinv
 
+from calibrate.models.alike import Shocks
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.dependence import Dependence
@@ -219,9 +220,10 @@ class SharedShocks(Memoryless):
         return add
 
 
-def _shocks(size: float, uniform: Floats) -> Floats:
+def _shocks(size: float, uniform: Floats) -> Shocks:
     """Gamma shocks of mean 1 at these levels."""
-    return np.ones_like(uniform) if math.isinf(size) else np.asarray(gammaincinv(size, uniform) / size)
+    values = np.ones_like(uniform) if math.isinf(size) else np.asarray(gammaincinv(size, uniform) / size)
+    return Shocks(values, size)
 
 
 class DriftingShocks(CollectiveProcess):
@@ -235,17 +237,18 @@ class DriftingShocks(CollectiveProcess):
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Period after period: shocks, number of events, who is hit, how much is paid."""
         means, caps = self.margins.means(exposures), self.margins.caps(exposures)
-        active = [(g, part) for g, part in enumerate(self.frequencies) if means[:, g].any()]
+        active = [(g, part, part.laws(periods)) for g, part in enumerate(self.frequencies) if means[:, g].any()]
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
             last, places = dict[int, Floats](), np.arange(len(rows))
-            for _ in range(periods):
+            for period in range(periods):
                 uniform = self.dependence.sample(len(rows), first)
-                for g, part in active:
+                for g, part, laws in active:
                     level = uniform[:, g]
                     last[g] = part.next_shocks(last[g], level, second) if g in last else part.shocks(level)
-                    self.margins.add_shared_events(rows, places, g, last[g], means[:, g], caps[:, g], second)
+                    shocks = Shocks(last[g], *laws[period])
+                    self.margins.add_shared_events(rows, places, g, shocks, means[:, g], caps[:, g], second)
 
         return [add]
 

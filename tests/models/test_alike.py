@@ -127,7 +127,10 @@ def test_the_level_of_sizes_is_known_as_the_periods_tell_it():
 
 
 def history(seed, periods=24, **kwargs):
-    when, logs = drawn(seed, periods, **kwargs)
+    return of_logs(*drawn(seed, periods, **kwargs), periods, seed)
+
+
+def of_logs(when, logs, periods, seed=0):
     months = pd.period_range("2020-01", periods=periods, freq="M")
     frame = pd.DataFrame({"date": months[when].to_timestamp() + pd.Timedelta(days=9), "loss": 1e6 * np.exp(logs)})
     frame["member"] = np.random.default_rng(seed).choice(list("ABCDE"), len(frame))
@@ -155,6 +158,24 @@ def test_pools_whose_periods_are_bad_in_number_and_size_have_the_risk_that_they_
         assert (model.summary_["size_correlation"] > 0.2).all()
     assert 0.8 < np.mean(ratios) < 1.15
     np.testing.assert_allclose(np.mean(means), 1.0, atol=0.02)
+
+
+def test_losses_of_periods_further_ahead_keep_their_law_where_the_intensity_wanders():
+    """From a low level back to 1: the expected number of losses is a sum of powers, the mean of each that of now."""
+    rng, memory, size = np.random.default_rng(20), 0.85, 0.7
+    intensity = [1.0]
+    for _ in range(119):
+        before = rng.poisson(memory * size * intensity[-1] / (1 - memory))
+        intensity.append(rng.gamma(size + before) * (1 - memory) / size)
+    score = stats.norm.ppf(stats.gamma.cdf(intensity, size, scale=1 / size))
+    when = np.repeat(np.arange(120), rng.poisson(6 * np.array(intensity)))
+    model = JointLossModel(severity=severity.LogNormal(), frequency=frequency.Drifting(), n_jobs=1)
+    model.fit(of_logs(when, 0.7 * score[when] + 0.7 * rng.normal(size=when.size), 126))
+    found, now = model.frequencies_["all"], model.summary_["expected_loss"].sum()
+    assert found.level_ < 0.5 and model.margins_.segments[0].alike.bond > 0.4
+    ahead = 1 + (found.level_ - 1) * found.memory_ ** np.arange(12)
+    drawn = model.sample(100_000, 1, periods=12).losses.sum(axis=1)
+    assert drawn.mean() == pytest.approx(now * ahead.sum() / found.level_, rel=0.025)
 
 
 def test_members_alone_say_that_their_losses_are_drawn_independently():

@@ -94,6 +94,14 @@ class Drifting(Reexposed):
         sizes = k + rng.poisson(self.memory_ * k / moves * self.level_ * shocks)
         return np.asarray(gammaincinv(sizes, uniform) * moves / k / self.level_)
 
+    def laws(self, periods: int) -> list[tuple[float, float]]:
+        """Size and mean of `G / level_` in each of the periods ahead, seen from now: gamma laws of their variance."""
+        mean, variance, found = self.level_, self.level_**2 / self.size_, []
+        for _ in range(periods):
+            found.append((mean**2 / variance, mean / self.level_))
+            mean, variance = _moved(mean, variance, self.memory_, self.long_size_)
+        return found
+
     def flag(self, segment: str) -> str:
         """Where the intensity stands, in a sentence."""
         return (
@@ -122,10 +130,13 @@ def _filtered(
             chance = gammaln(a + hit) - gammaln(a) - gammaln(hit + 1)
             value = value + weight * (chance - a * np.log1p(expected / b) - hit * np.log1p(b / expected))
         a, b = a + weight * hit, b + weight * expected
-        known, error = a / b, a / b**2
-        mean = 1 + memory * (known - 1)
-        variance = memory**2 * error + (1 - memory) * (1 - memory + 2 * memory * known) / size
+        mean, variance = _moved(a / b, a / b**2, memory, size)
     return value, np.array([*shapes, mean**2 / variance]), np.array([*levels, mean])
+
+
+def _moved(known: Any, error: Any, memory: Any, size: Any) -> tuple[Any, Any]:
+    """Mean and variance of the intensity a period later, of one with this mean and variance."""
+    return 1 + memory * (known - 1), memory**2 * error + (1 - memory) * (1 - memory + 2 * memory * known) / size
 
 
 def _allocation(counts: Floats, means: Floats) -> Floats:
