@@ -13,13 +13,14 @@ from scipy.stats import rankdata
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["NOT_ALIKE", "UNLIKE", "Alike", "AlikePosterior", "Shocks"]
+__all__ = ["NOT_ALIKE", "UNLIKE", "Alike", "AlikePosterior", "Shocks", "pooled_evidence"]
 
 LOADINGS = (np.arange(20) + 0.5) / 20  # roots of the share, of the scatter of sizes, that a period has in common
 BONDS = (np.arange(6) + 0.5) / 6
 SCALES = np.exp(np.linspace(-1.0, 2.0, 25))  # deviation of a size over that of those seen
 SHOCKS = (np.arange(64) + 0.5) / 64
 FARTHEST = 8.0  # score of a shock
+SAID = 0.2  # chance of none, up to which it is said that losses are alike
 LEAST = 1e-9  # scatter of scores: less is none
 
 
@@ -78,8 +79,8 @@ class AlikePosterior:
     Normal scores are `m + s (a Z + sqrt(1 - a^2) e)`: those of a period of `n` have a mean of mean `m + s a k E b(G)`
     and variance `s^2 V`, `V = a^2 (1 - k^2 + k^2 Var b(G)) + (1 - a^2) / n`, with `G` as far as `n` tells it. Before
     the data `a` is 0 with chance 1/2, else flat up to 1; `k`, `m` and `log s` are flat, the last two integrated out.
-    `evidence`: log of the likelihood so integrated, over half of that at `a = 0`. `doubt`: deviation that the mean log
-    of the losses has by the common scores of their periods, at `a = 1`.
+    `evidence`: log of the likelihood so integrated, over that at `a = 0`. `doubt`: deviation that the mean log of the
+    losses has by the common scores of their periods, at `a = 1`, beyond that of as many losses by themselves.
     Source: Box and Tiao 1973, Bayesian Inference in Statistical Analysis, 5.2 (one-way random effects).
     """
 
@@ -100,8 +101,8 @@ class AlikePosterior:
         height = _heights(means, within, n[seen], *_shocks_seen(n[seen], expected[seen], size))
         height[1:] -= math.log(LOADINGS.size)
         value = height - logsumexp(height[0])
-        doubt = float(logs.std()) * math.sqrt(float(n @ n)) / logs.size
-        return cls(softmax(value), float(logsumexp(value)), doubt)
+        doubt = float(logs.std()) * math.sqrt(float(n @ n) - logs.size) / logs.size
+        return cls(softmax(value), float(logsumexp(value)) - math.log(2), doubt)
 
     def at(self, first: Floats, second: Floats) -> list[Alike]:
         """`first` is the chance of a smaller loading, `second` of a smaller bond given it."""
@@ -125,11 +126,11 @@ class AlikePosterior:
         return self.at(np.array([0.5]), np.array([0.5]))[0]
 
     def flag(self, name: str) -> tuple[str, ...]:
-        """A sentence if the losses of a period are likelier alike than not."""
-        if self.likely.loading == 0.0:
+        """A sentence if the losses of a period are clearly likelier alike than not."""
+        none = float(self.chances[0].sum())
+        if none > SAID:
             return ()
         low, high = (one.share for one in self.at(np.array([0.05, 0.95]), np.full(2, 0.5)))
-        none = float(self.chances[0].sum())
         return (
             f"segment {name!r}: losses of one period are alike in size: {self.likely.share:.0%} of their scatter lies "
             f"between periods (90 % interval {low:.0%} to {high:.0%}, chance of none {none:.2g}), and is drawn so",
@@ -137,6 +138,14 @@ class AlikePosterior:
 
 
 NOT_ALIKE = AlikePosterior(np.ones((1, 1)))  # where they cannot be, or nothing would show it
+
+
+def pooled_evidence(laws: Sequence[AlikePosterior]) -> float:
+    """Of all segments, for what can be alike over what cannot: with chance 1/2 none is, else each as its law says.
+
+    So segments that tell nothing speak neither for shared shocks nor against them, however many they are.
+    """
+    return float(np.logaddexp(0.0, sum(law.evidence for law in laws)) - math.log(2))
 
 
 def _normal_scores(values: Floats) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from calibrate.models.alike import NOT_ALIKE, AlikePosterior
+from calibrate.models.alike import NOT_ALIKE, AlikePosterior, pooled_evidence
 from calibrate.models.collective import Events
 from calibrate.models.frequency import (
     CountModel,
@@ -51,7 +51,7 @@ class Family:
     def log_likelihood(self) -> float:
         """Of all segments, that of how alike their sizes are integrated."""
         counted = sum(model.log_likelihood_ for model in self.frequencies)
-        return float(counted + sum(law.evidence for law in self.alike))
+        return float(counted) + pooled_evidence(self.alike)
 
 
 def families(events: Events, seen: Seen, asked: CountModel | Hawkes | None, bound: bool) -> list[Family]:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import qmc
 
-from calibrate.models.alike import Alike, AlikePosterior
+from calibrate.models.alike import Alike, AlikePosterior, pooled_evidence
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.frequency import CountModel, Open
@@ -94,7 +94,7 @@ def opened(
     points = _points(2 + 5 * counts.shape[2])
     evidence = [
         sum(model.log_likelihood_ + model.posterior(counts[:, :, g]).evidence for g, model in enumerate(family))
-        + sum(law.evidence for law in laws)
+        + pooled_evidence(laws)
         for family, laws in zip(models, alike, strict=True)
     ]
     which = np.searchsorted(np.cumsum(softmax(evidence))[:-1], points[:, 0])

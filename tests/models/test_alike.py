@@ -77,7 +77,7 @@ def test_the_posterior_of_the_loading_is_that_of_brute_force():
     found = law.chances[1:].sum(axis=1) @ LOADINGS
     assert found == pytest.approx((weight @ loading) / weight.sum(), abs=0.02)
     bayes = weight[loading > 0].mean() / weight[loading == 0].mean()
-    assert law.evidence == pytest.approx(np.log1p(bayes), abs=0.06)
+    assert law.evidence == pytest.approx(np.log((1 + bayes) / 2), abs=0.06)
 
 
 def test_loadings_are_inside_their_intervals_as_often_as_said():
@@ -101,7 +101,7 @@ def test_much_data_tells_loading_and_bond():
     none = posterior(*drawn(11, 1500, loading=0.0), 1500)
     assert none.likely == UNLIKE
     assert none.chances[0].sum() > 0.8
-    assert none.evidence < np.log(1.25)
+    assert none.evidence < np.log(0.625)
 
 
 def test_what_cannot_tell_is_not_alike():
@@ -111,6 +111,20 @@ def test_what_cannot_tell_is_not_alike():
     assert NOT_ALIKE.flag("A") == ()
     single = AlikePosterior.of(np.arange(9.0), np.arange(9), np.ones(9), np.inf)
     assert single.chances[0].sum() == pytest.approx(0.5, abs=1e-9)  # a loss a period: as before the data
+    assert single.evidence == pytest.approx(0.0, abs=1e-9)
+    assert single.flag("A") == ()
+    assert (single.factors([Alike(LOADING)], np.array([0.1, 0.9])) == 1.0).all()  # its losses are as good as they look
+
+
+def test_segments_that_cannot_tell_do_not_choose_the_family():
+    """A loss a week at most, in members and weeks by chance: that shocks are shared is likelier by nothing."""
+    rng, weeks = np.random.default_rng(1), pd.period_range("2018-01-01", periods=300, freq="W")
+    when = np.concatenate([rng.choice(300, 24, replace=False) for _ in range(15)])
+    frame = pd.DataFrame({"date": weeks[when].start_time, "member": rng.choice(list("ABCD"), when.size)})
+    frame["loss"], frame["segment"] = np.exp(rng.normal(size=when.size)), np.repeat(np.arange(15), 24).astype(str)
+    names = {"date": "date", "member": "member", "loss": "loss", "segment": "segment", "period": "W"}
+    model = JointLossModel(n_jobs=1).fit(LossHistory.from_events(frame, **names, start="2018-01-01", end="2023-09-30"))
+    assert not any("SharedShock" in flag or "alike" in flag for flag in model.flags_)
 
 
 def test_the_level_of_sizes_is_known_as_the_periods_tell_it():
@@ -122,7 +136,7 @@ def test_the_level_of_sizes_is_known_as_the_periods_tell_it():
         law = posterior(when, logs, 20)
         found.append(law.factors([Alike(LOADING)], np.array([stats.norm.cdf(1)]))[0])
     common = np.log(found) + 0.5 * np.mean([np.log(each) for each in found]) ** 2  # about one deviation up
-    own = 1.2**2 * (1 - LOADING**2) / 200
+    own = 1.2**2 / 200
     assert np.std(means) == pytest.approx(np.sqrt(common.mean() ** 2 + own), rel=0.1)
 
 
