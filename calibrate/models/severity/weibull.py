@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import gamma, gammaincc
+from scipy.special import gamma, gammainc, gammaincc
 
 from calibrate.models.severity.scale_family import Floats, ScaleFamily, Shape
 
@@ -47,4 +47,6 @@ class Weibull(ScaleFamily):
         (k,) = shapes
         with np.errstate(over="ignore"):
             a, b = np.power([low, high], k)
-        return float(gamma(1 + 1 / k) * (gammaincc(1 / k, a) - gammaincc(1 / k, b)))
+        below = gammainc(1 / k, a) < 0.5
+        part = gammainc(1 / k, b) - gammainc(1 / k, a) if below else gammaincc(1 / k, a) - gammaincc(1 / k, b)
+        return float(gamma(1 + 1 / k) * part)

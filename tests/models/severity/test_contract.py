@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import integrate, stats
 from scipy.integrate import quad
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -290,3 +291,24 @@ def test_hopeless_losses_get_numbers_or_a_refusal(make, losses):
                 assert not np.isnan(ask(model)).any()
             except ModelError as refusal:
                 assert len(str(refusal)) > 40
+
+
+@pytest.mark.parametrize(
+    ("family", "shape", "survival"),
+    [(severity.LogNormal(), s, lambda z, s: stats.lognorm.sf(z, s)) for s in (0.5, 9.0, 20.0, 45.0)]
+    + [(severity.Weibull(), k, lambda z, k: stats.weibull_min.sf(z, k)) for k in (2.0, 0.5, 0.1)],
+)
+def test_layers_of_any_scatter_are_integrals(family, shape, survival):
+    """In steps of the log, where a mean is many powers of ten above the layer, and far in the tail."""
+    for low, high in ((0.0, 10.0), (0.5, 2.0), (3.0, 3000.0), (1e6, 1e9)):
+        logs = np.linspace(np.log(max(low, 1e-12)), np.log(high), 200_001)
+        heights = survival(np.exp(logs), shape) * np.exp(logs)
+        exact = integrate.simpson(heights, x=logs) + (low == 0.0) * 1e-12
+        assert family._z_layer(low, high, shape) == pytest.approx(exact, rel=1e-7, abs=1e-290)
+
+
+def test_losses_of_sixty_powers_of_ten_have_no_mean():
+    model = severity.LogNormal().fit(10.0 ** np.random.default_rng(0).uniform(-30, 30, 100))
+    assert 0 < model.mean(cap=10.0) < 10.0
+    with pytest.raises(ModelError, match="the mean does not exist"):
+        model.mean()
