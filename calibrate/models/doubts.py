@@ -180,8 +180,8 @@ def alike_flags(names: Sequence[str], losses: Floats, segment: Places, owner: Pl
         share = _between(groups)
         found.append(
             f"segment {name!r}: losses of one period are alike in size (p-value {p_value:.2g}; {share:.0%} of the "
-            "scatter of their logs lies between periods), and are drawn independently of each other: bad periods are "
-            "understated. Leave frequency and dependence out, or ask for SharedShock(), whose losses may be alike"
+            "scatter of their logs lies between periods), and are drawn independently of each other unless members "
+            "share shocks: bad periods may be understated. Ask for SharedShock(), whose losses may be alike"
         )
     return tuple(found)
 

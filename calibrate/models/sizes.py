@@ -89,7 +89,9 @@ class Sizes:
         elif self.shape >= NEAR_ONE and capped:
             found.append(f"{what} is near 1{self._doubt}: the mean rests on the cap of the losses as much as on them")
         elif self.shape >= NEAR_ONE:
-            found.append(f"{what} is near 1: sample means are too low, use the expected losses of the summary")
+            found.append(
+                f"{what} is near 1{self._doubt}: sample means are too low, use the expected losses of the summary"
+            )
         return found
 
 

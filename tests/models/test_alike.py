@@ -196,6 +196,7 @@ def test_members_alone_say_that_their_losses_are_drawn_independently():
     model = JointLossModel(frequency=frequency.NegativeBinomial(), n_jobs=1).fit(history(1))
     (said,) = [flag for flag in model.flags_ if "alike in size" in flag]
     assert "drawn independently of each other" in said
+    assert said.endswith("Ask for SharedShock(), whose losses may be alike")  # right also where nothing was asked for
     assert (model.summary_["size_correlation"] == 0).all()
 
 
