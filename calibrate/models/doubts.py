@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import kendalltau, kruskal, norm, rankdata
+from scipy.stats import kruskal, norm, rankdata, t
 
 from calibrate.models.arrays import Floats
 
@@ -131,28 +131,48 @@ def size_flags(
 ) -> tuple[str, ...]:
     """A sentence for each segment whose losses grow or shrink from period to period; `when` is the place of a loss's.
 
-    Kendall's rank correlation of the mean log-loss with time, over periods that have one; a member's losses are taken
-    over their own mean, so that who is there does not count. Source: Mann 1945, Econometrica 13 (trends by ranks).
+    Slope of the log-losses, each over its member's mean, so that who is there does not count (`_slope`).
     """
     found = []
     for g, name in enumerate(names):
         part = segment == g
         logs, rows = np.log(losses[part]), when[part]
-        own = pd.Series(logs).groupby(owner[part]).transform("mean").to_numpy()
-        by_period = pd.Series(logs - own).groupby(rows).mean()
-        if len(by_period) < FEWEST or not np.ptp(by_period.to_numpy()) > 0:
+        logs = logs - pd.Series(logs).groupby(owner[part]).transform("mean").to_numpy()
+        seen = np.unique(rows)
+        if len(seen) < FEWEST or not np.ptp(logs) > 0:
             continue
-        p_value = float(kendalltau(by_period.index, by_period).pvalue)
+        slope, p_value = _slope(logs, rows)
         if p_value > SURE:
             continue
-        third = by_period.iloc[-(len(by_period) // 3) :]
-        times = math.exp(third.mean() - (logs - own).mean())
+        third = seen[-(len(seen) // 3) :]
+        times = math.exp(slope * (third.mean() - rows.mean()))
         found.append(
             f"segment {name!r}: losses {'grow' if times > 1 else 'shrink'} with time (p-value {p_value:.2g}); from "
-            f"{periods[third.index[0]]} on a member's are {times:.2g} times its own of the whole history. Sizes are "
+            f"{periods[third[0]]} on a member's are {times:.2g} times its own of the whole history. Sizes are "
             "drawn as in the whole history: bring losses to the money, and the exposure, of today first"
         )
     return tuple(found)
+
+
+def _slope(logs: Floats, rows: Places) -> tuple[float, float]:
+    """Change of values a period, and the p-value of none: a line through the means of periods.
+
+    A mean of `n` values has the weight `n / (1 + (n - 1) share)`, where they have this `share` of their scatter about
+    the line in common; its error by what is left, with two degrees of freedom less than there are periods.
+    Source: Fuller and Battese 1973, JASA 68 (regression with nested errors).
+    """
+    time = rows - rows.mean()
+    flat = logs - (time @ logs) / (time @ time) * time
+    seen, n = np.unique(rows, return_counts=True)
+    share = _between([flat[rows == row] for row in seen])
+    weights = n / (1 + (n - 1) * share)
+    means = np.array([logs[rows == row].mean() for row in seen])
+    x = seen - np.average(seen, weights=weights)
+    spread = float(weights @ x**2)
+    slope = float(weights @ (x * means)) / spread
+    left = means - np.average(means, weights=weights) - slope * x
+    error = math.sqrt(float(weights @ left**2) / (seen.size - 2) / spread)
+    return slope, 2 * float(t.sf(abs(slope) / error, seen.size - 2)) if error > 0 else float(slope == 0)
 
 
 def alike_flags(names: Sequence[str], losses: Floats, segment: Places, owner: Places, when: Places) -> tuple[str, ...]:
@@ -187,9 +207,11 @@ def alike_flags(names: Sequence[str], losses: Floats, segment: Places, owner: Pl
 
 
 def _between(groups: Sequence[Floats]) -> float:
-    """Share of the variance that lies between groups: one-way analysis, by moments."""
+    """Share of the variance that lies between groups: one-way analysis, by moments; 0 for groups of one."""
     sizes = np.array([each.size for each in groups], dtype=float)
     total, k = float(sizes.sum()), len(groups)
+    if total == k:
+        return 0.0
     means = np.array([each.mean() for each in groups])
     centre = float(sizes @ means) / total
     within = sum(float(((each - mean) ** 2).sum()) for each, mean in zip(groups, means, strict=True)) / (total - k)
