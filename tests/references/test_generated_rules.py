@@ -116,6 +116,41 @@ def test_cover_against_all_groups(k, scale):
     assert cover_gap(found, stress, k) <= 1e-8 * float(found.contributions.sum())
 
 
+def whole_cover_rows(stress, k):
+    """`k t + sum_i z_i <= R + C`, `z_i >= max(E_i, c_i) - t`: the k largest of a stress scenario by their dual."""
+    (m, n), rows = stress.shape, []
+    for s in range(m):
+        t = n + 1 + s * (n + 1)
+        head = np.zeros(n + 1 + m * (n + 1))
+        head[: n + 1], head[t], head[t + 1 : t + 1 + n] = -1.0, k, 1.0
+        rows.append((head, 0.0))
+        for i in range(n):
+            for paid, amount in ((1.0, 0.0), (0.0, -stress[s, i])):
+                row = np.zeros(len(head))
+                row[i], row[t], row[t + 1 + i] = paid, -1.0, -1.0
+                rows.append((row, amount))
+    return rows
+
+
+def test_a_scenario_that_every_plan_breaks_in_another_group_takes_few_plans(tmp_path):
+    """Seven of 40 members default: those who pay most are in the group, and with every plan they are others."""
+    rng, plans = np.random.default_rng(22), []
+    losses = rng.pareto(1.3, (40, 40)) * (rng.random((40, 40)) < 0.3)
+    stress = rng.pareto(1.3, (10, 40))
+
+    class Counted(fairness.CoverK):
+        def refined(self, plan):
+            plans.append(plan)
+            return super().refined(plan)
+
+    found = solved(losses, [Counted(stress, 7)])
+    assert found.objective == pytest.approx(by_hand(losses, whole_cover_rows(stress, 7)), rel=1e-7)
+    assert found.objective > by_hand(losses, cover_rows(stress.max(axis=0)[None], 1, payers=False)) * (1 + 1e-4)
+    assert 3 < len(plans) < 20
+    verdict = verdict_of(found, tmp_path)
+    assert verdict.proved and "searched, not proved" in verdict.sentence, verdict.sentence
+
+
 def cover_gap(calibration, stress, k):
     c = calibration.contributions.to_numpy()
     drawn = np.sort(np.maximum(stress, c), axis=1)[:, -k:].sum(axis=1).max()

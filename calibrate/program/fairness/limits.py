@@ -28,6 +28,9 @@ __all__ = [
 
 Ints = npt.NDArray[np.intp]
 
+IN_GROUPS = 2  # times that a stress scenario is broken before it is written whole
+MOST_WHOLE = 1000  # members of all stress scenarios that are written whole: each has an auxiliary variable
+
 
 def _amounts(plan: Plan, values: Mapping[Any, float] | pd.Series[float], what: str) -> npt.NDArray[np.float64]:
     """Amounts of money by member, >= 0."""
@@ -165,18 +168,20 @@ class CoverK(GeneratedRule):
     `sum_D (E_i - c_i)+ <= reserves + contributions outside D`. `stress` holds losses E in money: a frame or array of
     stress scenarios x members, or one scenario as a series by member. Of large tables only rows that a plan breaks are
     written: `found` maps the parts of contributions that D has paid beyond its losses to the most it may lose else.
+    Where plans break a scenario again and again, each time in another group, it is written whole: `broken` counts.
     """
 
     stress: pd.DataFrame | pd.Series[float] | npt.ArrayLike
     k: int
     found: Mapping[tuple[float, ...], float] = field(default_factory=dict, repr=False)
+    broken: Mapping[int, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int | np.integer) or isinstance(self.k, bool) or self.k < 1:
             raise ProblemError(f"CoverK: k is {self.k!r}, expected a whole number of defaulters >= 1")
 
     def gap(self, plan: Plan) -> cp.Expression:
-        """A row a stress scenario; of large tables, and for one defaulter, one for each group that was found."""
+        """A row a stress scenario; of large tables, and for one defaulter, a row for each group that was found."""
         losses = self._losses(plan)
         n = len(plan.pool.members)
         if self.k > n:
@@ -185,7 +190,8 @@ class CoverK(GeneratedRule):
             most = max(math.fsum(np.sort(row)[-self.k :]) for row in losses)
             at_loss = {tuple([0.0] * n): most} | dict(self.found)
             drawn = np.array([*at_loss]) @ plan.contributions
-            return np.array([*at_loss.values()]) + drawn - plan.reserves - plan.total
+            whole = [_drawn(losses[at], plan.contributions, self.k) for at in self._whole(n)]
+            return cp.hstack([np.array([*at_loss.values()]) + drawn, *whole]) - plan.reserves - plan.total
         needed = [cp.maximum(row, plan.contributions) for row in losses]
         # the n largest of n are the sum; sum_largest of cvxpy 1.9 fails on them
         largest = [cp.sum(one) if self.k == n else cp.sum_largest(one, self.k) for one in needed]
@@ -194,19 +200,25 @@ class CoverK(GeneratedRule):
     def refined(self, plan: Plan) -> CoverK | None:
         """Adds the group that draws most in each stress scenario that the plan does not survive."""
         losses, paid = self._losses(plan), plan.contributions.value
-        found, held = dict(self.found), float((plan.reserves + plan.total).value)
-        for row in losses if self.searched(plan) else ():
+        found, broken, held = dict(self.found), dict(self.broken), float((plan.reserves + plan.total).value)
+        for at, row in enumerate(losses if self.searched(plan) else ()):
             needed = np.maximum(row, paid)
             group = np.lexsort((plan.pool.rank, -needed))[: self.k]
             if needed[group].sum() - held > BROKEN * held:
                 losing = group[paid[group] <= row[group]]
                 parts = tuple(_in_turn(paid, np.setdiff1d(group, losing), losing).tolist())
                 found[parts] = max(math.fsum(row[losing]), found.get(parts, 0.0))
-        return None if found == dict(self.found) else replace(self, found=found)
+                broken[at] = broken.get(at, 0) + 1
+        return None if found == dict(self.found) else replace(self, found=found, broken=broken)
 
     def searched(self, plan: Plan) -> bool:
         """Of large tables of stress scenarios; one defaulter who loses less than it paid is never too much."""
         return self.k > 1 and self._losses(plan).size > WRITTEN_UP_TO
+
+    def _whole(self, n: int) -> list[int]:
+        """The scenarios to write whole, those that were broken most often first."""
+        often = [at for at, times in sorted(self.broken.items(), key=lambda one: -one[1]) if times > IN_GROUPS]
+        return often[: MOST_WHOLE // n]
 
     def _losses(self, plan: Plan) -> npt.NDArray[np.float64]:
         frame = self.stress.to_frame().T if isinstance(self.stress, pd.Series) else self.stress
@@ -234,6 +246,12 @@ class CoverK(GeneratedRule):
 
     def __repr__(self) -> str:
         return f"CoverK(k={self.k})"
+
+
+def _drawn(losses: npt.NDArray[np.float64], paid: cp.Expression, k: int) -> cp.Expression:
+    """`sum_largest(max(E_i, c_i), k) = min_(t >= 0) k t + sum_i (max(E_i, c_i) - t)+`: a variable a member, and `t`."""
+    t = cp.Variable(nonneg=True)
+    return k * t + cp.sum(cp.maximum(losses - t, paid - t, 0.0))
 
 
 def _in_turn(paid: npt.NDArray[np.float64], payers: Ints, losing: Ints) -> npt.NDArray[np.float64]:
