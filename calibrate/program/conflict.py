@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+import cvxpy as cp
+import numpy as np
+
 from calibrate.errors import RuleConflictError, SolverError
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.extensive import least_slack_extensive
-from calibrate.program.fairness.base import Rule
-from calibrate.program.form import Program
+from calibrate.program.fairness.base import GeneratedRule, Rule
+from calibrate.program.form import Floats, Program
 from calibrate.program.proof import Certificate
 from calibrate.program.risk import RiskLimit
 from calibrate.program.working_set import least_slack, slack_bounds
@@ -25,17 +28,18 @@ FEASIBLE = 1e-6  # units: slack below it is rounding of the solver
 
 def explain(program: Program) -> RuleConflictError | None:
     """The error that names the conflict, or None if the rules can be satisfied after all, or it cannot be proved."""
-    conditions: list[Condition] = [*program.rules, *program.limits]
-    if _slack(program, conditions, conditions) <= FEASIBLE:
+    asked = _Conditions(program)
+    every = list(range(len(asked.conditions)))
+    if not asked.conflict(every):
         return None
-    core = _irreducible(conditions, lambda rest: _slack(program, rest, rest) > FEASIBLE)
-    certificate = _certificate(program, core)
+    core = _irreducible(every, asked.conflict)
+    certificate = asked.certificate(core)
     if certificate is not None and certificate["multipliers"] is None:  # a plan far beyond the losses may keep the core
-        core = _irreducible(conditions, lambda rest: _proved(program, rest))
-        if not _proved(program, core):
+        core = _irreducible(every, asked.proved)
+        if not asked.proved(core):
             return None
-        certificate = _certificate(program, core)
-    needed = {_named(one, conditions): _given(program, core, one) for one in core}
+        certificate = asked.certificate(core)
+    needed = {asked.named(one): asked.given(core, one) for one in core}
     currency = program.pool.scenarios.currency
     told = {name: f"{amount:,.6g} {currency}" for name, amount in needed.items() if math.isfinite(amount)}
     lines = "".join(f"\n  - {name}: by {told.get(name, 'more than can be measured')}" for name in needed)
@@ -51,58 +55,82 @@ def explain(program: Program) -> RuleConflictError | None:
     )
 
 
-def _named(condition: Condition, conditions: Sequence[Condition]) -> str:
-    """The words of a rule, numbered where several have the same."""
-    alike = [other for other in conditions if str(other) == str(condition)]
-    position = next(k for k, other in enumerate(alike, 1) if other is condition)
-    return str(condition) if len(alike) == 1 else f"{condition}, number {position} of {len(alike)}"
-
-
-def _irreducible(conditions: Sequence[Condition], conflict: Callable[[list[Condition]], bool]) -> list[Condition]:
+def _irreducible(conditions: Sequence[int], conflict: Callable[[list[int]], bool]) -> list[int]:
     """Deletion filter: drop each condition in turn and keep it only if the rest can be satisfied without it."""
     core = list(conditions)
     for condition in conditions:
-        rest = [other for other in core if other is not condition]
+        rest = [other for other in core if other != condition]
         if rest and conflict(rest):
             core = rest
     return core
 
 
-def _proved(program: Program, conditions: Sequence[Condition]) -> bool:
-    certificate = _certificate(program, conditions)
-    return certificate is not None and certificate["multipliers"] is not None
+class _Conditions:
+    """The rules and limits of a program by number; generated rules get the rows that plans break on the way."""
 
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.conditions: list[Condition] = [*program.rules, *program.limits]
 
-def _given(program: Program, core: Sequence[Condition], one: Condition) -> float:
-    """What one of the conditions has to give alone, money; infinite where that is beyond a solver's numbers."""
-    try:
-        return _slack(program, core, [one]) * program.unit
-    except SolverError:
-        return math.inf
+    def named(self, one: int) -> str:
+        """The words of a rule, numbered where several have the same."""
+        words = [str(other) for other in self.conditions]
+        alike = [k for k, other in enumerate(words) if other == words[one]]
+        return words[one] if len(alike) == 1 else f"{words[one]}, number {alike.index(one) + 1} of {len(alike)}"
 
+    def conflict(self, some: Sequence[int]) -> bool:
+        """Whether no plan keeps some of the conditions: not even those of their rows that are written down."""
+        while (found := self._slack(some, some))[0] <= FEASIBLE:
+            if not self._learnt(some, *found):
+                return False
+        return True
 
-def _certificate(program: Program, core: Sequence[Condition]) -> Certificate | None:
-    """The multipliers of the contradiction; None where the rules are too unusual for the tail solver."""
-    alone = _alone(program, core).ordered
-    for tolerance in (1e-3, 1e-5, 1e-7):
-        with suppress(*UNSOLVED):
-            bounds = slack_bounds(alone, core, tolerance)
-            if bounds.lower > 1 and bounds.witness is not None:
-                return Certificate(alone, bounds.witness.form, bounds.witness, None)
-    return None
+    def given(self, core: Sequence[int], one: int) -> float:
+        """What one of the conditions has to give alone, money; infinite where that is beyond a solver's numbers."""
+        try:
+            while self._learnt(core, *(found := self._slack(core, [one]))):
+                pass
+            return found[0] * self.program.unit
+        except SolverError:
+            return math.inf
 
+    def proved(self, some: Sequence[int]) -> bool:
+        """Whether exact arithmetic says that no plan keeps some of the conditions."""
+        certificate = self.certificate(some)
+        return certificate is not None and certificate["multipliers"] is not None
 
-def _slack(program: Program, conditions: Sequence[Condition], elastic: Sequence[Condition]) -> float:
-    """Least sum of slacks, in units, with which `conditions` can be satisfied when only the `elastic` ones give."""
-    alone = _alone(program, conditions)
-    try:
-        return least_slack(alone, elastic)
-    except UNSOLVED:
-        return least_slack_extensive(alone, elastic)
+    def certificate(self, core: Sequence[int]) -> Certificate | None:
+        """The multipliers of the contradiction; None where the rules are too unusual for the tail solver."""
+        alone = self._alone(core).ordered
+        for tolerance in (1e-3, 1e-5, 1e-7):
+            with suppress(*UNSOLVED):
+                bounds = slack_bounds(alone, [self.conditions[one] for one in core], tolerance)
+                if bounds.lower > 1 and bounds.witness is not None:
+                    return Certificate(alone, bounds.witness.form, bounds.witness, None)
+        return None
 
+    def _slack(self, some: Sequence[int], elastic: Sequence[int]) -> tuple[float, Floats]:
+        """Least sum of slacks with which some can be satisfied when only the `elastic` ones give, and a plan; units."""
+        alone, gives = self._alone(some), [self.conditions[one] for one in elastic]
+        try:
+            return least_slack(alone, gives)
+        except UNSOLVED:
+            return least_slack_extensive(alone, gives)
 
-def _alone(program: Program, conditions: Sequence[Condition]) -> Program:
-    """The program with these conditions and no objective."""
-    limits = tuple(one for one in conditions if isinstance(one, RiskLimit))
-    rules = tuple(one for one in conditions if isinstance(one, Rule))
-    return replace(program, rules=rules, limits=limits, objective=())
+    def _learnt(self, some: Sequence[int], slack: float, x: Floats) -> bool:
+        """Whether rules got rows that a plan breaks by more than the slack, units, that it was found with."""
+        plan, learnt = self.program.plan(cp.Constant(x)), False
+        for one in some:
+            rule = self.conditions[one]
+            with suppress(SolverError):  # the search for such rows did not end
+                more = rule.refined(plan) if isinstance(rule, GeneratedRule) else None
+                if more is not None and np.max(more.gap(plan).value) > (slack + FEASIBLE) * self.program.unit:
+                    self.conditions[one], learnt = more, True
+        return learnt
+
+    def _alone(self, some: Sequence[int]) -> Program:
+        """The program with these conditions and no objective."""
+        chosen = [self.conditions[one] for one in some]
+        limits = tuple(one for one in chosen if isinstance(one, RiskLimit))
+        rules = tuple(one for one in chosen if isinstance(one, Rule))
+        return replace(self.program, rules=rules, limits=limits, objective=())

@@ -198,9 +198,9 @@ def solve_extensive(program: Program, tolerance: float) -> Solution:
     return Solution(np.maximum(x, 0.0), best * program.unit, shadows, attempts, "a solver's claim").told(caller)
 
 
-def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
-    """Least sum of what the `elastic` rules and limits have to give for a plan to exist, in units."""
-    parts = Extensive.of(program.ordered)
+def least_slack_extensive(program: Program, elastic: Sequence[object]) -> tuple[float, Floats]:
+    """Least sum of what the `elastic` rules and limits have to give for a plan to exist, and such a plan; in units."""
+    parts, x = Extensive.of(program.ordered), np.zeros(program.size)
     slack = cp.Variable(len(parts.gaps), nonneg=True)
     gives = [any(one is other for other in elastic) for one in (*program.rules, *program.limits)]
     rows = [gap <= (slack[k] if gives[k] else 0.0) for k, gap in enumerate(parts.gaps)]
@@ -209,7 +209,8 @@ def least_slack_extensive(program: Program, elastic: Sequence[object]) -> float:
         run(problem, "conflict", SLACK_SOLVERS)
     except Infeasible as claim:
         raise SolverError(f"the conflict of the rules could not be measured: {claim}") from None
-    return float(problem.value)
+    x[program.ordered.positions] = np.maximum(parts.x.value, 0.0)
+    return float(problem.value), x
 
 
 def distance(program: Program, x: cp.Expression) -> cp.Expression:

@@ -73,9 +73,11 @@ def _without_held(program: Program, held: Held, tolerance: float) -> Solution:
     return _solution(level, best)
 
 
-def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> float:
-    """Least sum of what the `elastic` rules and limits have to give for a plan to exist, in units."""
-    return slack_bounds(program, elastic, tolerance).upper - 1.0
+def least_slack(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> tuple[float, Floats]:
+    """Least sum of what the `elastic` rules and limits have to give for a plan to exist, and such a plan; in units."""
+    best, x = slack_bounds(program, elastic, tolerance), np.zeros(program.size)
+    x[program.ordered.positions] = np.maximum(best.v[: program.size], 0.0)
+    return best.upper - 1.0, x
 
 
 def slack_bounds(program: Program, elastic: Sequence[object], tolerance: float = 1e-7) -> Bounds:

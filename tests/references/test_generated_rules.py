@@ -242,6 +242,31 @@ def test_conflicts_are_named():
     assert told.value.conflict[str(cover)] == pytest.approx(0.1 * budget.amount, rel=1e-3)
 
 
+def least_given(mu, limit, cap, floor, giving):
+    """What one of a Gini limit, caps on shares and a floor has to give for the others to hold, over all pairs."""
+    (head, _), *pairs = gini_rows(mu, limit)
+    n, last = len(mu), len(head)
+    rows = [(head * mu.sum() / n**2, 0.0, giving == "gini"), *((row, 0.0, False) for row, _ in pairs)]
+    rows += [(np.append(np.eye(n)[i] - cap, np.zeros(last - n)), 0.0, giving == "cap") for i in range(n)]
+    rows.append((np.append(np.full(n, -1.0), np.zeros(last - n)), -floor, giving == "floor"))
+    table = np.array([np.append(row, -1.0 if gives else 0.0) for row, _, gives in rows])
+    found = linprog(np.append(np.zeros(last), 1.0), table, [amount for _, amount, _ in rows], method="highs")
+    assert found.status == 0
+    return found.fun
+
+
+def test_what_rules_in_conflict_have_to_give_is_of_all_their_rows():
+    """Of the few rows with which the conflict was found, the limit seems to have to give less."""
+    losses, _ = pool_of(20, 200)
+    mu = losses.mean(axis=0)
+    gini, cap, floor = fairness.GiniLimit(0.05), fairness.ShareCap(0.06), fairness.FundFloor(100.0)
+    with pytest.raises(RuleConflictError) as told:
+        solved(losses, [gini, cap, floor])
+    expected = [least_given(mu, 0.05, 0.06, 100.0, giving) for giving in ("gini", "cap", "floor")]
+    given = [told.value.conflict[str(rule)] for rule in (gini, cap, floor)]
+    assert given == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_shadow_price_of_a_generated_rule_is_what_money_is_worth():
     """The gap is `mu.sum() / n^2` of the row over all pairs."""
     losses, _ = pool_of(20, 60)
