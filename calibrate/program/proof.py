@@ -143,7 +143,8 @@ def _proved(program: Program, witness: Witness | None, claim: Claim | None, body
     plain["mass"] = Fraction(sum(numerators), under)
     enough = 0.0
     if claim is not None:
-        enough = claim.lower_bound - min(AS_GOOD, 0.1 * claim.tolerance) * abs(claim.objective)
+        size = max(abs(claim.objective), LITTLE * program.unit)  # what gaps are relative to
+        enough = claim.lower_bound - min(AS_GOOD, 0.1 * claim.tolerance) * size
     for given in _attempts(program, witness, claim, plain):
         plain["multipliers"] = exactly(given)
         with suppress(OverflowError):  # next to nothing bounds a decision
