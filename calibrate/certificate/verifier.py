@@ -71,14 +71,17 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     size = pool.cvar(max([t["level"] for t in body["terms"]] or [Fraction(0.99)]), "mutualised", [0] * len(x), unit)
     require((size or 1) <= 2 * body["scale"] <= 4 * (size or 1), "the scale is not the size of the losses")
     true = [f"CVaR {100 * float(term['level']):.10g}% of {term['of']}" for term in body["terms"]]
-    require([t["name"].replace("expected loss", "CVaR 0%") for t in body["terms"]] == true, "a term of another name")
+    names = [term["name"] for term in body["terms"]]
+    require([name.replace("expected loss", "CVaR 0%") for name in names] == true, "a term of another name")
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
     risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
-    for limit in body["limits"]:
-        name, (row, amount) = limit["name"], limit["row"]
-        value = unit * dot(row, x) + dot(enumerate(limit["risks"]), risks)
-        room = max(unit, sum(x) * unit / FINER) * (sum(abs(a) for _, a in row) + sum(limit["risks"]) * len(x))
-        require(name.endswith(f" <= {float(amount):,.10g}") and value <= amount + room, f"{name} is exceeded or untrue")
+    for name, (row, amount), etas in (map(one.get, ("name", "row", "risks")) for one in body["limits"]):
+        value = unit * dot(row, x) + dot(enumerate(etas), risks)
+        room = max(unit, sum(x) * unit / FINER) * (sum(abs(a) for _, a in row) + sum(etas) * len(x))
+        prices, _, kinds = zip(*(one.rpartition(" * ") for one in name.split(" <= ")[0].split(" + ")), strict=True)
+        told = [sum(Fraction(p or 1) for p, kind in zip(prices, kinds, strict=True) if kind == one) for one in names]
+        ok = all(abs(a - b) <= b / 10**5 for a, b in zip(told, etas, strict=True)) and (not row or {*kinds} - {*names})
+        require(ok and name.endswith(f" <= {float(amount):,.10g}") and value <= amount + room, f"{name} is broken")
     checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-9")
     objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate([t["price"] for t in body["terms"]]), risks)
     stated = agrees(body, files, pool, x, [objective, *risks])
@@ -121,13 +124,12 @@ def feasible(body: Body, v: list[int]) -> None:
 def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     """Least value over the box of the affine function that the multipliers make."""
     given, constant, prices = body["multipliers"], Fraction(0), [term["price"] for term in body["terms"]]
-    require(min(prices, default=0) >= 0, "a price of risk is negative")
     slope, weighted = [*body["costs"], *[0] * body["auxiliary"]], list[Any]()
     for (_, kind, rows), m in zip(body["blocks"], given["blocks"], strict=True):
         require(kind == "equal" or (m[0] >= 0 and m[0] ** 2 >= sum(one**2 for one in m[1:])), "not in its cone")
         weighted.extend(zip(rows, m, strict=True))
     for limit, nu in zip(body["limits"], given["limits"], strict=True):
-        require(nu >= 0 and min(limit["risks"], default=0) >= 0, "a limit has a negative multiplier, or rewards risk")
+        require(min(nu, *prices, *limit["risks"], 0) >= 0, "a negative price or multiplier, or a limit rewards risk")
         prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
         weighted.append((limit["row"], nu))
     for (row, amount), m in weighted:
@@ -193,8 +195,7 @@ class Pool:
         stages = [unit * dot(row, x) + amount for row, amount in self.stages]
         require(min(own + stages) >= 0 and len(stages) == self.k + 1 and 0 <= level < 1, "an odd waterfall or level")
         finer = math.lcm(*(amount.denominator for amount in own + stages))
-        paying = [int(amount * finer * self.finest) for amount in own]
-        ends = [int(amount * finer * self.finest) * self.par for amount in stages]
+        paying, ends = ([int(a * finer * self.finest) * u for a in part] for part, u in ((own, 1), (stages, self.par)))
         left, value = [self.left(s, of, paying, ends, finer * self.par) for s in range(self.n)], 0
         rest = tail = self.mass * (level.denominator - level.numerator)
         for s in sorted(range(self.n), key=left.__getitem__, reverse=True):
@@ -216,12 +217,11 @@ class Pool:
         one, most, constant = 1 << min(flows["shift"], 4000), price / ((1 - Fraction(term["level"])) * self.mass), 0
         require(sum(flows["root"]) <= price * one, "the flows of a term exceed its price")
         require(all(s < t for s, t in pairwise([-1, *flows["scenarios"], self.n])), "the flows are out of order")
-        pull, through = [0] * self.cells, [0] * (self.k + 1)
+        pull, through, own = [0] * self.cells, [0] * (self.k + 1), term["of"] == "mutualised"
         for s, root, groups, leaves in zip(*map(flows.get, ("scenarios", "root", "group", "leaf")), strict=True):
             groups, row = groups or [root] * self.k, self.rows[s]
             require(0 <= root <= most * self.p[s] * one, "a flow exceeds its probability")
-            flow = {j: groups[j % self.k] for j in range(self.cells)}
-            flow = {j: leaf for (j, _), leaf in zip(row, leaves, strict=True)} if term["of"] == "mutualised" else flow
+            flow = dict(zip((j for j, _ in row), leaves, strict=True) if own else enumerate(groups * self.members))
             fits = len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root
             require(fits and all(0 <= leaf <= groups[j % self.k] for j, leaf in flow.items()), "a flow grows")
             constant += sum(flow[j] * loss for j, loss in row)
@@ -287,7 +287,7 @@ def dot(row: Any, v: Any) -> Any:
     return sum(a * v[j] for j, a in row)
 
 
-def require(holds: bool, otherwise: str) -> None:
+def require(holds: object, otherwise: str) -> None:
     """Stop with a verdict."""
     if not holds:
         raise ValueError(otherwise)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from calibrate import Scenarios, certificate, verify
-from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
+from calibrate.program import CostOfCapital, CVaR, ExpectedLoss, PoolProblem, Waterfall
 
 VERIFIER = Path(certificate.__file__).with_name("verifier.py")
 
@@ -201,7 +201,7 @@ def padded_inside(rng, files):
     files["scenarios.npz"] = out.getvalue()
 
 
-def renamed(kind, old, new):
+def renamed(kind, old, new, tables=("risk.csv", "fairness.csv")):
     """The name of a term or limit, in the certificate and in all tables: the number behind it is another."""
 
     def tell(rng, files):
@@ -210,7 +210,7 @@ def renamed(kind, old, new):
             one["name"] = one["name"].replace(old, new)
         body["rules"] = [name.replace(old, new) for name in body["rules"]]
         files["certificate.json"] = json.dumps(body).encode()
-        for name in ("risk.csv", "fairness.csv"):
+        for name in tables:
             files[name] = files[name].replace(old.encode(), new.encode())
 
     return tell
@@ -318,6 +318,12 @@ LIES = {
     "padding inside": padded_inside,
     "a term of another level": renamed("terms", "CVaR 90%", "CVaR 99%"),
     "a limit of another amount": renamed("limits", "<= 1.5", "<= 1.2"),
+    "a limit of twice the risk": renamed("limits", "CVaR 80%", "2 * CVaR 80%", ["fairness.csv"]),
+    "a limit of a little more risk": renamed("limits", "CVaR 80%", "1.0001 * CVaR 80%", ["fairness.csv"]),
+    "a limit of another risk": renamed("limits", "CVaR 80%", "CVaR 90%", ["fairness.csv"]),
+    "a limit of more risks": renamed("limits", "CVaR 80%", "0.1 * CVaR 90% of mutualised + CVaR 80%", ["fairness.csv"]),
+    "a limit with a discount": json_lie("certificate.json", lambda r, b: b["limits"][0]["row"][0].append([0, -1e-9])),
+    "a limit without its risk": json_lie("certificate.json", lambda r, b: b["limits"][0].update(risks=[0.0] * 3)),
     "a column twice in the table": text_lie("contributions.csv", column_twice),
     "a column twice in the members": text_lie("members.csv", column_twice),
     "a term twice": text_lie("risk.csv", lambda r, text: text.replace("\n", "\n" + text.splitlines()[1] + "\n", 1)),
@@ -403,3 +409,17 @@ def test_a_pool_without_losses_has_no_scale_of_its_own(tmp_path):
     files["calibration.json"] = json.dumps(result).encode()
     verdict = verify(sealed(tmp_path / "lie", files))
     assert (verdict.proved, verdict.sentence) == (False, "rejected: the scale is not the size of the losses")
+
+
+def test_limits_on_sums_are_what_their_names_say(tmp_path):
+    """Prices of six digits, the same risk twice, a cost in between: none is taken for a lie."""
+    risk = CVaR(0.9, of="mutualised")
+    limits = [
+        0.123456789 * risk + CostOfCapital(0.02, 0.05) + 1e-7 * CVaR(0.5) <= 9.0,
+        0.25 * risk + ExpectedLoss("mutualised") + 0.75 * risk <= 9.5,
+        1234567.0 * ExpectedLoss("shortfall") <= 9e9,
+    ]
+    losses = Scenarios(np.random.default_rng(3).pareto(3.0, (50, 4)))
+    plan = PoolProblem(losses, Waterfall(), CostOfCapital(0.03, 0.05) + 0.2 * risk, limits).solve()
+    verdict = verify(plan.save(tmp_path / "run"))
+    assert verdict.proved, verdict
