@@ -152,9 +152,9 @@ def told(draws, *cell, **sizes):
 def test_a_trend_of_many_losses_a_year_is_seen_and_luck_is_not():
     """Seven per cent a year for 15 years; the ranks of the years' means see it in three quarters of such histories."""
     assert told(400, 0.07, 0.0) > 320
-    assert told(1000, 0.0, 0.0) <= 20  # ten, and three standard deviations
-    assert told(1000, 0.0, 0.6) <= 20  # years that are alike are no trend
-    assert told(1000, 0.0, 0.0, per_year=1) <= 20
+    assert told(400, 0.0, 0.0) <= 10  # four, and three standard deviations
+    assert told(400, 0.0, 0.6) <= 10  # years that are alike are no trend
+    assert told(400, 0.0, 0.0, per_year=1) <= 10
     alone = (
         ["all"],
         np.exp(np.arange(9.0) / 3 + np.tile([0.0, 0.3, -0.2], 3)),
