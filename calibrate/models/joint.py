@@ -23,7 +23,7 @@ from calibrate.models.families import families
 from calibrate.models.frequency import CountModel, Hawkes
 from calibrate.models.frequency.model import Order
 from calibrate.models.margins import Margins, RatioMargins
-from calibrate.models.open_parameters import opened
+from calibrate.models.open_parameters import OpenParameters, opened
 from calibrate.models.panel import told_apart
 from calibrate.models.pool_level import LocalLevel, PoolLevel
 from calibrate.models.process import ComposedMargins, Process
@@ -193,6 +193,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             alike = [each.alike for each in found]
             self.process_ = opened(bound, alike, events.counts, self.exposures_.to_numpy(), seen)
             known = self.process_ is bound[0]
+            if isinstance(self.process_, OpenParameters):
+                self.flags_ += self.process_.flags(self.exposures_.to_numpy(), self.segments_)
         self.flags_ += few_periods_flags(len(self._periods), known)
 
     def _refuse(self, names: Sequence[str], about: str) -> None:

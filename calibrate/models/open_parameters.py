@@ -23,6 +23,7 @@ __all__ = ["OpenParameters", "opened"]
 
 DOUBLINGS = 5
 NODES = 2**DOUBLINGS  # equally likely models
+FEWER = 0.9  # of the events to be expected: from there on it is said
 POINTS, MEMBERS = 1, 2  # seeds: a model has the same nodes whenever it is fitted
 
 
@@ -59,11 +60,26 @@ class OpenParameters(Process):
 
         return [add]
 
+    def flags(self, exposures: Floats, names: Sequence[str]) -> tuple[str, ...]:
+        """A sentence for each segment whose events are clearly fewer than fitted, so that their mean is kept."""
+        wanted, found = (table.sum(axis=0) for table in self._expected(exposures))
+        kept = np.divide(wanted, found, out=np.ones_like(wanted), where=found > 0)
+        return tuple(
+            f"segment {name!r}: scenarios draw {share:.0%} of the events to be expected: sizes that the history allows "
+            "cost more in the mean than the fitted ones, whose expected losses are kept; a usual period looks cheap"
+            for name, share in zip(names, kept, strict=True)
+            if share < FEWER
+        )
+
     def _kept(self, exposures: Floats) -> Floats:
-        """Expected losses of the fitted model over those of the nodes in the mean, (members, segments)."""
-        wanted = self.margins.expected_losses(exposures)
-        found = np.mean([node.margins.expected_losses(exposures) for node in self.nodes], axis=0)
+        """Expected losses of the fitted model over those of the nodes, (members, segments)."""
+        wanted, found = self._expected(exposures)
         return np.divide(wanted, found, out=np.ones_like(wanted), where=found > 0)
+
+    def _expected(self, exposures: Floats) -> tuple[Floats, Floats]:
+        """Losses to be expected by the fitted model, and by the nodes in the mean."""
+        by_node = [node.margins.expected_losses(exposures) for node in self.nodes]
+        return self.margins.expected_losses(exposures), np.mean(by_node, axis=0)
 
 
 def _with(process: Memoryless, margins: Collective) -> Memoryless:

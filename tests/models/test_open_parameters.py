@@ -269,6 +269,30 @@ def test_long_histories_leave_nearly_nothing_open():
     np.testing.assert_allclose(np.quantile(drawn, levels), np.quantile(known, levels), rtol=0.05)
 
 
+def rare(sizes):
+    """One member, an event every other month for 50 years, so that months without one tell how many are drawn."""
+    rng = np.random.default_rng(21)
+    counts = rng.poisson(0.5, 600)
+    months = pd.period_range("1990-01", periods=600, freq="M")
+    frame = pd.DataFrame({"date": np.repeat(months.to_timestamp() + pd.Timedelta(days=9), counts), "member": "A"})
+    frame["loss"], frame["id"] = sizes(rng, len(frame)), range(len(frame))
+    columns = {"date": "date", "member": "member", "loss": "loss"}
+    return LossHistory.from_events(frame, start="1990-01", end=str(months[-1]), **columns)
+
+
+def test_events_that_are_left_out_for_heavy_sizes_are_said():
+    heavy, light = (
+        JointLossModel(frequency=frequency.Poisson(), n_jobs=1).fit(rare(sizes))
+        for sizes in (lambda rng, n: rng.random(n) ** (-1 / 1.3), lambda rng, n: rng.lognormal(0, 0.7, n))
+    )
+    (said,) = [flag for flag in heavy.flags_ if "of the events to be expected" in flag]
+    none = (heavy.sample(200_000, 1).losses == 0).mean()
+    kept = -np.log(none) / heavy.summary_["frequency"].iloc[0]
+    assert int(said.split("draw ")[1].split("%")[0]) == pytest.approx(100 * kept, abs=1.5)
+    assert kept < 0.9
+    assert not any("of the events to be expected" in flag for flag in light.flags_)
+
+
 def covered(years, rate, k, pools):
     """Share of true years inside the 90 % interval and beyond the 99 % quantile: as drawn, and of the fitted model."""
     found = []
