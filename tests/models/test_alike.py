@@ -116,6 +116,7 @@ def test_what_cannot_tell_is_not_alike():
     assert (single.factors([Alike(LOADING)], np.array([0.1, 0.9])) == 1.0).all()  # its losses are as good as they look
 
 
+@pytest.mark.slow
 def test_segments_that_cannot_tell_do_not_choose_the_family():
     """A loss a week at most, in members and weeks by chance: that shocks are shared is likelier by nothing."""
     rng, weeks = np.random.default_rng(1), pd.period_range("2018-01-01", periods=300, freq="W")
@@ -158,6 +159,7 @@ def expected_shortfall(totals, level=0.99):
     return np.sort(totals)[round(level * totals.size) :].mean()
 
 
+@pytest.mark.slow
 def test_pools_whose_periods_are_bad_in_number_and_size_have_the_risk_that_they_have():
     """ES 99 % of known pools over the true one; it is a third where sizes are drawn by themselves."""
     when, logs = drawn(13, 200_000, 4.0)

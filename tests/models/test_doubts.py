@@ -125,15 +125,15 @@ def events(losses, years, members=None, **more):
 
 
 def test_sizes_that_grow_are_said_and_others_hardly_ever():
-    """Money that loses a tenth of its worth a year, against 60 histories without: at 1 %, one of them is luck."""
+    """Money that loses a tenth of its worth a year, against 20 histories without: at 1 %, one of them may be luck."""
     rng = np.random.default_rng(0)
     years = np.repeat(np.arange(30), 3)
-    steady = [rng.lognormal(5, 1, 90) for _ in range(60)]
+    steady = [rng.lognormal(5, 1, 90) for _ in range(20)]
     said = events(steady[0] * 1.1**years, years)
     times = np.exp(np.log(1.1) * (np.arange(20, 30).mean() - np.arange(30).mean()))  # the last third over the whole
     assert "segment 'all': losses grow with time (p-value" in said
     assert float(said.split("from 2000 on a member's are ")[1].split(" times")[0]) == pytest.approx(times, rel=0.35)
-    assert sum("with time" in events(losses, years) for losses in steady) <= 3
+    assert sum("with time" in events(losses, years) for losses in steady) <= 1
 
 
 def trending(seed, growth, common, per_year=12, years=15):

@@ -132,6 +132,7 @@ def test_lighter_ratios_are_not_expected_to_cost_too_much_and_lognormal_ones_not
     assert expected(lognormal_losses, 60, GammaRatio) < 0.96 * sure
 
 
+@pytest.mark.slow
 def test_a_thin_panel_keeps_the_lognormal():
     """Six periods of three members: no lighter tail from noise."""
     pools = [lognormal_losses(np.random.default_rng(seed), (6, 3)) for seed in range(100)]

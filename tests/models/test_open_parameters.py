@@ -280,6 +280,7 @@ def rare(sizes):
     return LossHistory.from_events(frame, start="1990-01", end=str(months[-1]), **columns)
 
 
+@pytest.mark.slow
 def test_events_that_are_left_out_for_heavy_sizes_are_said():
     heavy, light = (
         JointLossModel(frequency=frequency.Poisson(), n_jobs=1).fit(rare(sizes))

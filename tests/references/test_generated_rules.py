@@ -160,7 +160,7 @@ def cover_gap(calibration, stress, k):
 @pytest.mark.parametrize(
     "related", [pytest.param([], marks=pytest.mark.slow, id="alone"), pytest.param(RELATED, id="with others")]
 )
-@pytest.mark.parametrize("limit", [0.02, 0.3])
+@pytest.mark.parametrize("limit", [0.02, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_gini_of_a_hundred_members_is_proved(limit, related, tmp_path):
     losses, _ = pool_of(100, 2_000)
     found = solved(losses, [fairness.GiniLimit(limit), *related], tolerance=1e-6)
@@ -171,7 +171,7 @@ def test_gini_of_a_hundred_members_is_proved(limit, related, tmp_path):
     assert found.provenance["lower_bound"].startswith("multipliers")
 
 
-@pytest.mark.parametrize("members", [100, 300])
+@pytest.mark.parametrize("members", [100, pytest.param(300, marks=pytest.mark.slow)])
 def test_cover_of_many_members_is_proved(members, tmp_path):
     losses, size = pool_of(members, 2_000)
     stress = np.random.default_rng(3).pareto(1.5, (50, members)) * size * 10
