@@ -38,12 +38,12 @@ Measured; in brackets with rates, shocks, the choice of their family and sizes t
     shock by `bond`; lognormal losses of deviation 1, Pareto losses of tail index 2.5 (24 months), eight members. In
     brackets with sizes of a period drawn by themselves
     periods    rate  k     factor  bond  inside       above        far          standard error of inside
-    6 years    3     4     .7      .7    .877 (.774)  .089 (.125)  .029 (.051)  .012
-    10 years   3     none  .7      0     .886 (.694)  .075 (.135)  .019 (.056)  .009
-    10 years   3     4     .7      .7    .877 (.742)  .082 (.126)  .024 (.062)  .009
-    20 years   3     4     1       .8    .879 (.622)  .071 (.120)  .021 (.072)  .007
-    24 months  1     2     .4      .7    .901 (.856)  .063 (.091)  .014 (.036)  .006
-    48 months  3     2     .7      .7    .894 (.767)  .058 (.095)  .014 (.050)  .005
+    6 years    3     4     .7      .7    .873 (.774)  .091 (.125)  .029 (.051)  .012
+    10 years   3     none  .7      0     .886 (.694)  .075 (.135)  .020 (.056)  .010
+    10 years   3     4     .7      .7    .876 (.742)  .082 (.126)  .025 (.062)  .009
+    20 years   3     4     1       .8    .880 (.622)  .071 (.120)  .022 (.072)  .007
+    24 months  1     2     .4      .7    .899 (.856)  .064 (.091)  .013 (.036)  .006
+    48 months  3     2     .7      .7    .895 (.767)  .057 (.095)  .013 (.050)  .005
 
 The prior of the shock (`CountPosterior`) was chosen with the few in sight, not with the others. Months without a loss
 lie at the lower end of their interval and count as inside.
