@@ -65,10 +65,11 @@ def families(events: Events, seen: Seen, asked: CountModel | Hawkes | None, boun
     if asked is not None:
         found = events.frequencies(asked)
         named = zip(found, events.segments, strict=True)
-        flags = [model.flag(g) for model, g in named if isinstance(model, Drifting)]
-        if isinstance(asked, NegativeBinomial | Poisson) and not bound:
-            flags += _together(events, seen, found, repr(asked))
-        return [Family.of(events, seen, found, flags)]
+        alone = Family.of(events, seen, found, [model.flag(g) for model, g in named if isinstance(model, Drifting)])
+        said = (
+            _together(events, seen, alone, asked) if isinstance(asked, NegativeBinomial | Poisson) and not bound else ()
+        )
+        return [replace(alone, flags=(*said, *alone.flags))]
     if bound:
         return [_elastic(events, seen, NegativeBinomial())]
     alone, together = (
@@ -88,13 +89,13 @@ def _likelier(together: Family, alone: Family, name: str) -> str:
     return f"events hit members together: SharedShock is likelier than {name} ({said})"
 
 
-def _together(events: Events, seen: Seen, frequencies: list[CountModel], name: str) -> list[str]:
+def _together(events: Events, seen: Seen, alone: Family, asked: CountModel) -> tuple[str, ...]:
     """What is to be said of shocks of each member alone where shared ones are likelier: they were asked for."""
-    alone = Family.of(events, seen, frequencies)
     together = Family.of(events, seen, events.frequencies(SharedShock()))
     if together.log_likelihood - alone.log_likelihood <= CLEARLY:
-        return []
-    return [f"{_likelier(together, alone, name)}, which was asked for; leave frequency out, or ask for SharedShock()"]
+        return ()
+    likelier = _likelier(together, alone, repr(asked))
+    return (f"{likelier}, which was asked for; leave frequency out, or ask for SharedShock()",)
 
 
 def _elastic(events: Events, seen: Seen, family: Frequency, plain: Family | None = None) -> Family:

@@ -100,8 +100,9 @@ def opened(
     how far sizes are, by candidate and segment.
 
     The likelihood of each family is integrated over its parameters; before the data one is as likely as another.
-    Sizes: `sizes_again`. Rates, shocks: `CountPosterior`. Rates of members within their segment: `Open.unlike`. The
-    nodes are points that fill the cube of their chances evenly (Sobol 1967), so none of these depends on another.
+    Sizes: `sizes_again`; how far they are alike, and the level that this leaves open: `AlikePosterior`. Rates, shocks:
+    `CountPosterior`. Rates of members within their segment: `Open.unlike`. The nodes are points that fill the cube of
+    their chances evenly (Sobol 1967), so none of these depends on another.
     """
     ready = [each for each in candidates if isinstance(each, Memoryless)]
     models = [_open(each) for each in ready]

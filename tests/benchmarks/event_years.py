@@ -45,6 +45,8 @@ Measured; in brackets with rates, shocks, the choice of their family and sizes t
     24 months  1     2     .4      .7    .899 (.856)  .064 (.091)  .013 (.036)  .006
     48 months  3     2     .7      .7    .895 (.767)  .057 (.095)  .013 (.050)  .005
 
+`long` is from before sizes could be alike; its first three cells again: .901, .908 and .907 inside, .008 and .009 far.
+
 The prior of the shock (`CountPosterior`) was chosen with the few in sight, not with the others. Months without a loss
 lie at the lower end of their interval and count as inside.
 """
