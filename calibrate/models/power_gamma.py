@@ -7,9 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.special import digamma, gammainc, gammaincc, gammainccinv, gammaincinv, gammaln, ndtr, ndtri, polygamma
+from scipy.special import digamma, gammainc, gammaincc, gammainccinv, gammaincinv, gammaln, ndtr, ndtri
 
 from calibrate.models.arrays import Floats
+from calibrate.models.pooling import inverse_trigamma
 from calibrate.models.unsure import equally_likely_variances
 
 __all__ = ["LogPowerGamma", "gamma_shapes", "log_mean", "unsure_isf"]
@@ -22,21 +23,10 @@ KEPT = 4096  # tables: of 1,000 members with scatter of their own, and of a few 
 
 
 def gamma_shapes(power: float, log_deviations: Floats) -> Floats:
-    """Shape `k` of `R^p`, `trigamma(k) = (p b)^2`, by Newton's steps; infinite where the law is lognormal.
-
-    Source: Smyth 2004 (appendix: the inverse of the trigamma function).
-    """
+    """Shape `k` of `R^p`, `trigamma(k) = (p b)^2`; infinite where the law is lognormal."""
     variances = (power * np.asarray(log_deviations, dtype=np.float64)) ** 2
     steady = variances < STEADY**2
-    wanted = np.where(steady, 1.0, variances)
-    k = 0.5 + 1 / wanted
-    for _ in range(50):
-        found = polygamma(1, k)
-        step = found * (1 - found / wanted) / polygamma(2, k)
-        k = k + step
-        if np.abs(step / k).max(initial=0.0) < 1e-14:
-            break
-    return np.where(steady, np.inf, k)
+    return np.where(steady, np.inf, inverse_trigamma(np.where(steady, 1.0, variances)))
 
 
 def log_mean(power: float, log_deviations: Floats) -> Floats:
