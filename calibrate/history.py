@@ -15,6 +15,7 @@ from calibrate.errors import DataError
 from calibrate.intake.exposures import exposure_table
 from calibrate.intake.jumps import unit_jumps
 from calibrate.intake.periods import check_gaps, frequency_of, last_period, panel_periods
+from calibrate.intake.prices import to_last_prices
 from calibrate.intake.tables import COLUMNS, cells, clean_events, panel_columns, product, shown, totals, window
 from calibrate.intake.values import listed, numbers
 
@@ -204,6 +205,34 @@ class LossHistory:
         there = exposures.T.groupby(level=0, sort=False).any().any(axis=1)
         known = exposures.columns.get_level_values(0).isin(there.index[there])
         return LossHistory(self._losses.loc[kept, known], exposures.loc[:, known], events, self.currency)
+
+    def at_prices(self, prices: pd.Series[Any], *, exposures: pd.Series[Any] | None = None) -> LossHistory:
+        """The history in the money of the last entry of `prices`: models that draw from all periods alike want that.
+
+        Parameters
+        ----------
+        prices : index of what losses cost (wages, building costs, a coin's price) by period, in any unit: periods,
+            years or dates as labels. It may go on after the history, to the money of the period that is calibrated for.
+            Finer entries are averaged, coarser ones hold for all periods that end in them.
+        exposures : the same for the exposures, where they are money too (payroll, premium); they stay otherwise.
+
+        Raises DataError naming the entry that is wrong, or the period that has none.
+
+        >>> panel = pd.DataFrame({"A": [10.0, 20.0]}, index=[2023, 2024])
+        >>> LossHistory.from_panel(panel).at_prices(pd.Series({2023: 1.0, 2024: 1.5})).losses["A"].to_list()
+        [15.0, 20.0]
+        """
+        worth = to_last_prices(prices, self.periods)
+        table, losses, events = self._exposures, self._losses.mul(worth, axis=0), self._events
+        if exposures is not None:
+            if table is None:
+                raise DataError("the history has no exposures to restate; leave exposures out")
+            table = table.mul(to_last_prices(exposures, self.periods, "exposures"), axis=0)
+        if events is not None:
+            when = events["date"].dt.tz_localize(None).dt.to_period(self.periods.freqstr)
+            events = events.assign(loss=events["loss"] * worth.loc[when].to_numpy())
+            losses = totals(events.assign(period=when), self.periods, product(self._losses.columns))
+        return LossHistory(losses, table, events, self.currency)
 
     def __repr__(self) -> str:
         kind = "panel" if self._events is None else f"{len(self._events):,} events"

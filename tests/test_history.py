@@ -495,3 +495,58 @@ def test_a_unit_jump_late_in_a_long_series_is_found():
     losses[2900:] *= 1e6
     frame = pd.DataFrame({"when": pd.date_range("2015-01-01", periods=3000), "who": "A", "usd": losses})
     assert "the median loss changes" in refusal(frame)
+
+
+def test_prices_restate_events_and_their_totals():
+    """By hand: a loss of January at the price of the year 2024, one of March too, in money of 2026."""
+    history = read(events(when=["2023-12-31", "2024-03-09", "2024-03-10"]), exposures={"A": 5.0, "B": 1.0})
+    prices = pd.Series([100.0, 110.0, 120.0, 132.0], index=[2023, 2024, 2025, 2026])
+    restated = history.at_prices(prices)
+    assert restated.events["loss"].to_list() == pytest.approx([10 * 1.32, 4 * 1.2, 2 * 1.2], rel=1e-15)
+    assert restated.losses["A"].to_list() == pytest.approx([13.2, 0, 0, 2.4], rel=1e-15)
+    pd.testing.assert_frame_equal(restated.exposures, history.exposures)
+    assert restated.digest != history.digest
+    pd.testing.assert_frame_equal(history.losses, read(events(when=["2023-12-31", "2024-03-09", "2024-03-10"])).losses)
+    assert restated.until("2024-01").members == ("A", "B")
+
+
+def test_finer_prices_are_averaged_and_exposures_have_their_own():
+    panel = pd.DataFrame({"A": [10.0, 20.0]}, index=[2023, 2024])
+    months = pd.Series(np.arange(1.0, 25.0), index=pd.period_range("2023-01", "2024-12", freq="M"))
+    history = LossHistory.from_panel(panel, exposures={"A": 3.0})
+    restated = history.at_prices(months, exposures=months.iloc[::-1].set_axis(months.index))
+    assert restated.losses["A"].to_list() == pytest.approx([10 * 18.5 / 6.5, 20.0], rel=1e-15)
+    assert restated.exposures["A"].to_list() == pytest.approx([3 * 6.5 / 18.5, 3.0], rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("prices", "sentence"),
+    [
+        (1.02, "prices are a float, expected a pandas Series of a price index by period"),
+        (pd.Series(dtype=float), "prices are empty"),
+        (pd.Series({2023: 1.0, 2024: -1.0}), "prices, row 2024: price level is negative (-1)"),
+        (pd.Series({2023: 1.0, 2024: 0.0}), "prices, row 2024: price level is 0, expected more"),
+        (pd.Series({2023: 1.0}), "prices: no entry for period 2024"),
+        (pd.Series([1.0, 2.0, 3.0], index=[2023, 2024, 2024]), "prices: row 2024 occurs more than once"),
+        (pd.Series({"x": 1.0}), "row 'x'"),
+    ],
+)
+def test_prices_that_do_not_do(prices, sentence):
+    history = LossHistory.from_panel(pd.DataFrame({"A": [10.0, 20.0]}, index=[2023, 2024]))
+    with pytest.raises(DataError) as caught:
+        history.at_prices(prices)
+    assert sentence in str(caught.value)
+    with pytest.raises(DataError, match="the history has no exposures to restate"):
+        history.at_prices(pd.Series({2023: 1.0, 2024: 1.0}), exposures=pd.Series({2023: 1.0, 2024: 1.0}))
+
+
+def test_growth_with_prices_is_gone_in_the_money_of_today():
+    """Losses that grow with prices are, restated, those that do not, in the money of the last entry."""
+    rng = np.random.default_rng(5)
+    years = np.repeat(np.arange(2000, 2020), 10)
+    level = pd.Series(1.07 ** np.arange(21), index=np.arange(2000, 2021))
+    true = rng.lognormal(3, 1, years.size)
+    frame = pd.DataFrame({"when": [f"{year}-06-01" for year in years], "who": "A", "usd": true})
+    plain = read(frame, period="Y")
+    grown = read(frame.assign(usd=true * level.loc[years].to_numpy()), period="Y").at_prices(level)
+    np.testing.assert_allclose(grown.losses, plain.losses * level.iloc[-1], rtol=1e-12)

@@ -149,7 +149,7 @@ def size_flags(
         found.append(
             f"segment {name!r}: losses {'grow' if times > 1 else 'shrink'} with time (p-value {p_value:.2g}); from "
             f"{periods[third[0]]} on a member's are {times:.2g} times its own of the whole history. Sizes are "
-            "drawn as in the whole history: bring losses to the money, and the exposure, of today first"
+            "drawn as in the whole history: bring them to the money of today first (LossHistory.at_prices)"
         )
     return tuple(found)
 

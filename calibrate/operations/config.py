@@ -37,7 +37,8 @@ class Data(_Section):
 
     A panel is wide (first column the period, then a column for each member) unless `member` and `loss` name columns of
     a long one. `exposures` of events is a wide file, or a table that names the columns of a long one; `exposure` is a
-    column of a long panel. `period`, `start` and `end` are about events.
+    column of a long panel. `period`, `start` and `end` are about events. `prices` and `exposure_prices` are files of a
+    price index by period: losses, and exposures that are money, are brought to the money of the last entry.
     """
 
     dataset: str | None = None
@@ -54,6 +55,8 @@ class Data(_Section):
     start: Day | None = None
     end: Day | None = None
     confirm_unit_jumps: list[str] = Field(default_factory=list)
+    prices: str | None = None
+    exposure_prices: str | None = None
 
 
 class Program(_Section):
@@ -235,7 +238,7 @@ def _data_faults(data: Data) -> list[str]:
         return [f"[data] needs exactly one of 'dataset', 'events' and 'panel', found {found}"]
     long_panel = {"date", "member", "loss", "segment", "exposure"} & given
     useless = {
-        "dataset": given - {"dataset"},
+        "dataset": given - {"dataset", "prices", "exposure_prices"},
         "events": given & {"exposure"},
         "panel": given & {"period", "start", "end"} | (given & {"exposures"} if long_panel else set()),
     }[sources[0]]
@@ -243,4 +246,6 @@ def _data_faults(data: Data) -> list[str]:
     if sources[0] == "panel" and long_panel and not {"date", "member", "loss"} <= given:
         lacking = ", ".join(sorted({"date", "member", "loss"} - given))
         faults.append(f"[data] a long panel needs the columns of date, member and loss; missing: {lacking}")
+    if data.prices is None and data.exposure_prices is not None:
+        faults.append("[data] exposure_prices needs prices: losses are money too; give the index of theirs")
     return faults

@@ -20,12 +20,28 @@ __all__ = ["read_history", "read_table"]
 def read_history(configuration: Configuration) -> LossHistory:
     """The history that `[data]` speaks of. Raises DataError or ConfigurationError naming file, column and row."""
     data = configuration.data
+    history = _as_written(configuration, data)
+    if data.prices is None:
+        return history
+    exposures = None if data.exposure_prices is None else _prices(configuration.path(data.exposure_prices))
+    return history.at_prices(_prices(configuration.path(data.prices)), exposures=exposures)
+
+
+def _as_written(configuration: Configuration, data: Data) -> LossHistory:
     if data.dataset is not None:
         return datasets.load(data.dataset)
     if data.events is not None:
         return _events(configuration, data, configuration.path(data.events))
     path = configuration.path(str(data.panel))
     return _wide_panel(configuration, data, path) if data.member is None else _long_panel(data, path)
+
+
+def _prices(path: Path) -> pd.Series[Any]:
+    """A price index: two columns, the period and its level."""
+    frame = _read(path)
+    if frame.shape[1] != 2:
+        raise DataError(f"{path} has {frame.shape[1]} columns, expected two: the period, and its price level")
+    return frame.set_index(_numbers(frame[frame.columns[0]]))[frame.columns[1]]
 
 
 def read_table(path: Path) -> pd.DataFrame | pd.Series[Any]:

@@ -41,6 +41,7 @@ def test_defaults_and_paths_start_from_the_folder_of_the_file(tmp_path):
         (GOOD + "[schedule]\n", "[schedule] needs the key 'every'"),
         ("[run]\nseed = 1\n", "[data] is missing"),
         ("[data]\n", "[data] needs exactly one of 'dataset', 'events' and 'panel', found none"),
+        ('[data]\npanel = "a.csv"\nexposure_prices = "b.csv"\n', "exposure_prices needs prices"),
         ('[data]\nevents = "a.csv"\npanel = "b.csv"\n', "found events and panel"),
         ('[data]\ndataset = "crypto-venue"\nmember = "who"\n', "[data] member has no meaning together with 'dataset'"),
         (

@@ -54,6 +54,31 @@ def test_a_long_panel_with_an_exposure_for_each_segment(tmp_path):
     assert (history(tmp_path, f'panel = "losses.csv"\n{columns}', losses=same).exposures == 7.0).all(axis=None)
 
 
+def test_prices_bring_losses_and_exposures_to_the_money_of_the_last_entry(tmp_path):
+    files = {"losses": WIDE, "sizes": "year,007,NA\n2020,10,20\n2021,11,20\n2022,12,20\n"}
+    index = "year,level\n2020,100\n2021,125\n2022,200\n2023,250\n"
+    data = 'panel = "losses.csv"\nexposures = "sizes.csv"\nprices = "index.csv"'
+    read = history(tmp_path, data, **files, index=index)
+    assert read.losses["007"].to_list() == [1.5 * 2.5, 0.0, 3 * 1.25]
+    assert read.exposures["007"].to_list() == [10.0, 11.0, 12.0]
+    read = history(tmp_path, f'{data}\nexposure_prices = "index.csv"', **files, index=index)
+    assert read.exposures["NA"].to_list() == [50.0, 40.0, 25.0]
+
+
+@pytest.mark.parametrize(
+    ("index", "sentence"),
+    [
+        ("year,level,more\n2020,1,1\n", "index.csv has 3 columns, expected two: the period, and its price level"),
+        ("year,level\n2020,1\n2022,1\n", "prices: no entry for period 2021; expected entries for all of 2020 to 2022"),
+        ("year,level\n2020,1\n2021,x\n2022,1\n", "prices, row 2021: price level is 'x', expected a number"),
+    ],
+)
+def test_a_price_index_that_does_not_do(tmp_path, index, sentence):
+    with pytest.raises(DataError) as caught:
+        history(tmp_path, 'panel = "losses.csv"\nprices = "index.csv"', losses=WIDE, index=index)
+    assert sentence in str(caught.value)
+
+
 def test_empty_lines_are_left_out_and_lines_are_counted_as_in_the_file(tmp_path):
     text = "date,member,loss\n\n2024-01-05,A,10\n,,\n2024-03-02,B,{}\n\n"
     read = history(tmp_path, 'events = "losses.csv"', losses=text.format("5"))
