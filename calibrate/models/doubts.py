@@ -221,12 +221,18 @@ def _between(groups: Sequence[Floats]) -> float:
 
 
 def silence_flags(when: Places, periods: pd.PeriodIndex) -> tuple[str, ...]:
-    """A sentence if no event lies in more than half of the history on end, and chance would not have it.
+    """A sentence if no event lies in more than half of the history on end, and chance would not have it; or if all do
+    in one period.
 
-    `n` events at random leave so long a gap somewhere with probability `(n + 1)(1 - gap)^n`, the gap as a share of the
+    `n` periods at random leave so long a gap somewhere with probability `(n + 1)(1 - gap)^n`, the gap as a share of the
     history, above 1/2 (Whitworth 1901: parts of a line broken at random).
     """
     places = np.unique(when)
+    if places.size == 1 < len(when) and len(periods) >= FEWEST:
+        return (
+            f"all {len(when)} losses lie in {periods[places[0]]}, one of {len(periods)} periods: how often such a "
+            "period comes, and how far it hits all, rests on this one",
+        )
     edges = np.concatenate([[-1], places, [len(periods)]])
     k = int(np.argmax(np.diff(edges)))
     silent = int(edges[k + 1] - edges[k]) - 1

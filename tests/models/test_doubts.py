@@ -200,6 +200,14 @@ def test_years_in_which_nobody_was_exposed_are_no_silence():
     assert "no event" not in events(rng.lognormal(5, 1, 21), years, exposures=exposures)
 
 
+def test_a_history_of_one_period_is_said():
+    """Losses of zero at both ends say how long the history is."""
+    losses, years = np.zeros(7), np.array([0, 18, 18, 18, 18, 18, 36])
+    losses[1:6] = np.random.default_rng(6).lognormal(5, 1, 5)
+    assert "all 5 losses lie in 1998, one of 37 periods" in events(losses, years)
+    assert "losses lie in" not in events(losses, np.append(years[:-2], [19, 36]))
+
+
 def test_losses_above_the_cap_are_said():
     losses, years = np.array([1.0, 2.0, 30.0, 4.0, 12.0]), np.arange(5)
     said = events(losses, years, exposures={"A": 2.0}, exposure_cap=5.0)
