@@ -11,7 +11,7 @@ from decimal import Decimal
 __all__ = ["candidate", "money", "number", "percent", "plain", "rule", "shadow_price", "shorten", "term"]
 
 DASH, NBSP = "–", "\u00a0"
-DUST = 1e-9  # of money for money: what a solver leaves where it is nothing
+DUST = 1e-6  # of money for money: less is what a solver leaves where it is nothing
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # What a rule says, by its class. {x} is the parameter as written, {x%} the same in percent, {x $} an amount of money.
@@ -179,7 +179,7 @@ def shadow_price(price: float, binding: bool, currency: str) -> str:
 
     >>> shadow_price(-0.031, True, "USD"), shadow_price(0.0, False, "USD")
     ('1 USD more room would save 0.031 USD', 'costs nothing: it does not bind')
-    >>> shadow_price(3e-11, True, "USD")
+    >>> shadow_price(1.3e-8, True, "USD")
     'binds, at no cost'
     """
     if math.isnan(price):
