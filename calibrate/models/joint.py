@@ -66,7 +66,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     frequency : a model of counts; `Drifting()` (busy and quiet spells) or `Hawkes(resolution=1.0)` (events that bring
         others), from where the history ends. Default `SharedShock()` or `NegativeBinomial()`, whichever is likelier
         (the latter if a dependence is given), `Elastic` in exposure where that is much likelier; `flags_` says so.
-    ratio : for panels; default `GeneralizedGammaRatio()`, lognormal or lighter as the panel tells (`flags_` says so).
+    ratio : for panels; default `GeneralizedGammaRatio()`, lognormal, lighter or heavier as the panel tells (`flags_`).
     pool_level : for panels; default `LocalLevel()`: wanders, known as far as the history tells. Or `KnownLevel()`.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.

@@ -1,4 +1,4 @@
-"""What a panel says of the family of its ratios, all columns together: lognormal, gamma, or between them."""
+"""What a panel says of the family of its ratios, all columns together: lognormal, lighter up to gamma, or heavier."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from calibrate.models.arrays import Floats
-from calibrate.models.power_gamma import gamma_shapes
+from calibrate.models.power_gamma import gamma_shapes, no_heavier
 
-__all__ = ["CLEARLY", "POWERS", "chances", "log_evidence", "worth"]
+__all__ = ["CLEARLY", "GAMMA", "LOGNORMAL", "POWERS", "chances", "log_evidence", "worth"]
 
-POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a ratio, that may be gamma; 0 is the lognormal, 1 the gamma law
-LOGNORMAL = 0.8  # chance of the lognormal before the data: with 1/2 a thin panel lost a tenth of its 99.5 % quantile
+POWERS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)  # of a ratio, that may be gamma; below 0 its tail is heavier
+LOGNORMAL, GAMMA = POWERS.index(0.0), POWERS.index(1.0)
+LIKELY = 0.6  # chance of the lognormal before the data; lighter and heavier laws are as likely as each other
 CLEARLY = 2.0  # difference of log-likelihoods from which one family is said to be likelier
 HOPELESS = np.exp(-10.0)  # chance that is as good as none: a rare family must not rule the mean
 
@@ -20,8 +21,8 @@ def log_evidence(power: float, logs: Floats, weights: Floats, deviations: Floats
     """Log-likelihood of log-ratios (periods, columns) where `R^p` is gamma, the columns' levels integrated out.
 
     Of one column with `n` ratios, deviation `b` and shape `k` (`trigamma(k) = (p b)^2`), any level as likely as
-    another: `p^(n-1) Gamma(nk) / Gamma(k)^n exp(p k sum x) / (sum exp(p x))^(nk)`; of normal logs (p = 0)
-    `(2 pi b^2)^((1-n)/2) n^(-1/2) exp(-sum (x - mean)^2 / 2 b^2)`.
+    another: `|p|^(n-1) Gamma(nk) / Gamma(k)^n exp(p k sum x) / (sum exp(p x))^(nk)`; of normal logs (p = 0)
+    `(2 pi b^2)^((1-n)/2) n^(-1/2) exp(-sum (x - mean)^2 / 2 b^2)`. A power below 0 is the one of `no_heavier`.
     Source: Fraser 1979, Inference and Linear Models (location models, conditional on what does not depend on it).
     """
     count = weights.sum(axis=0)
@@ -29,12 +30,12 @@ def log_evidence(power: float, logs: Floats, weights: Floats, deviations: Floats
     n, w, b = count[told], weights[:, told], deviations[told]
     x = logs[:, told] - (w * logs[:, told]).sum(axis=0) / n
     normal = -(n - 1) / 2 * np.log(2 * np.pi * b**2) - np.log(n) / 2 - (w * x**2).sum(axis=0) / (2 * b**2)
-    shapes = gamma_shapes(power, b)
-    k = np.where(np.isinf(shapes), 1.0, shapes)
-    gamma = gammaln(n * k) - n * gammaln(k) - n * k * logsumexp(power * x, b=w, axis=0)
-    if power > 0:
-        gamma += (n - 1) * np.log(power)
-    return float(np.where(np.isinf(shapes), normal, gamma).sum())
+    p = no_heavier(power, b)
+    shapes = gamma_shapes(p, b)
+    steady = np.isinf(shapes)
+    k, p = np.where(steady, 1.0, shapes), np.where(steady, 1.0, p)
+    gamma = gammaln(n * k) - n * gammaln(k) - n * k * logsumexp(p * x, b=w, axis=0) + (n - 1) * np.log(np.abs(p))
+    return float(np.where(steady, normal, gamma).sum())
 
 
 def worth(logs: Floats, weights: Floats, deviations: Floats) -> float:
@@ -51,13 +52,15 @@ def worth(logs: Floats, weights: Floats, deviations: Floats) -> float:
 
 
 def chances(log_likelihoods: Floats) -> Floats:
-    """Of the powers, given what the data say of each; the lognormal has 4/5 before.
+    """Of the powers, given what the data say of each; the lognormal has 3/5 before, each side of it 1/5.
 
-    >>> chances(np.zeros(5)).round(3), chances(np.array([0.0, 5, 10, 15, 20])).round(3)
-    (array([0.8 , 0.05, 0.05, 0.05, 0.05]), array([0.   , 0.   , 0.   , 0.007, 0.993]))
+    >>> chances(np.zeros(8)).round(3).tolist(), chances(np.array([0.0, 0, 0, 0, 5, 10, 15, 20])).round(2).tolist()
+    ([0.067, 0.067, 0.067, 0.6, 0.05, 0.05, 0.05, 0.05], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.01, 0.99])
     """
-    others = len(POWERS) - 1
-    prior = np.array([LOGNORMAL] + [(1 - LOGNORMAL) / others] * others)
+    prior = np.zeros(len(POWERS))
+    prior[LOGNORMAL] = LIKELY
+    for side in (slice(LOGNORMAL), slice(LOGNORMAL + 1, None)):
+        prior[side] = (1 - LIKELY) / 2 / prior[side].size
     found = prior * np.exp(log_likelihoods - log_likelihoods.max())
     found = np.maximum(found / found.sum() - HOPELESS, 0.0)
     return np.asarray(found / found.sum())

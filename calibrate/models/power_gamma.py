@@ -1,42 +1,66 @@
-"""Laws of a positive ratio from the lognormal to the gamma: a power of the ratio is gamma."""
+"""Laws of a positive ratio around the lognormal: a power of it is gamma. Of powers below 0 the tail is a Pareto's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.special import digamma, gammainc, gammaincc, gammainccinv, gammaincinv, gammaln, ndtr, ndtri
+from scipy.special import digamma, gammainc, gammaincc, gammainccinv, gammaincinv, gammaln, ndtr, ndtri, polygamma
 
 from calibrate.models.arrays import Floats
 from calibrate.models.pooling import inverse_trigamma
 from calibrate.models.unsure import equally_likely_variances
 
-__all__ = ["LogPowerGamma", "gamma_shapes", "log_mean", "unsure_isf"]
+__all__ = ["HEAVIEST", "LogPowerGamma", "gamma_shapes", "log_mean", "no_heavier", "unsure_isf"]
 
+HEAVIEST = 2.0  # tail exponent: no law of a ratio has a smaller one, or its mean would rest on what nobody has seen
 STEADY = 1e-3  # deviation of a power's log below which its law and the lognormal differ by nothing
 FARTHEST = 30.0  # score, either side
 SCORES = np.sinh(np.linspace(-1.0, 1.0, 241) * np.arcsinh(FARTHEST))
 SMALL = -600.0  # log of a number whose gamma law is a power
+STEPS = 12  # Newton's
 KEPT = 4096  # tables: of 1,000 members with scatter of their own, and of a few models
 
 
-def gamma_shapes(power: float, log_deviations: Floats) -> Floats:
+def no_heavier(power: float, log_deviations: Floats) -> Floats:
+    """The power at each deviation of the log; one below 0 so near to 0 that the tail exponent `-p k` is at least 2.
+
+    With `-p = 2 / k` the deviation says `k^2 trigamma(k) = (2 b)^2`, of which `k + 1/2` is the left side but for
+    `O(1/k)`: Newton's steps from there.
+
+    >>> no_heavier(-1.0, np.array([0.4, 1.0])).round(3), no_heavier(0.5, np.array([1.0]))
+    (array([-1.   , -0.579]), array([0.5]))
+    """
+    b = np.asarray(log_deviations, dtype=np.float64)
+    if power >= 0:
+        return np.full(b.shape, power)
+    wide = HEAVIEST * b > 1 + STEADY  # up to there no power is too heavy
+    aim = np.where(wide, (HEAVIEST * b) ** 2, 2.0)
+    k = aim - 0.5
+    for _ in range(STEPS):
+        k = np.maximum(k - (k**2 * polygamma(1, k) - aim) / (2 * k * polygamma(1, k) + k**2 * polygamma(2, k)), k / 4)
+    return np.asarray(np.where(wide, np.maximum(power, -HEAVIEST / k), power))
+
+
+def gamma_shapes(power: float | Floats, log_deviations: Floats) -> Floats:
     """Shape `k` of `R^p`, `trigamma(k) = (p b)^2`; infinite where the law is lognormal."""
     variances = (power * np.asarray(log_deviations, dtype=np.float64)) ** 2
     steady = variances < STEADY**2
     return np.where(steady, np.inf, inverse_trigamma(np.where(steady, 1.0, variances)))
 
 
-def log_mean(power: float, log_deviations: Floats) -> Floats:
+def log_mean(power: float | Floats, log_deviations: Floats) -> Floats:
     """`log E R` where `log R` has the mean 0: `log Gamma(k + 1/p) - log Gamma(k) - digamma(k)/p`, or `b^2/2`."""
     normal: Floats = np.asarray(log_deviations, dtype=np.float64) ** 2 / 2
     shapes = gamma_shapes(power, log_deviations)
     if np.isinf(shapes).all():
         return normal
-    k = np.where(np.isinf(shapes), 1.0, shapes)
-    return np.where(np.isinf(shapes), normal, gammaln(k + 1 / power) - gammaln(k) - digamma(k) / power)
+    steady = np.isinf(shapes)
+    k, over = np.where(steady, 2.0, shapes), 1 / np.where(steady, 1.0, power)
+    return np.where(steady, normal, gammaln(k + over) - gammaln(k) - digamma(k) * over)
 
 
 class LogPowerGamma:
@@ -57,6 +81,7 @@ class LogPowerGamma:
         k = self.shape
         if np.isinf(k):
             return self.deviation * scores
+        scores = np.copysign(1.0, self.power) * scores
         low = scores < 0
         logs = (np.log(ndtr(scores)) + gammaln(k + 1)) / k  # near 0, where the gamma law is a power
         found = low & (logs > SMALL)
@@ -64,16 +89,34 @@ class LogPowerGamma:
         logs[~low] = np.log(gammainccinv(k, ndtr(-scores[~low])))
         return np.asarray((logs - digamma(k)) / self.power)
 
-    def tails(self, y: Floats) -> tuple[Floats, Floats]:
-        """Probabilities to lie above and below."""
-        k = self.shape
-        if np.isinf(k):
-            return ndtr(-y / self.deviation), ndtr(y / self.deviation)
-        logs = self.power * y + digamma(k)
+    def above(self, y: Floats) -> Floats:
+        """Probability to lie above."""
+        return self._normal(-y) if np.isinf(self.shape) else self._of_gamma(y, self.power > 0)
+
+    def below(self, y: Floats) -> Floats:
+        """Probability to lie below."""
+        return self._normal(y) if np.isinf(self.shape) else self._of_gamma(y, self.power < 0)
+
+    def _normal(self, y: Floats) -> Floats:
+        return np.asarray(ndtr(y / self.deviation))
+
+    def _of_gamma(self, y: Floats, above: bool) -> Floats:
+        """Probability that the gamma variable lies above its value at `y`, or below."""
+        k, logs = self.shape, self.power * y + digamma(self.shape)
         with np.errstate(over="ignore", under="ignore"):
             x = np.exp(logs)
-            below = np.where(logs < SMALL, np.exp(k * np.minimum(logs, 0.0) - gammaln(k + 1)), gammainc(k, x))
-        return np.asarray(gammaincc(k, x)), np.asarray(below)
+            if above:
+                return np.asarray(gammaincc(k, x))
+            small = np.exp(k * np.minimum(logs, 0.0) - gammaln(k + 1))
+            return np.asarray(np.where(logs < SMALL, small, gammainc(k, x)))
+
+
+class _Part(NamedTuple):
+    """A law of `log R` around its centre, and its weight in the mixture."""
+
+    weight: float
+    centre: float
+    law: LogPowerGamma
 
 
 def unsure_isf(
@@ -99,27 +142,33 @@ def unsure_isf(
 
 @lru_cache(maxsize=KEPT)
 def _table(deviation: float, freedom: float, powers: tuple[float, ...], weights: tuple[float, ...]) -> CubicSpline:
-    """Quantiles of `log R` by score, its mean 0: points between the parts' quantiles, and the mixture's score there."""
-    weighed, centres, laws = zip(*_parts(deviation, freedom, powers, weights), strict=True)
-    quantiles = np.array([centre + law.at(SCORES) for centre, law in zip(centres, laws, strict=True)])
-    widest = np.where(SCORES < 0, quantiles.min(axis=0), quantiles.max(axis=0))  # rules the far tail
-    places = np.average(quantiles, axis=0, weights=weighed)
-    places += (widest - places) * np.abs(SCORES) / FARTHEST
-    tails = [law.tails(places - centre) for centre, law in zip(centres, laws, strict=True)]
-    above, below = np.average(tails, axis=0, weights=weighed)
-    with np.errstate(divide="ignore"):
-        scores = np.where(above < 0.5, -ndtri(above), ndtri(below))
+    """Quantiles of `log R` by score, its mean 0: points where its probabilities tell, and the mixture's score there."""
+    weighed = [pair for pair in zip(powers, weights, strict=True) if pair[1] > 0]
+    families = [_parts(deviation, freedom, power, weight) for power, weight in weighed]
+    parts, left = [part for family in families for part in family], SCORES < 0
+    places, shares = _places(families), [part.weight for part in parts]
+    below = np.average([part.law.below(places[left] - part.centre) for part in parts], axis=0, weights=shares)
+    above = np.average([part.law.above(places[~left] - part.centre) for part in parts], axis=0, weights=shares)
+    scores = np.append(ndtri(below), -ndtri(above))
     rising = np.isfinite(scores) & (np.diff(scores, prepend=-np.inf) > 0)
     return CubicSpline(scores[rising], places[rising])
 
 
-def _parts(
-    deviation: float, freedom: float, powers: tuple[float, ...], weights: tuple[float, ...]
-) -> Iterator[tuple[float, float, LogPowerGamma]]:
-    """Weight, centre and law of each part; those of one power have the same mean of `R`."""
+def _parts(deviation: float, freedom: float, power: float, weight: float) -> list[_Part]:
+    """A power's laws from the largest scatter to the least, all with the same mean of `R`."""
     deviations = np.sqrt(equally_likely_variances(deviation, freedom))
-    for power, weight in zip(powers, weights, strict=True):
-        if weight > 0:
-            centres = log_mean(power, np.asarray(deviation)) - log_mean(power, deviations)
-            for centre, b in zip(centres, deviations, strict=True):
-                yield weight / deviations.size, float(centre), LogPowerGamma(power, float(b))
+    own, sure = no_heavier(power, deviations), no_heavier(power, np.asarray(deviation))
+    centres = log_mean(sure, np.asarray(deviation)) - log_mean(own, deviations)
+    return [
+        _Part(weight / deviations.size, float(centre), LogPowerGamma(float(p), float(b)))
+        for centre, p, b in zip(centres, own, deviations, strict=True)
+    ]
+
+
+def _places(families: Sequence[Sequence[_Part]]) -> Floats:
+    """Near the parts' quantiles in the middle, at the widest far out, which rules there; the ends of each family do."""
+    ends = [part for family in families for part in (family[0], family[-1])]
+    quantiles = np.array([part.centre + part.law.at(SCORES) for part in ends])
+    widest = np.where(SCORES < 0, quantiles.min(axis=0), quantiles.max(axis=0))
+    middle = np.average(quantiles, axis=0, weights=[part.weight for part in ends])
+    return np.asarray(middle + (widest - middle) * np.abs(SCORES) / FARTHEST)

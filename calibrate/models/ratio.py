@@ -21,10 +21,10 @@ from calibrate.models.arrays import (
     row_weights,
     table,
 )
-from calibrate.models.open_family import CLEARLY, POWERS, chances, log_evidence, worth
+from calibrate.models.open_family import CLEARLY, GAMMA, LOGNORMAL, POWERS, chances, log_evidence, worth
 from calibrate.models.pooling import pooled_means, pooled_shares, pooled_variances, size_exponent
 from calibrate.models.power_gamma import log_mean as log_mean_of
-from calibrate.models.power_gamma import unsure_isf
+from calibrate.models.power_gamma import no_heavier, unsure_isf
 from calibrate.models.unsure import SURE, unsure_lognormal_isf
 
 __all__ = ["EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio", "Ratio"]
@@ -38,8 +38,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     `size_exponent_`), zeros to the common share: ten periods a member do not carry more.
     Fitted: `log_mean_`, `log_deviation_`, `freedom_` (degrees of freedom of its square: own and borrowed),
     `zero_share_`, `credibility_`, `collective_log_mean_`, `size_exponent_`, `residuals_` (standardised log-ratios of
-    all) at `residual_levels_`; `log_likelihoods_` of ratios of which the power 0 (lognormal), 1/4, 1/2, 3/4, 1 is
-    gamma (`log_evidence`, times the `worth` of columns that move together).
+    all) at `residual_levels_`; `log_likelihoods_` of ratios of which one of the `POWERS` (0 lognormal) is gamma
+    (`log_evidence`, times the `worth` of columns that move together).
     """
 
     log_mean_: Floats
@@ -154,37 +154,43 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
 
 
 class GeneralizedGammaRatio(Ratio):
-    """Ratios lognormal, gamma, or between them, as far as the panel tells: `R^p` gamma, each `p` by its `chances_`.
+    """Ratios lognormal, lighter or heavier, as far as the panel tells: `R^p` gamma, each `p` by its `chances_`.
 
-    The lognormal (p = 0) has the chance 4/5 before the data, the powers 1/4, 1/2, 3/4, 1 (the gamma law) the rest; the
-    log-ratios of all columns tell, at their scatter, which is known as far as in `LogNormalRatio`. Where they do not,
-    the far tail is nearly that of the lognormal. Nothing heavier is thought of, nothing lighter than gamma.
-    Source: Stacy 1962; Prentice 1974, Biometrika 61.
+    The lognormal (p = 0) has the chance 3/5 before the data; 1/4, 1/2, 3/4, 1 (the gamma law) share 1/5, and so do
+    -1/4, -1/2, -1, whose tails are Pareto's, of exponents down to 2 (`no_heavier`). The log-ratios of all columns tell,
+    at their scatter, which is known as far as in `LogNormalRatio`. Where they do not, the far tail is nearly that of
+    the lognormal. Source: Stacy 1962; Prentice 1974, Biometrika 61 (both signs of the power in one family).
 
     >>> losses = np.random.default_rng(1).gamma(1.0, 50.0, (10, 20))
     >>> model, lognormal = GeneralizedGammaRatio().fit(losses), LogNormalRatio().fit(losses)
-    >>> model.chances_.round(2), [round(float(each.mean().mean() / 50), 2) for each in (model, lognormal)]
-    (array([0.01, 0.05, 0.31, 0.43, 0.2 ]), [1.07, 1.23])
+    >>> model.chances_.round(2).tolist(), [round(float(each.mean().mean() / 50), 2) for each in (model, lognormal)]
+    ([0.0, 0.0, 0.0, 0.01, 0.05, 0.31, 0.43, 0.2], [1.07, 1.23])
     """
 
     @property
     def chances_(self) -> Floats:
-        """Of the powers 0, 1/4, 1/2, 3/4, 1."""
+        """Of the powers -1, -1/2, -1/4, 0, 1/4, 1/2, 3/4, 1."""
         return chances(self.log_likelihoods_)
 
     def _isf(self, p: Floats, log_mean: float, log_deviation: float, freedom: float) -> Floats:
         return unsure_isf(p, (log_mean, log_deviation, freedom), POWERS, self.chances_.tolist())
 
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
-        weighed = zip(POWERS, self.chances_, strict=True)
-        means = [chance * np.exp(log_mean_of(power, log_deviation)) for power, chance in weighed if chance > 0]
+        weighed = [(power, chance) for power, chance in zip(POWERS, self.chances_, strict=True) if chance > 0]
+        means = [
+            chance * np.exp(log_mean_of(no_heavier(power, log_deviation), log_deviation)) for power, chance in weighed
+        ]
         return np.asarray(np.exp(log_mean) * np.sum(means, axis=0))
 
     def flags(self) -> tuple[str, ...]:
         """How far it is from the lognormal."""
-        said = _lighter(self.log_likelihoods_)
-        left = f"scenarios and expected losses weigh both, the lognormal with {self.chances_[0]:.0%}"
-        return (f"{said}: {left}; pass ratio=LogNormalRatio() to be on the safe side",) if said else ()
+        said = _unlike_lognormal(self.log_likelihoods_)
+        if not said:
+            return ()
+        heavier = float(self.chances_[:LOGNORMAL].sum())
+        safe = "" if heavier > 0.5 else "; pass ratio=LogNormalRatio() to be on the safe side"
+        left = f"scenarios and expected losses weigh all, the lognormal with {self.chances_[LOGNORMAL]:.0%}"
+        return (f"{said}: {left}{safe}",)
 
 
 class LogNormalRatio(Ratio):
@@ -205,9 +211,9 @@ class LogNormalRatio(Ratio):
         return np.exp(log_mean + log_deviation**2 / 2)
 
     def flags(self) -> tuple[str, ...]:
-        """Whether a lighter law is likelier."""
-        said = _lighter(self.log_likelihoods_)
-        return (f"{said}, which was asked for; leave ratio out, or pass ratio=GammaRatio()",) if said else ()
+        """Whether a lighter or a heavier law is likelier."""
+        said = _unlike_lognormal(self.log_likelihoods_)
+        return (f"{said}; lognormal was asked for: leave ratio out",) if said else ()
 
 
 class GammaRatio(Ratio):
@@ -228,7 +234,7 @@ class GammaRatio(Ratio):
 
     def flags(self) -> tuple[str, ...]:
         """Whether the lognormal, whose tail is heavier, is likelier."""
-        lognormal, gamma = self.log_likelihoods_[[0, -1]]
+        lognormal, gamma = self.log_likelihoods_[[LOGNORMAL, GAMMA]]
         if lognormal - gamma <= CLEARLY:
             return ()
         found = f"log-likelihood {lognormal:,.1f} against {gamma:,.1f}"
@@ -266,14 +272,15 @@ class EmpiricalRatio(Ratio):
         return ()
 
 
-def _lighter(log_likelihoods: Floats) -> str:
-    """That gamma ratios, or others lighter than the lognormal, are likelier than that, if they clearly are."""
-    best = int(np.argmax(log_likelihoods))
-    if log_likelihoods[best] - log_likelihoods[0] <= CLEARLY:
+def _unlike_lognormal(log_likelihoods: Floats) -> str:
+    """That lighter or heavier ratios are likelier than lognormal ones, if they clearly are."""
+    best, lognormal = int(np.argmax(log_likelihoods)), log_likelihoods[LOGNORMAL]
+    if log_likelihoods[best] - lognormal <= CLEARLY:
         return ""
-    name = "gamma" if POWERS[best] == 1 else f"those whose power {POWERS[best]:g} is gamma"
-    found = f"log-likelihood {log_likelihoods[best]:,.1f} against {log_likelihoods[0]:,.1f}"
-    return f"members' ratios have a lighter tail than lognormal ones: {name} are likelier ({found})"
+    tail = "lighter" if best > LOGNORMAL else "heavier"
+    found = f"log-likelihood {log_likelihoods[best]:,.1f} against {lognormal:,.1f}"
+    named = "gamma" if best == GAMMA else f"those whose power {POWERS[best]:g} is gamma"
+    return f"members' ratios have a {tail} tail than lognormal ones: {named} are likelier ({found})"
 
 
 def _standard(distance: Floats, deviation: Floats, weights: Floats) -> tuple[Floats, Floats]:
