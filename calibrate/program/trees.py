@@ -1,4 +1,4 @@
-"""The trees of a risk term under way: the kernels of `elimination` on chunks of them, side by side on all cores.
+"""The trees of a risk term under way: the kernels of `elimination` and `sweeping` on chunks of them, on all cores.
 
 The chunks depend on the forest alone and their sums are added in order: the same bytes for any number of threads.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from calibrate.program import centring, elimination
-from calibrate.program.elimination import Swept
+from calibrate.program import centring, elimination, sweeping
 from calibrate.program.forest import Forest, Step
+from calibrate.program.sweeping import Swept
 from calibrate.program.threads import side_by_side
 
 __all__ = ["Trees"]
@@ -55,7 +55,7 @@ class Trees:
 
         def work(first: int, last: int) -> Swept:
             into = Swept(np.zeros(n), np.zeros(3), np.zeros((n, n)), np.zeros(n), np.zeros(n), np.zeros(2))
-            elimination.sweep(self.forest, first, last, primal, dual, price, self.step, self.rows, into)
+            sweeping.sweep(self.forest, first, last, primal, dual, price, self.step, self.rows, into)
             if len(self.rows):
                 lines = self.rows[self._line(first) : self._line(last)]
                 into.half[:] += lines.T @ lines
@@ -97,7 +97,7 @@ class Trees:
         def work(first: int, last: int) -> tuple[Floats, Floats]:
             pull, sums = np.zeros(self.forest.n_coordinates), np.zeros(3)
             state, relative = self.step.state, self.step.relative
-            elimination.advance(self.forest, first, last, primal, dual, state, relative, pull, sums)
+            sweeping.advance(self.forest, first, last, primal, dual, state, relative, pull, sums)
             return pull, sums
 
         parts = side_by_side(work, self.ends)
