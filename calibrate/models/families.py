@@ -72,16 +72,12 @@ def families(events: Events, seen: Seen, asked: CountModel | Hawkes | None, boun
         return [replace(alone, flags=(*said, *alone.flags))]
     if bound:
         return [_elastic(events, seen, NegativeBinomial())]
-    alone, together = (
-        Family.of(events, seen, events.frequencies(family)) for family in (NegativeBinomial(), SharedShock())
-    )
+    alone, together = (_elastic(events, seen, family) for family in (NegativeBinomial(), SharedShock()))
     gain = together.log_likelihood - alone.log_likelihood
-    own = [_elastic(events, seen, NegativeBinomial(), alone)] if gain < HOPELESS else []
-    shared = [_elastic(events, seen, SharedShock(), together)] if gain > -HOPELESS else []
     if gain <= CLEARLY:
-        return own + shared
-    likelier = _likelier(together, alone, "NegativeBinomial")
-    return [replace(shared[0], flags=(likelier, *shared[0].flags)), *own]
+        return [alone, together] if gain > -HOPELESS else [alone]
+    likelier = replace(together, flags=(_likelier(together, alone, "NegativeBinomial"), *together.flags))
+    return [likelier, alone] if gain < HOPELESS else [likelier]
 
 
 def _likelier(together: Family, alone: Family, name: str) -> str:
@@ -98,9 +94,9 @@ def _together(events: Events, seen: Seen, alone: Family, asked: CountModel) -> t
     return (f"{likelier}, which was asked for; leave frequency out, or ask for SharedShock()",)
 
 
-def _elastic(events: Events, seen: Seen, family: Frequency, plain: Family | None = None) -> Family:
+def _elastic(events: Events, seen: Seen, family: Frequency) -> Family:
     """Events in proportion to exposure, or to a power of it where that is much likelier."""
-    chosen = list(events.frequencies(family) if plain is None else plain.frequencies)
+    chosen = list(events.frequencies(family))
     flags = []
     for g, elastic in enumerate(events.frequencies(Elastic(family))):
         if isinstance(elastic, Elastic) and elastic.gain_ > 2 * CLEARLY:

@@ -13,7 +13,7 @@ from scipy.special import gammaincinv
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.arrays import Floats, RandomState, broadcast, generator
-from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability
+from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability, shared_rates
 from calibrate.models.frequency.model import Open, Order, counted, levels
 from calibrate.models.frequency.posterior import CountPosterior
 
@@ -27,7 +27,8 @@ class Frequency(Open, ABC):
 
     `E N[t, j] = rate[j] E[t, j]` with `rate[j] = Z[j] own[j] + (1 - Z[j]) collective` and
     `Z[j] = e[j] / (e[j] + a / collective)`: the posterior mean when rates are gamma distributed around the collective
-    rate with shape `a` (Buehlmann and Gisler 2005, chapter 2); `e` is the exposure, less what clustering takes away.
+    rate with shape `a` (Buehlmann and Gisler 2005, chapter 2); `e` is the exposure, less what shocks of a column's own
+    take away, or times the shocks that all columns share.
     A single column stands alone (`Z = 1`).
 
     Fitted: `rate_`, `credibility_` (by column), `collective_rate_`, `means_` (like the counts), `size_` (the variance
@@ -64,10 +65,10 @@ class Frequency(Open, ABC):
         return self
 
     def _fit(self, counts: Floats, exposures: Floats, weights: Floats) -> None:
-        hit, k = self._together(counts), math.inf
+        hit, k, rates = self._together(counts), math.inf, shared_rates if self.shared else column_rates
         repeated = np.repeat(weights, hit.shape[1])
         for _ in range(100):
-            own, effective = column_rates(counts, exposures, weights, k, self._together)
+            own, effective = rates(counts, exposures, weights, k)
             collective, a = heterogeneity(own * effective, effective)
             credibility = effective / (effective + a / collective) if math.isfinite(a) else np.zeros_like(effective)
             rate = credibility * own + (1 - credibility) * collective
@@ -85,8 +86,13 @@ class Frequency(Open, ABC):
         self.log_likelihood_ = float(weights @ (independent.sum(axis=1) + shocks.sum(axis=1)))
 
     def residuals(self, counts: Floats) -> Floats:
-        """`(N - m) / (1 + m / k)` of the fitted counts, `m` in the divisor of all that is hit together."""
-        return np.asarray((counts - self.means_) / (1 + self._together(self.means_) / self.size_))
+        """`N - m G` of the fitted counts, `G = (k + N) / (k + m)` the shock, by all that it hits together.
+
+        Times a covariate the slope of the log-likelihood.
+        """
+        hit, expected = self._together(counts), self._together(self.means_)
+        shocks = 1.0 if math.isinf(self.size_) else (self.size_ + hit) / (self.size_ + expected)
+        return np.asarray(counts - self.means_ * shocks)
 
     def posterior(self, counts: Floats, worth: float = 1.0) -> CountPosterior:
         """Level and shock, as the fitted counts tell them."""

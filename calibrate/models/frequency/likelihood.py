@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq
@@ -11,7 +10,7 @@ from scipy.special import digamma, gammaln
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["collective_rate", "column_rates", "heterogeneity", "log_probability", "size"]
+__all__ = ["collective_rate", "column_rates", "heterogeneity", "log_probability", "shared_rates", "size"]
 
 LARGEST_SIZE = 1e5  # beyond it the mixed law cannot be told from the Poisson law
 
@@ -36,24 +35,45 @@ def size(counts: Floats, means: Floats, weights: Floats) -> float:
     return math.exp(brentq(score, low, high, xtol=1e-13, rtol=1e-14)) if score(low) > 0 else math.exp(low)
 
 
-def column_rates(
-    counts: Floats, exposures: Floats, weights: Floats, k: float, together: Callable[[Floats], Floats]
-) -> tuple[Floats, Floats]:
+def column_rates(counts: Floats, exposures: Floats, weights: Floats, k: float) -> tuple[Floats, Floats]:
     """Rate of each column by maximum likelihood and its effective exposure `sum w E / (1 + m / k)`.
 
-    `m` is the mean of the counts that one shock of variance `1 / k` hits `together`; `weights` of rows or of entries.
+    A shock of variance `1 / k` hits each count, of mean `m`, by itself; `weights` of rows or of entries.
     """
     by_entry = weights.reshape(len(weights), -1) * np.ones_like(exposures)
     w = by_entry
     rates = (w * counts).sum(axis=0) / (w * exposures).sum(axis=0)
     for _ in range(500):  # Fisher scoring with the identity link: stays positive
-        w = by_entry / (1 + together(exposures * rates) / k)
+        w = by_entry / (1 + exposures * rates / k)
         new = (w * counts).sum(axis=0) / (w * exposures).sum(axis=0)
         done = bool(np.all(np.abs(new - rates) <= 1e-14 * rates))
         rates = new
         if done:
             break
     return rates, np.asarray((w * exposures).sum(axis=0))
+
+
+def shared_rates(counts: Floats, exposures: Floats, weights: Floats, k: float) -> tuple[Floats, Floats]:
+    """Rate of each column by maximum likelihood where one shock hits all columns, and its exposure `sum w E G`.
+
+    Given the sum `N` of a period, of mean `M`, the shock is `G = (k + N) / (k + M)` in the mean and cancels between
+    columns: `rate = sum w N / sum w E G`. How large all are together, the sums tell (`column_rates`): each step of
+    expectation and maximisation alone would hardly move that.
+    Source: Dempster, Laird and Rubin 1977; Johnson, Kotz and Balakrishnan 1997, chapter 36 (negative multinomial).
+    """
+    hit, totals = counts.sum(axis=1, keepdims=True), weights @ counts
+    rates = totals / (weights @ exposures)
+    for _ in range(500):
+        means = exposures @ rates
+        level, _ = column_rates(hit, means[:, None], weights, k)
+        shocks = np.ones_like(means) if math.isinf(k) else (k + hit[:, 0]) / (k + level * means)
+        effective = (weights * shocks) @ exposures
+        new = totals / effective
+        done = bool(np.all(np.abs(new - rates) <= 1e-13 * rates))
+        rates = new
+        if done:
+            break
+    return rates, effective
 
 
 def collective_rate(totals: Floats, exposures: Floats, a: float) -> float:

@@ -29,9 +29,10 @@ FARTHEST = 12.0  # what one standard deviation of a covariate may add to the log
 class LogLinear(Reexposed, Open):
     """`log E N[t, j] = log rate[j] + log E[t, j] + sum_q c[q] x[t, q]`, Poisson or negative binomial (`base`).
 
-    The coefficients solve `sum w x (N - m) / (1 + m / k) = 0`, together with the rates and the size of `base`; rates
-    borrow strength as there. With one column it is the generalized linear model of statsmodels. Forecasts are at the
-    covariates of the period ahead. Source: McCullagh and Nelder 1989; Cameron and Trivedi 2013, 3.3.
+    The coefficients solve `sum w x (N - m G) = 0`, `G` the shocks (`Frequency.residuals`), together with the rates and
+    the size of `base`; rates borrow strength as there. With one column it is the generalized linear model of
+    statsmodels. Forecasts are at the covariates of the period ahead. Source: McCullagh and Nelder 1989; Cameron and
+    Trivedi 2013, 3.3.
 
     Parameters
     ----------
@@ -135,9 +136,14 @@ def _solved(score: Callable[[Floats], Floats], start: Floats, names: pd.Index[An
 
 def _covariance(model: Frequency, x: Floats, weights: Floats) -> Floats:
     """Of the coefficients, from the expected information, the columns' rates estimated as well."""
-    k = model.size_
-    w = weights[:, None] * model.means_ / (1 if math.isinf(k) else 1 + model.means_ / k)
-    total = np.where(w.sum(axis=0) > 0, w.sum(axis=0), 1.0)
-    centred = x - np.einsum("tj,tjq->jq", w, x) / total[:, None]
-    information = np.einsum("tj,tjq,tjp->qp", w, centred, centred)
+    k, m, w = model.size_, model.means_, weights[:, None]
+    own = w * m / (1 if model.shared or math.isinf(k) else 1 + m / k)
+    rates, mixed = np.diag(own.sum(axis=0)), np.einsum("tj,tjq->jq", own, x)
+    coefficients = np.einsum("tj,tjq,tjp->qp", own, x, x)
+    if model.shared and math.isfinite(k):  # the shock is not known: what it may explain does not tell
+        less, sums = w / (k + m.sum(axis=1, keepdims=True)), np.einsum("tj,tjq->tq", m, x)
+        rates -= (less * m).T @ m
+        mixed -= (less * m).T @ sums
+        coefficients -= (less * sums).T @ sums
+    information = coefficients - mixed.T @ np.linalg.pinv(rates, hermitian=True) @ mixed
     return np.asarray(np.linalg.pinv(information, hermitian=True), dtype=np.float64)

@@ -172,7 +172,7 @@ class _Idle:
         idle = np.where(self.counts == 0, z / (z + (1 - z) * none), 0.0)
         kept = self.weights * (1 - idle)
         k = math.inf if values[1] <= 0 else 1 / values[1]
-        own, effective = column_rates(self.counts, self.exposures, kept, k, lambda table: table)
+        own, effective = column_rates(self.counts, self.exposures, kept, k)
         self.collective, a = heterogeneity(own * effective, effective)
         finite = math.isfinite(a)
         self.credibility = effective / (effective + a / self.collective) if finite else np.zeros_like(effective)
