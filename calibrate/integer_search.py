@@ -78,7 +78,7 @@ def _searched(exact: list[Fraction], n_cells: int, room: Mapping[Row, Fraction],
     rest = np.array([float(value - least) for value, least in zip(exact, down, strict=True)])
     A, ends = np.zeros((m, n + m + 2)), np.zeros(m)
     for i, (row, least) in enumerate(room.items()):
-        size = max(map(abs, row.values))
+        size = max(map(abs, row.values), default=1.0)
         A[i, list(row.columns)] = np.array(row.values) / size
         A[i, n + i], ends[i] = -1.0, float((_slack(row, down, grid) - least) / Fraction(size))
     total = sum(exact[:n_cells], Fraction(0))

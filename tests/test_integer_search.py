@@ -153,3 +153,13 @@ def test_sums_are_exact_at_any_number_of_decimals(tight):
         assert abs(sum(fixed.contributions.values()) - total) < 1
         assert fixed.total == sum(fixed.contributions.values()) + sum(fixed.reserves.values())
         assert sum(fixed.weights.values()) in (0, 10**18)
+
+
+@pytest.mark.parametrize("decimals", [0, 7, 8, 9, 18])
+def test_a_rule_that_every_plan_keeps_has_an_empty_row(decimals):
+    scenarios = Scenarios(np.random.default_rng(0).pareto(2, (100, 3)))
+    rules = [fairness.ShareCap(1.0), fairness.FundFloor(3.4567)]
+    calibration = PoolProblem(scenarios, Waterfall(), [CostOfCapital(0.03, 0.05)], rules).solve()
+    fixed = calibration.to_fixed_point(decimals)
+    total = sum(map(Fraction, calibration.contributions)) * 10**decimals
+    assert abs(sum(fixed.contributions.values()) - total) <= 1

@@ -142,6 +142,7 @@ def _check_published(
     broken = certificate.broken() if (fairness["gap"] > 0).any() else ""
     if broken:
         raise SolverError(f"{broken} on the published integers; attempts: {'; '.join(map(str, solution.attempts))}")
+    _check_gap(program, solution, objective + max(certificate.costs_more(), 0.0), tolerance)
     if solution.witness is not None and program.pool.scenarios.losses.size > PROVED_AT_ONCE:
         return solution.lower_bound
     proved = -math.inf if certificate["multipliers"] is None else float(certificate["lower_bound"])

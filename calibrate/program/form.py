@@ -150,8 +150,12 @@ class Program:
         return (objective - lower_bound) / max(abs(objective), LITTLE * self.unit)
 
     def check(self) -> None:
-        """Refuse terms that the waterfall does not define."""
+        """Refuse terms that the waterfall does not define, and two that nobody could tell apart in a table."""
+        named: dict[str, RiskTerm] = {}
         for term in self.risk_terms:
+            other = named.setdefault(str(term), term)
+            if other != term:
+                raise ProblemError(f"{other!r} and {term!r} are both called {str(term)!r} in tables; use one of them")
             if term.of == "mutualised" and not self.waterfall.defaulter_pays:
                 raise ProblemError(
                     f"{term} needs a layer in which the defaulter pays, but the waterfall has none; "

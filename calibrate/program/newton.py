@@ -28,6 +28,7 @@ INFINITE = 1e12  # units: no plan of this size is meant
 TINY = 1e-14  # regularisation, relative to the diagonal
 TO_THE_EDGE = 0.995
 WATCHED = 1e3  # times the gap that is asked for: from there it shows how good the bound is
+LAST_DIGITS = 1e-7  # relative gap from which it is watched too: where more is asked, rounding may allow no more
 LEAST_SHORT = 1e-8  # relative: as little as dual residuals need cost a bound
 TRUST = 2.0  # second-order term: times the length of the predictor's step
 BINDING, FULL = 2.0, 0.97  # times the gap: above it caps bind, and are not just near; of a cap: as good as reached
@@ -57,7 +58,7 @@ class Newton:
         point, self.misses = self.point, np.inf
         exact, gap = tolerance * abs(point.value) + 1e-13, abs(point.value - point.dual)
         enough = max(exact, LEAST_SHORT * abs(point.value))
-        if point.residual <= FEASIBLE and gap <= WATCHED * exact:
+        if point.residual <= FEASIBLE and gap <= max(WATCHED * exact, LAST_DIGITS * abs(point.value)):
             short = self.body.short(self._without_bounds(), point.v, point.value)
             if gap <= exact and short <= enough:
                 return "optimal"

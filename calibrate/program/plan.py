@@ -15,6 +15,7 @@ import pandas as pd
 
 from calibrate.blocks import column_means
 from calibrate.errors import ProblemError
+from calibrate.one_thread import ONE_THREAD
 from calibrate.program.order import MOST_ORDERED, Order
 from calibrate.program.passes import left
 from calibrate.program.tail import cvar, tail_weights
@@ -118,7 +119,8 @@ class Pool:
             scenarios, order = self.ordered.scenarios, self.ordered.order
             masks = coalitions if order is None or self.ordered is self else coalitions[:, order.members]
             losses, p = scenarios.member_losses, scenarios.probabilities
-            self._coalition_risks[key] = np.array([cvar(losses @ mask, p, level) for mask in masks.astype(float)])
+            with ONE_THREAD:
+                self._coalition_risks[key] = np.array([cvar(losses @ mask, p, level) for mask in masks.astype(float)])
         return self._coalition_risks[key]
 
     @cached_property

@@ -30,6 +30,7 @@ from calibrate.program.measure import cost
 from calibrate.program.mending import mended
 from calibrate.program.multipliers import Witness, given_of, in_cones, multipliers
 from calibrate.program.retelling import retold
+from calibrate.program.risk import RiskTerm
 from calibrate.program.solution import Solution
 from calibrate.program.statement import Layout, auxiliary_at, statement
 from calibrate.program.sure import decimals_of, doubtful, keeps_however_rounded, published_decimals
@@ -40,7 +41,7 @@ __all__ = ["Certificate", "Witness", "certified"]
 Ints = npt.NDArray[np.int64]
 
 AS_GOOD = 1e-8  # of the objective: what exact arithmetic may cost the bound
-MOST_FINER = 6  # decimals more, where integers would cost too much
+MOST_FINER = 18  # decimals more, where integers would cost too much
 GIVEN = 0.1  # of the tolerance: what integers may cost more than the plan
 EDGE = 1e-6  # units: scenarios so close to the edge of a tail may be in it
 MOST_ANEW = 300_000  # losses whose flows may all be sought anew
@@ -88,6 +89,19 @@ class Certificate(Mapping[str, Any]):
         body = self.stated | _proved(program, witness, claim, self.stated) | {"scenarios": self.scenarios.sha256}
         plain: dict[str, Any] = json.loads(json.dumps(retold(program, body)))
         return plain
+
+    def costs_more(self) -> float:
+        """What the published integers cost more than the plan, money; 0 where a unit a decision cannot cost much."""
+        program, _, _, claim = self._parts
+        if claim is None:
+            return 0.0
+        prices = sum(price for price, part in program.objective if isinstance(part, RiskTerm))
+        unit = float(Fraction(1, 10 ** published_decimals(program, claim.decisions)))
+        if program.size * unit * prices <= _room(program, claim):
+            return 0.0
+        grid = 10 ** self.stated["decimals"]
+        money = np.array([float(Fraction(int(one), grid)) for one in self.stated["published"]])
+        return cost(program, money / program.unit) - claim.objective
 
     def broken(self) -> str:
         """What the verifier would say of the rules on the published integers; empty where they hold."""
@@ -243,13 +257,18 @@ def _rounded(program: Program, claim: Claim, body: Mapping[str, Any]) -> tuple[i
     risk.
     """
     first, names = published_decimals(program, claim.decisions), list(program.pool.scenarios.columns)
-    room = GIVEN * claim.tolerance * max(abs(claim.objective), LITTLE * program.unit)
+    room = _room(program, claim)
     for decimals in range(first, first + MOST_FINER):
         whole = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body), names)
         money = np.array([float(Fraction(n, 10**decimals)) for n in whole])
         if cost(program, money / program.unit) <= claim.objective + room:
             break
     return decimals, whole
+
+
+def _room(program: Program, claim: Claim) -> float:
+    """What integers may cost more than the plan, money."""
+    return GIVEN * claim.tolerance * max(abs(claim.objective), LITTLE * program.unit)
 
 
 def exactly(body: Mapping[str, Any]) -> dict[str, Any]:

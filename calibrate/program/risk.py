@@ -91,7 +91,7 @@ class CVaR(RiskTerm):
 
     Parameters
     ----------
-    level : 0 <= level < 1, say 0.99: the mean of the worst 1 % of the scenarios.
+    level : 0 <= level < 1, say 0.99: the mean of the worst 1 % of the scenarios; 0 is the `ExpectedLoss`.
     of : "shortfall" (`T`, all contributions pay) or "mutualised" (`U`, defaulters pay their own first).
 
     >>> print(0.05 * CVaR(0.99) + CVaR(0.95, of="mutualised"))
@@ -106,7 +106,7 @@ class CVaR(RiskTerm):
         _check_kind(self.of)
 
     def __str__(self) -> str:
-        return f"CVaR {100 * self.level:.10g}% of {self.of}"
+        return f"CVaR {100 * self.level:.10g}% of {self.of}" if self.level > 0 else f"expected loss of {self.of}"
 
 
 @dataclass(frozen=True)

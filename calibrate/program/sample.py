@@ -14,6 +14,7 @@ from calibrate.program.form import Program
 __all__ = ["ASKED", "Sample", "different"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 ASKED = 1000  # scenarios that are asked whether their losses lie on atoms
 
@@ -41,6 +42,15 @@ class Sample:
         if mass <= 0:
             raise SolverError(f"every {stride}-th scenario has no probability")
         return Sample(self.losses[::stride], p / mass, collateral)
+
+    def among(self, chosen: Ints) -> Sample:
+        """Some of these scenarios, and all others as one without losses: no risk of it is more than of all."""
+        losses, p = self.losses[chosen], self.probabilities[chosen]
+        rest = np.append(p, max(float(self.probabilities.sum() - p.sum()), 0.0))
+        collateral = None
+        if self.collateral is not None:
+            collateral = np.vstack([self.collateral[chosen], np.ones((1, self.collateral.shape[1]))])
+        return Sample(np.vstack([losses, np.zeros((1, losses.shape[1]))]), rest, collateral)
 
 
 def different(losses: Floats) -> float:

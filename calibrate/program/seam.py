@@ -9,6 +9,7 @@ import cvxpy as cp
 import numpy as np
 
 from calibrate.errors import ProblemError, SolverError
+from calibrate.one_thread import ONE_THREAD
 from calibrate.program.affine import affine
 from calibrate.program.answer import vouched
 from calibrate.program.compiled import NotSeparable
@@ -32,12 +33,13 @@ def optimum(program: Program, tolerance: float, start: Floats | None) -> tuple[P
     """The solution, and the program with all rows that had to be generated for it."""
     if not (isinstance(tolerance, int | float | np.number) and 0 < tolerance < 1):
         raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
-    while True:
-        solution = _solved(program, tolerance, start)
-        refined = _refined(program, solution)
-        if refined is None:
-            return program, solution
-        program, start = refined, solution.x
+    with ONE_THREAD:
+        while True:
+            solution = _solved(program, tolerance, start)
+            refined = _refined(program, solution)
+            if refined is None:
+                return program, solution
+            program, start = refined, solution.x
 
 
 def _solved(program: Program, tolerance: float, start: Floats | None) -> Solution:

@@ -17,7 +17,7 @@ from calibrate.program.fairness.base import GeneratedRule
 from calibrate.program.form import Floats, Program
 from calibrate.program.rule_matrix import rule_rows
 
-__all__ = ["Layout", "auxiliary_at", "placed", "statement"]
+__all__ = ["Layout", "auxiliary_at", "placed", "statement", "vector_at"]
 
 SCHEMA = 1
 
@@ -90,6 +90,14 @@ def auxiliary_at(form: Compiled, layout: Layout, x: Floats) -> Floats:
         warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the rules are checked at what is found
         cp.Problem(cp.Minimize(miss), rows).solve(solver=cp.CLARABEL)
     return np.zeros(layout.auxiliary) if v.value is None else np.asarray(v.value)
+
+
+def vector_at(program: Program, form: Compiled, x: Floats) -> Floats:
+    """The vector `v` of a form at decisions `x`, units, with its auxiliary variables; `t` is 0."""
+    v, layout = np.zeros(form.size), Layout.of(program, form)
+    own = slice(layout.size, layout.size + layout.auxiliary)
+    v[: program.size], v[own] = form.entries(x), auxiliary_at(form, layout, x) / form.scale[own]
+    return v
 
 
 def _limit_rows(form: Compiled) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
@@ -12,10 +13,12 @@ from calibrate.program.form import LITTLE
 from calibrate.program.graft import grafted
 from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
 from calibrate.program.level import Level
-from calibrate.program.newton import AT_A_CAP, DIVERGED, FEASIBLE
+from calibrate.program.newton import AT_A_CAP, DIVERGED, FEASIBLE, STALLED
 from calibrate.program.search import WARM, Bounds
+from calibrate.program.sight import SAFE, View
 from calibrate.program.solution import Attempt
 from calibrate.program.standard_form import Point, StandardForm, Tail
+from calibrate.program.statement import vector_at
 
 __all__ = ["closest", "on_trees"]
 
@@ -25,6 +28,7 @@ TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to 
 EXACT = 1e-8  # of the tolerance
 SMOOTH, ATOMS = 100.0, 300.0  # first price of the distance: times the one that is small enough for certain
 MOST_PRICES = 10
+SHARPER, SHARPEST = 100.0, 2  # times the price, and so often, where rounding leaves a plan that is not exact
 MOST_STEPS, LOWER = 80, 0.1  # of one price; and where they do not do, the next one
 
 
@@ -34,19 +38,23 @@ def closest(level: Level, best: Bounds) -> Bounds:
     A small enough price picks exactly among optimal plans (Friedlander and Tseng 2007). The objective never gives
     more than the price of the distance gone, so that a price of `TIE` of the tolerance over the distance would be
     small enough for certain; a larger one is exact to more digits, and is lowered where the objective gives too
-    much. Where losses lie on atoms the optimal plans are many, and more digits are worth more steps.
+    much. Where losses lie on atoms the optimal plans are many, and more digits are worth more steps; where rounding
+    leaves a plan that is not exact, a larger price is tried beside it.
     """
-    if best.tied:
-        return best
     distance = _Distance.of(level)
     left_over = max(1.0 - best.gap / level.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance
     allowed = min(TIE, 0.9 * left_over) * level.tolerance * max(abs(best.upper), LITTLE)
-    price = distance.price(best.v, allowed)
-    start, at = best.point, best.v
+    itself = _reference(level, best, allowed)
+    if itself is not None or best.tied:
+        return itself or best
+    price, sharper = distance.price(best.v, allowed), SHARPEST
+    start, at, found = best.point, best.v, best
     for _ in range(MOST_PRICES):
         if start is None or price <= 0:
             break
         point = _pulled(level, at, distance, price, start)
+        if point.status in (STEP_LIMIT, AT_A_CAP) and found is not best:
+            break
         if point.status == STEP_LIMIT:  # a lower price is decided sooner
             price *= LOWER
             continue
@@ -56,19 +64,28 @@ def closest(level: Level, best: Bounds) -> Bounds:
                 level.extend(point.v, level.look(point.v))
             start = _moved(level, start, before)
             continue
-        sight = level.look(point.v)
-        if point.status == DIVERGED or point.residual > FEASIBLE:
+        if point.status == DIVERGED or not (point.residual <= FEASIBLE or sharper):
             break
+        if point.residual > FEASIBLE:
+            price, sharper = SHARPER * price, sharper - 1
+            continue
+        sight = level.look(point.v)
         closer = replace(best, v=point.v, upper=level.view.value(point.v, sight))
         gives = closer.upper - best.upper
         if gives <= allowed:
-            return closer
+            found = closer if found is best or distance.far(closer.v) < distance.far(found.v) else found
+            if point.status != STALLED or not sharper:
+                break
+            price, sharper = SHARPER * price, sharper - 1
+            continue
+        if found is not best:
+            break
         at = level.view.lift(point.v, sight)
         known = point.value - distance.pull(price, point.v) - best.upper
         if level.extend(point.v, sight) == 0 or known > allowed:  # also where the working set knows that: too high
             price = distance.lower(price, gives, allowed)
         start = _moved(level, start, before)
-    return best
+    return found
 
 
 def on_trees(level: Level, start: Point) -> Point | None:
@@ -78,21 +95,51 @@ def on_trees(level: Level, start: Point) -> Point | None:
     """
     distance = _Distance.of(level)
     allowed = TIE * level.tolerance * max(abs(start.value), LITTLE)
-    price = distance.price(start.v, allowed)
+    price, sharper, found = distance.price(start.v, allowed), SHARPEST, None
     for _ in range(MOST_PRICES):
         if price <= 0:
             break
         point = _pulled(level, start.v, distance, price, start)
-        if point.status == STEP_LIMIT:
+        if point.status == STEP_LIMIT and found is None:
             price *= LOWER
             continue
-        if point.status in (AT_A_CAP, DIVERGED) or not point.residual <= FEASIBLE:
+        if point.status in (STEP_LIMIT, AT_A_CAP, DIVERGED) or not (point.residual <= FEASIBLE or sharper):
             break
+        if point.residual > FEASIBLE:
+            price, sharper = SHARPER * price, sharper - 1
+            continue
         gives = point.value - distance.pull(price, point.v) - start.value
-        if gives <= allowed:
-            return point
-        price = distance.lower(price, gives, allowed)
-    return None
+        if gives > allowed and found is None:
+            price = distance.lower(price, gives, allowed)
+            continue
+        if gives <= allowed and (found is None or distance.far(point.v) < distance.far(found.v)):
+            found = point
+        if point.status != STALLED or gives > allowed or not sharper:
+            break
+        price, sharper = SHARPER * price, sharper - 1
+    return found
+
+
+def _reference(level: Level, best: Bounds, allowed: float) -> Bounds | None:
+    """The reference itself, where it is as good as the plan found: nothing moves then, not by a digit.
+
+    What it costs on the working set is less than what it costs; mostly that is too much already, and no pass is needed.
+    """
+    program, form = level.program, level.form
+    x = reference_point(program)
+    entries = form.entries(x)
+    if not x.any() or not np.allclose(form.scale[: program.size] * entries, x, rtol=1e-12, atol=0.0):
+        return None
+    v = np.zeros(form.size)
+    v[: program.size] = entries
+    most, few = best.upper + allowed, View(program, form, level.sample.among(level.seen))
+    before, after = (program.gaps(program.plan(cp.Constant(one))) for one in (form.plan(best.v), x))
+    if few.price(v) > most or np.any(after > np.maximum(before, 0.0) + SAFE * program.unit):
+        return None
+    v = vector_at(program, form, x)
+    sight = level.look(v)
+    upper = level.view.value(v, sight)
+    return replace(best, v=level.view.lift(v, sight), upper=upper, tied=True) if upper <= most else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +158,13 @@ class _Distance:
         target[:n] = form.entries(reference_point(level.program))
         return cls(squares, target, ATOMS if level.on_atoms else SMOOTH)
 
+    def far(self, v: Floats) -> float:
+        """The distance of a plan."""
+        return float(self.squares @ (v - self.target) ** 2)
+
     def price(self, v: Floats, allowed: float) -> float:
         """The first price, where the objective may give so much from a plan on; 0 at the reference."""
-        far = float(self.squares @ (v - self.target) ** 2)
+        far = self.far(v)
         return self.first * allowed / far if far > 0 else 0.0
 
     def lower(self, price: float, gives: float, allowed: float) -> float:

@@ -99,6 +99,9 @@ class Waterfall:
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise ProblemError(f"a waterfall holds {layer!r}, expected layers such as OwnContribution()")
+        twice = [layer for k, layer in enumerate(layers) if layer in layers[:k]]
+        if twice:
+            raise ProblemError(f"a waterfall holds {twice[0]!r} twice, but its money pays once; name it once")
         object.__setattr__(self, "layers", layers)
         stages = [layer.stage for layer in self.layers]
         if stages != sorted(stages):

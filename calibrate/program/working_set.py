@@ -29,7 +29,7 @@ from calibrate.program.sample import Sample
 from calibrate.program.search import WARM, Bounds
 from calibrate.program.sight import SAFE
 from calibrate.program.solution import Attempt, Solution
-from calibrate.program.statement import Layout, auxiliary_at
+from calibrate.program.statement import vector_at
 from calibrate.program.tie import closest, on_trees
 
 __all__ = ["least_slack", "slack_bounds", "solve_by_tail"]
@@ -91,14 +91,9 @@ def _near(program: Program, form: Compiled, tolerance: float, start: Floats | No
     """From a plan near the optimum, on all scenarios at once; None where there is none, or it leads nowhere."""
     if start is None:
         return None
-    v = np.zeros(form.size)
-    v[: program.size] = form.entries(start)
-    layout = Layout.of(program, form)
-    own = slice(layout.size, layout.size + layout.auxiliary)
-    v[own] = auxiliary_at(form, layout, start) / form.scale[own]
     level = Level(program, form, Sample.every(program, 1), tolerance, near=True, tie=on_trees)
     try:
-        return level, level.run(v, None)[0]
+        return level, level.run(vector_at(program, form, start), None)[0]
     except (SolverError, ArithmeticError):
         return None
 

@@ -349,3 +349,19 @@ def test_a_conflict_that_is_none_is_not_proved(tmp_path):
     scenarios_line = (folder / "SHA256SUMS").read_text().splitlines()[1]
     (folder / "SHA256SUMS").write_text(f"{digest}  certificate.json\n{scenarios_line}\n")
     assert verify(folder).sentence == "rejected: the contradiction is not the one claimed"
+
+
+@pytest.mark.parametrize("of", ["shortfall", "mutualised"])
+def test_a_level_of_zero_is_the_expected_loss(of, tmp_path):
+    problem = PoolProblem(Scenarios(pareto(300, 3)), Waterfall(), [CostOfCapital(0.03, 0.05), 0.5 * CVaR(0.0, of=of)])
+    problem.solve().save(tmp_path / "run")
+    assert verify(tmp_path / "run").proved
+
+
+@pytest.mark.parametrize("seed", [13, 22, 26, 38])
+def test_prices_a_million_million_apart_are_proved_on_the_integers_too(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    scenarios = Scenarios(rng.pareto(1.6, (300, 3)) * (rng.random((300, 3)) < 0.5))
+    problem = PoolProblem(scenarios, Waterfall(), [CostOfCapital(1e-6, 1e3), 1e6 * CVaR(0.99, of="mutualised")])
+    problem.solve().save(tmp_path / "run")
+    assert verify(tmp_path / "run").proved

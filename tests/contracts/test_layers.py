@@ -232,3 +232,9 @@ def test_a_new_rule_takes_part_in_a_conflict():
 
     with pytest.raises(RuleConflictError, match=r"PairCap\(first='A', second='B', amount=2\.0\): by 1 USD"):
         solved(rules=[PairCap("A", "B", 2.0), fairness.ContributionFloor(1.5)])
+
+
+@pytest.mark.parametrize("layer", [OwnContribution(), SegmentReserve(), PoolReserve()])
+def test_the_money_of_a_layer_pays_once(layer):
+    with pytest.raises(ProblemError, match=rf"a waterfall holds {type(layer).__name__}\(\) twice"):
+        Waterfall((layer, layer))

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from calibrate import Scenarios, fairness
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
 from calibrate.program.fairness import coalitions
 from calibrate.program.fairness.coalitions import TOLERANCE, all_coalitions, most_aggrieved
+from calibrate.program.plan import Pool
 
 LEVEL = 0.9
 
@@ -52,3 +54,13 @@ def test_groups_looked_at_one_by_one_and_searched_for_leave_the_same_plan(monkey
         group = np.array([mask >> i & 1 for i in range(13)], dtype=bool)
         worst = np.sort(losses[:, group].sum(axis=1))[-12:]  # the worst fifth of 60
         assert paid[group].sum() <= worst.mean() + 2e-7 * paid.sum()
+
+
+def test_risks_of_coalitions_are_the_same_bytes_for_any_number_of_threads():
+    losses = np.random.default_rng(3).pareto(2.0, (20_000, 9))
+    masks = all_coalitions(9)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(Pool(Scenarios(losses)).coalition_risks(masks, 0.99))
+    np.testing.assert_array_equal(*found)
