@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number], ...], amount]: their sum is <= amount
-FINER = 10**9  # bounds and auxiliary variables count in 1e-9 of the smallest published unit
-LITTLE = Fraction(1, 10**6)  # of the losses: a gap is relative to the objective, or to this where it is more
+FINER, LITTLE = 10**9, Fraction(1, 10**6)  # bounds are in 1e-9 of a unit; gaps relative to 1e-6 of the losses or more
 NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d"}
 TABLES = ("contributions", "reserves", "members", "risk", "fairness")
 READ: Body = {"parse_float": lambda number: Fraction(float(number)), "parse_constant": Fraction}  # NaN is none
@@ -58,6 +57,8 @@ def verify(path: str | Path) -> Verdict:
             rest, n = len(raw) - sum(one.file_size for one in archive.infolist()), len(archive.namelist())  # headings
             require(0 < rest < 200 * n and raw[:4] + raw[-22:-18] == b"PK\3\4PK\5\6", "packed or padded scenarios")
             pool = Pool(dict(unpacked(name, archive.read(name)) for name in archive.namelist()), body)
+        said = {name.replace(" <= ", "") for name, _, _ in body["blocks"]} | {one["name"] for one in body["limits"]}
+        require({*body["rules"]} == said, "a rule without rows, or a limit without its risk")
         return {"plan": plan, "conflict": conflict}[body["kind"]](body, files, pool, checks)
     except Exception as error:  # whatever a damaged file makes of the code below: it is damaged
         reason = error.args[0] if type(error) is ValueError and error.args else f"the files do not read ({error!r})"
@@ -70,18 +71,11 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     require([*map(str, x)] == body["published"] and len(x) == pool.size and min(x) >= 0, "odd published integers")
     size = pool.cvar(max([t["level"] for t in body["terms"]] or [Fraction(0.99)]), "mutualised", [0] * len(x), unit)
     require((size or 1) <= 2 * body["scale"] <= 4 * (size or 1), "the scale is not the size of the losses")
-    true = [f"CVaR {100 * float(term['level']):.10g}% of {term['of']}" for term in body["terms"]]
-    names = [term["name"] for term in body["terms"]]
-    require([name.replace("expected loss", "CVaR 0%") for name in names] == true, "a term of another name")
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
     risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
-    for name, (row, amount), etas in (map(one.get, ("name", "row", "risks")) for one in body["limits"]):
-        value = unit * dot(row, x) + dot(enumerate(etas), risks)
+    for (row, amount), etas, name in (map(limit.get, ("row", "risks", "name")) for limit in body["limits"]):
         room = max(unit, sum(x) * unit / FINER) * (sum(abs(a) for _, a in row) + sum(etas) * len(x))
-        prices, _, kinds = zip(*(one.rpartition(" * ") for one in name.split(" <= ")[0].split(" + ")), strict=True)
-        told = [sum(Fraction(p or 1) for p, kind in zip(prices, kinds, strict=True) if kind == one) for one in names]
-        ok = all(abs(a - b) <= b / 10**5 for a, b in zip(told, etas, strict=True)) and (not row or {*kinds} - {*names})
-        require(ok and name.endswith(f" <= {float(amount):,.10g}") and value <= amount + room, f"{name} is broken")
+        require(unit * dot(row, x) + dot(enumerate(etas), risks) <= amount + room, f"{name} is broken")
     checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-9")
     objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate([t["price"] for t in body["terms"]]), risks)
     stated = agrees(body, files, pool, x, [objective, *risks])
@@ -91,9 +85,9 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     proved = bound(body, pool, body["objective"])
     require(0 <= proved - body["lower_bound"] <= abs(proved) / 2**50, "the lower bound is not the one that is claimed")
     size, most = max(abs(objective), LITTLE * body["scale"]), min(body["tolerance"], Fraction(1, 100))
-    require(-most <= (stated - proved) / size <= min(most, LITTLE), "the result states another lower bound")
-    checks.append(f"no plan costs less than {float(proved)!r} {body['currency']}")
     gap = max(objective - proved, Fraction(0)) / size
+    require(-most <= (stated - proved) / size <= min(most, LITTLE, gap + LITTLE**2), "another lower bound is stated")
+    checks.append(f"no plan costs less than {float(proved)!r} {body['currency']}")
     if gap > most:  # more than a hundredth is no proof, whatever the tolerance
         return Verdict(False, float(gap), f"feasible, but only within {float(gap):.2g}: not optimal", tuple(checks))
     beyond = "".join(f"; that no other row of {name} is broken was searched, not proved" for name in body["searched"])
@@ -103,7 +97,6 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
 def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
     """Rules without a plan: what they add up to is positive everywhere, and should be <= 0."""
     require(not any([len(files) - 2, *body["costs"], *(t["price"] for t in body["terms"])]), "conflict and objective")
-    require(body["multipliers"] is not None, "the certificate has no multipliers: nothing is proved")
     sure = bound(body, pool, None)
     require(sure > 0 and 0 <= sure - body["lower_bound"] <= sure / 2**50, "the contradiction is not the one claimed")
     return Verdict(True, None, f"infeasible, proved: no plan keeps {', '.join(body['rules'])}", tuple(checks))
@@ -112,7 +105,6 @@ def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str
 def feasible(body: Body, v: list[int]) -> None:
     """Every row holds, but for a unit an entry, 1e-9 of the decisions that the rule speaks of, or 1e-12 of all."""
     n, grid = len(body["costs"]), 10 ** body["decimals"] * FINER
-    require(len(v) == n + body["auxiliary"], "there is not one number for each auxiliary variable")
     for name, kind, rows in body["blocks"]:
         slack = [0] * (kind == "equal") + [amount * grid - dot(row, v) for row, amount in rows]
         spoken = sum(v[j] for j in {j for row, _ in rows for j, _ in row} if j < n) // FINER
@@ -125,10 +117,17 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     """Least value over the box of the affine function that the multipliers make."""
     given, constant, prices = body["multipliers"], Fraction(0), [term["price"] for term in body["terms"]]
     slope, weighted = [*body["costs"], *[0] * body["auxiliary"]], list[Any]()
+    names = [f"CVaR {100 * float(t['level']):.10g}% of {t['of']}" for t in body["terms"] if 0 <= t["level"] < 1]
+    names = [name.replace("CVaR 0% of", "expected loss of") for name in names]
+    require(names == [term["name"] for term in body["terms"]], "a term of another name")
     for (_, kind, rows), m in zip(body["blocks"], given["blocks"], strict=True):
         require(kind == "equal" or (m[0] >= 0 and m[0] ** 2 >= sum(one**2 for one in m[1:])), "not in its cone")
         weighted.extend(zip(rows, m, strict=True))
     for limit, nu in zip(body["limits"], given["limits"], strict=True):
+        true = {f"{float(a):g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(limit["risks"]) if a}
+        (row, amount), (said, _, most) = limit["row"], limit["name"].rpartition(" <= ")
+        ok = true < {*said.split(" + ")} if row else true == {*said.split(" + ")}  # costs have names of their own
+        require(ok and most == f"{float(amount):,.10g}", f"{limit['name']} is another limit")
         require(min(nu, *prices, *limit["risks"], 0) >= 0, "a negative price or multiplier, or a limit rewards risk")
         prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
         weighted.append((limit["row"], nu))
@@ -172,12 +171,14 @@ class Pool:
         self.members, self.k = len(body["members"]), len(body["segments"])
         self.cells, self.size = self.members * self.k, self.members * self.k + len(body["reserves"])
         self.own, self.stages = body["waterfall"]["own"], body["waterfall"]["stages"]
+        self.layers = [([[j, rate]], 0) for j, rate in enumerate(self.own)] + self.stages
         self.p, under = whole(arrays["probabilities"])
         self.n, self.mass, self.total = len(self.p), sum(self.p), [0] * self.members
         at, columns, (losses, self.finest) = arrays["indptr"], arrays["indices"], whole(arrays["data"])
         shape = list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)]
         require(shape and len(body["costs"]) == self.size and min(losses, default=1) > 0, "losses of another shape")
-        require(all(0 <= j < self.size for row, _ in self.stages for j, _ in row), "a waterfall of another shape")
+        sound = [len({j for j, a in row if a >= 0 <= j < self.size}) == len(row) and h >= 0 for row, h in self.layers]
+        require(all([*sound, len(self.stages) == self.k + 1]), "an odd waterfall")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
         require([0, *sorted(at)[1:]] == [*at] and at[-1] == len(losses) == len(columns), "scenarios out of order")
         for p, row in zip(self.p, self.rows, strict=True):  # totals of losses times probabilities
@@ -191,12 +192,11 @@ class Pool:
 
     def cvar(self, level: Fraction, of: str, x: list[int], unit: Fraction) -> Fraction:
         """CVaR of what is left at a plan: the largest losses, 1 - level of the probability, on average."""
-        own = [rate * n * unit for rate, n in zip(self.own, x, strict=False)]
-        stages = [unit * dot(row, x) + amount for row, amount in self.stages]
-        require(min(own + stages) >= 0 and len(stages) == self.k + 1 and 0 <= level < 1, "an odd waterfall or level")
-        finer = math.lcm(*(amount.denominator for amount in own + stages))
-        paying, ends = ([int(a * finer * self.finest) * u for a in part] for part, u in ((own, 1), (stages, self.par)))
-        left, value = [self.left(s, of, paying, ends, finer * self.par) for s in range(self.n)], 0
+        amounts = [unit * dot(row, x) + amount for row, amount in self.layers]
+        finer = math.lcm(*(amount.denominator for amount in amounts))
+        paid = [int(amount * finer * self.finest) for amount in amounts]
+        own, ends = paid[: self.cells], [amount * self.par for amount in paid[self.cells :]]
+        left, value = [self.left(s, of, own, ends, finer * self.par) for s in range(self.n)], 0
         rest = tail = self.mass * (level.denominator - level.numerator)
         for s in sorted(range(self.n), key=left.__getitem__, reverse=True):
             taken = min(self.p[s] * level.denominator, rest)
@@ -220,21 +220,21 @@ class Pool:
         pull, through, own = [0] * self.cells, [0] * (self.k + 1), term["of"] == "mutualised"
         for s, root, groups, leaves in zip(*map(flows.get, ("scenarios", "root", "group", "leaf")), strict=True):
             groups, row = groups or [root] * self.k, self.rows[s]
-            require(0 <= root <= most * self.p[s] * one, "a flow exceeds its probability")
             flow = dict(zip((j for j, _ in row), leaves, strict=True) if own else enumerate(groups * self.members))
-            fits = len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root
-            require(fits and all(0 <= leaf <= groups[j % self.k] for j, leaf in flow.items()), "a flow grows")
+            fits = len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root <= most * self.p[s] * one
+            require(
+                fits and all(0 <= leaf <= groups[j % self.k] for j, leaf in flow.items()),
+                "a flow exceeds its probability or its parent",
+            )
             constant += sum(flow[j] * loss for j, loss in row)
             through = [a + b for a, b in zip(through, [*groups, root], strict=True)]
             for j, leaf in flow.items():
                 pull[j] += leaf * self.worth[s][j // self.k]
-        for j, rate in enumerate(self.own):
-            slope[j] -= Fraction(pull[j], one * self.par) * rate
-        value = Fraction(constant, one * self.finest)
-        for total, (row, amount) in zip(through, self.stages, strict=True):
-            value -= Fraction(total, one) * amount
+        value, paid = Fraction(constant, one * self.finest), [*pull, *(total * self.par for total in through)]
+        for total, (row, amount) in zip(paid, self.layers, strict=True):
+            value -= Fraction(total, one * self.par) * amount
             for j, a in row:
-                slope[j] -= Fraction(total, one) * a
+                slope[j] -= Fraction(total, one * self.par) * a
         return value
 
 
@@ -273,7 +273,7 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
 def unpacked(name: str, raw: bytes) -> tuple[str, Any]:
     """An array of an .npz file: 8 bytes, the length of a heading, the heading, little-endian numbers."""
     end = 10 + int.from_bytes(raw[8:10], "little")
-    return name.removesuffix(".npy"), next((array(k, raw[end:]) for d, k in NUMBERS.items() if d in raw[10:end]), None)
+    return name[:-4], next((array(k, raw[end:]) for d, k in NUMBERS.items() if d in raw[10:end]), None)
 
 
 def whole(values: Any) -> tuple[list[int], int]:

@@ -39,7 +39,7 @@ class Term(ABC):
         """The term as a sum of prices times simple terms."""
 
     def __add__(self, other: Term) -> Sum:
-        return Sum(self.parts + other.parts)
+        return Sum(_each_once(self.parts + other.parts))
 
     def __mul__(self, price: float) -> Sum:
         if not (finite(price) and price >= 0):
@@ -176,6 +176,20 @@ class RiskLimit:
 
     def __str__(self) -> str:
         return f"{self.term} <= {self.amount:,.10g}"
+
+
+def _each_once(
+    parts: tuple[tuple[float, RiskTerm | CostTerm], ...],
+) -> tuple[tuple[float, RiskTerm | CostTerm], ...]:
+    """A risk that stands twice, at the sum of its prices: a name tells its price."""
+    kept: list[tuple[float, RiskTerm | CostTerm]] = []
+    for price, part in parts:
+        at = next((k for k, (_, one) in enumerate(kept) if isinstance(part, RiskTerm) and one == part), None)
+        if at is None:
+            kept.append((price, part))
+        else:
+            kept[at] = (kept[at][0] + price, part)
+    return tuple(kept)
 
 
 def finite(value: object) -> bool:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibrate import Scenarios, certificate, verify
-from calibrate.program import CostOfCapital, CVaR, ExpectedLoss, PoolProblem, Waterfall
+from calibrate import Scenarios, certificate, fairness, verify
+from calibrate.errors import RuleConflictError
+from calibrate.program import Budget, CostOfCapital, CVaR, ExpectedLoss, PoolProblem, Waterfall
 
 VERIFIER = Path(certificate.__file__).with_name("verifier.py")
 
@@ -241,6 +242,18 @@ def wide(row):
     row += [[j, 1e12], [j, -1e12]]
 
 
+def listed(rule):
+    """A rule or limit in the list and in its table, and nothing behind it."""
+
+    def tell(rng, files):
+        body = json.loads(files["certificate.json"])
+        body["rules"].append(rule)
+        files["certificate.json"] = json.dumps(body).encode()
+        files["fairness.csv"] += f"{rule},-1.0,False,0.0\n".encode()
+
+    return tell
+
+
 ODD = ["NaN", "Infinity", "-Infinity", "1e400", "true", '"1"', "[]", "{}", "null", "1" + "0" * 5000]
 RAW = ("decimals", "auxiliary", "tolerance", "scale", "objective", "lower_bound", "schema")
 
@@ -269,6 +282,14 @@ LIES = {
         "certificate.json", lambda r, b: set_to("multipliers", "flows", 0, "root", 0, value=-1)(r, b)
     ),
     "a rule forgotten": json_lie("certificate.json", lambda r, b: b["rules"].pop()),
+    "a rule without rows": listed("ShareCap(cap=0.01)"),
+    "a limit that is only listed": listed("CVaR 90% of mutualised <= 0.001"),
+    "a bound above the objective": json_lie(
+        "calibration.json", lambda r, b: b.update(lower_bound=b["objective"] * (1 + 5e-7))
+    ),
+    "a reserve below zero": json_lie(
+        "certificate.json", lambda r, b: b["waterfall"]["stages"][-1].__setitem__(1, -1.0)
+    ),
     "an amount moved": json_lie(
         "certificate.json", lambda r, b: [block[2][0].__setitem__(1, block[2][0][1] - 1.0) for block in b["blocks"]]
     ),
@@ -423,3 +444,45 @@ def test_limits_on_sums_are_what_their_names_say(tmp_path):
     plan = PoolProblem(losses, Waterfall(), CostOfCapital(0.03, 0.05) + 0.2 * risk, limits).solve()
     verdict = verify(plan.save(tmp_path / "run"))
     assert verdict.proved, verdict
+
+
+def conflict_of_limits():
+    """A limit that no plan within the budget keeps; its certificate, which is honest."""
+    problem = PoolProblem(
+        Scenarios(np.random.default_rng(4).pareto(2.0, (60, 4)) + 1.0),
+        Waterfall(),
+        CostOfCapital(0.02, 0.05),
+        [CVaR(0.9, of="mutualised") <= 0.1, Budget(0.5), fairness.ActuarialFairness(0.5)],
+    )
+    with pytest.raises(RuleConflictError) as caught:
+        problem.solve()
+    return caught.value.certificate
+
+
+def resealed(folder, body, files):
+    """A conflict's certificate of another make, with its seal."""
+    files = {**files, "certificate.json": json.dumps(body).encode()}
+    seal = "".join(f"{sha(content)}  {name}\n" for name, content in sorted(files.items()))
+    for name, content in {**files, "SHA256SUMS": seal.encode()}.items():
+        (folder / name).write_bytes(content)
+    return verify(folder)
+
+
+def test_lies_about_a_conflict_are_told(tmp_path):
+    """An easier limit, another risk, a rule that everybody keeps, and a reserve that takes money away."""
+    conflict_of_limits().save(tmp_path / "run")
+    files = {f.name: f.read_bytes() for f in (tmp_path / "run").iterdir() if f.name != "SHA256SUMS"}
+    text = files["certificate.json"].decode()
+    honest = resealed(tmp_path / "run", json.loads(text), files)
+    assert honest.proved, honest
+    limit, easier = "CVaR 90% of mutualised <= 0.1", "CVaR 50% of shortfall <= 1,000,000"
+    assert limit in text
+    for lie in (text.replace(limit, easier), text.replace(limit, limit.replace("90", "10"))):
+        assert "is another limit" in resealed(tmp_path / "run", json.loads(lie), files).sentence
+    body = json.loads(text)
+    other_rules = body | {"rules": ["ShareCap(cap=1.0)"]}
+    assert "a rule without rows" in resealed(tmp_path / "run", other_rules, files).sentence
+    renamed_term = body | {"terms": [one | {"name": "CVaR 10% of shortfall"} for one in body["terms"]]}
+    assert "a term of another name" in resealed(tmp_path / "run", renamed_term, files).sentence
+    body["waterfall"]["stages"][-1][1] = -2000.0
+    assert "an odd waterfall" in resealed(tmp_path / "run", body, files).sentence
