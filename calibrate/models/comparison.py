@@ -31,6 +31,7 @@ from calibrate.models.frequency import (
     Trend,
     ZeroInflated,
 )
+from calibrate.models.frequency.baseline import Baseline
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.joint import JointLossModel
 from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Severity, Spliced, Weibull
@@ -60,8 +61,9 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
     Rows (part, segment, candidate); columns `log_likelihood, parameters, aic, log_score` (minus the mean log density of
     losses left out, smaller is better), `p_value` (of time rescaling), `chosen` (what the model uses), `note`.
     Scores compare within a part and a segment only. Parts: `frequency` (counts by period), `clustering` (event times, a
-    self-exciting against a constant rate; `JointLossModel(frequency=Hawkes())` simulates it), `severity` (losses at the
-    members' scales), `dependence` (composite likelihood of pairs). A candidate that cannot be fitted says why.
+    self-exciting against a constant rate, both times exposure; `JointLossModel(frequency=Hawkes())` simulates it),
+    `severity` (losses at the members' scales), `dependence` (composite likelihood of pairs). A candidate that cannot be
+    fitted says why.
 
     >>> losses = pd.DataFrame({"A": [1.0, 3.0, 2.0], "B": [2.0, 1.0, 5.0]}, index=[2020, 2021, 2022])
     >>> history = LossHistory.from_panel(losses)
@@ -81,7 +83,7 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
         standard = events.sizes([None] * len(model.segments_)).standard
         for g, (name, part) in enumerate(zip(model.segments_, collective.segments, strict=True)):
             rows += _frequencies(name, part.frequency, events.counts[:, :, g], events.exposures[:, :, g])
-            rows += _clustering(name, history, g, part.frequency)
+            rows += _clustering(name, events, g, part.frequency)
             rows += _severities(name, part.sizes.law, standard[g])
         expected = np.stack([part.frequency.means_ for part in collective.segments], axis=2).reshape(losses.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -125,23 +127,26 @@ def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats)
         yield _row("frequency", name, repr(candidate), **scores, chosen=repr(candidate) == repr(used), note=note)
 
 
-def _clustering(name: str, history: LossHistory, g: int, used: CountModel) -> Iterator[dict[str, Any]]:
-    events = history.events
-    if events is None:
-        return
-    dates = events.loc[(events["segment"] == history.segments[g]) & (events["loss"] > 0), "date"].dt.tz_localize(None)
-    recent = dates.sort_values().iloc[-LATEST:]
-    start = history.periods[0].start_time if len(recent) == len(dates) else recent.iloc[0].normalize()
+def _clustering(name: str, events: Events, g: int, used: CountModel) -> Iterator[dict[str, Any]]:
+    """Times of events at the rates that exposures give: on their own, and exciting each other."""
+    calendar, excited = events.calendar.where(events.segment == g), isinstance(used, SelfExciting)
+    level = SharedShock().fit(events.counts[:, :, g], exposure=events.exposures[:, :, g]).means_.sum(axis=1)
+    days, first = np.sort(calendar.days), 0
+    if len(days) > LATEST and not excited:
+        first = int(np.searchsorted(calendar.edges, days[-LATEST], side="right")) - 1
+    edges = calendar.edges[first:] - calendar.edges[first]
+    baseline, recent = Baseline.of(edges, level[first:]), days[days >= calendar.edges[first]] - calendar.edges[first]
     try:
-        process = Hawkes(resolution=1.0).fit(recent.to_numpy(), start=start, end=history.periods[-1].end_time.ceil("D"))
+        fresh = Hawkes(resolution=1.0)
+        process = used.process_ if excited else fresh.fit(recent, start=0.0, end=edges[-1], exposure=baseline)
     except CalibrateError as error:
         yield _row("clustering", name, "Hawkes", note=str(error))
         return
     brings = f"an event brings {process.branching_ratio_:.2f} more, {1 / process.decay_:.3g} days later in the mean"
-    brings += "" if len(recent) == len(dates) else f" (of the latest {LATEST:,} events)"
-    constant = np.diff(process.times_, prepend=0.0) * process.times_.size / process.horizon_
+    brings += f" (of the latest {len(recent):,} events)" if first else ""
+    constant = np.diff(baseline.until(process.times_), prepend=0.0) * process.times_.size / process.horizon_
     for candidate, value, parameters, residuals, chosen, note in (
-        ("Hawkes", process.log_likelihood_, 3, process.residuals_, isinstance(used, SelfExciting), brings),
+        ("Hawkes", process.log_likelihood_, 3, process.residuals_, excited, brings),
         ("constant rate", process.poisson_log_likelihood_, 1, constant, False, ""),
     ):
         scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}

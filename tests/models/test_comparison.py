@@ -7,6 +7,7 @@ from scipy import stats
 
 from calibrate import JointLossModel, LossHistory, models
 from calibrate.errors import ModelError
+from calibrate.models.frequency import Hawkes
 
 MONTHS = pd.period_range("2020-01", periods=48, freq="M")
 
@@ -103,10 +104,13 @@ def test_many_events_are_looked_at_from_the_end(monkeypatch):
     model = JointLossModel(severity=models.severity.LogNormal()).fit(seen)
     monkeypatch.setitem(models.compare.__globals__, "LATEST", 60)
     row = models.compare(model, seen).loc[("clustering", "all", "constant rate")]
-    days = seen.events["date"].dt.tz_localize(None).sort_values().iloc[-60:]
-    rate = 60 / (pd.Timestamp("2024-01-01") - days.iloc[0]).days
-    assert row["log_likelihood"] == pytest.approx(60 * np.log(rate) - 60)
-    assert "(of the latest 60 events)" in models.compare(model, seen).loc[("clustering", "all", "Hawkes"), "note"]
+    days = seen.events["date"].dt.tz_localize(None).sort_values()
+    start = days.iloc[-60].to_period("M").start_time  # the whole period of the sixtieth
+    n = int((days >= start).sum())
+    assert 60 <= n < 60 + (days.dt.to_period("M") == start.to_period("M")).sum()
+    rate = n / (pd.Timestamp("2024-01-01") - start).days
+    assert row["log_likelihood"] == pytest.approx(n * np.log(rate) - n)
+    assert f"(of the latest {n} events)" in models.compare(model, seen).loc[("clustering", "all", "Hawkes"), "note"]
 
 
 def test_a_panel_compares_its_dependence_only():
@@ -130,3 +134,28 @@ def test_a_panel_compares_its_dependence_only():
     assert table["note"].iloc[-1] == "has no likelihood of pairs to compare"
     with pytest.raises(ModelError, match="fitted to a panel, the history has events"):
         models.compare(model, history())
+
+
+def test_growth_of_exposure_is_no_clustering_and_what_was_fitted_is_shown():
+    """Independent events in proportion to an exposure that grows by a fifth a year."""
+    rng = np.random.default_rng(8)
+    exposures = pd.DataFrame({"A": 1.2 ** np.arange(20)}, index=range(2000, 2020))
+    counts = rng.poisson(3.0 * exposures["A"])
+    years = np.repeat(exposures.index, counts)
+    dates = pd.to_datetime(years.astype(str)) + pd.to_timedelta(rng.integers(0, 365, years.size), unit="D")
+    frame = pd.DataFrame(
+        {"date": dates, "member": "A", "loss": rng.lognormal(0, 1, years.size), "id": range(years.size)}
+    )
+    named = {"date": "date", "member": "member", "loss": "loss", "period": "Y", "start": 2000, "end": 2019}
+    seen = LossHistory.from_events(frame, exposures=exposures, **named)
+    model = JointLossModel(frequency=Hawkes(resolution=1.0)).fit(seen)
+    for used in (model, JointLossModel().fit(seen)):
+        table = models.compare(used, seen).loc["clustering"].loc["all"]
+        gain = table["log_likelihood"]["Hawkes"] - table["log_likelihood"]["constant rate"]
+        assert 0 <= gain < 4
+        assert (table["p_value"] > 0.01).all()
+    process = model.frequencies_["all"].process_
+    chosen = models.compare(model, seen).loc["clustering"].loc["all"].loc["Hawkes"]
+    assert chosen["chosen"]
+    assert chosen["log_likelihood"] == process.log_likelihood_
+    assert f"an event brings {process.branching_ratio_:.2f} more" in chosen["note"]
