@@ -53,7 +53,7 @@ class LossHistory:
         currency: str = "USD",
         start: Any = None,
         end: Any = None,
-        confirm_unit_jumps: Collection[str] = (),
+        confirm_unit_jumps: Collection[Any] = (),
     ) -> LossHistory:
         """History of one row per loss event.
 
@@ -96,7 +96,7 @@ class LossHistory:
         *,
         exposures: pd.DataFrame | pd.Series[float] | Mapping[Any, float] | None = None,
         currency: str = "USD",
-        confirm_unit_jumps: Collection[str] = (),
+        confirm_unit_jumps: Collection[Any] = (),
     ) -> LossHistory:
         """History of total losses, periods x members; columns may be (member, segment) pairs.
 
@@ -189,8 +189,8 @@ class LossHistory:
     def until(self, date: Any) -> LossHistory:
         """The history as it was known at the end of `date` ("2023", "2023-05-31", a Timestamp): whole periods only.
 
-        A member without exposure until then was not there yet, and is left out. Raises DataError if no period had
-        ended.
+        A member without exposure until then was not there yet, and is left out; without exposures all that were ever
+        named are members from the start. Raises DataError if no period had ended.
         """
         day = last_period(date, "D", "date").end_time
         kept = self.periods[self.periods.end_time <= day]
@@ -246,7 +246,7 @@ class LossHistory:
         return copy if len(self.segments) > 1 or self.segments != ("all",) else copy.droplevel("segment", axis=1)
 
 
-def _checked(history: LossHistory, confirmed: Collection[str], problems: list[str]) -> LossHistory:
+def _checked(history: LossHistory, confirmed: Collection[Any], problems: list[str]) -> LossHistory:
     """The history, if nothing is wrong with it: no loss without exposure, no change of unit."""
     losses, exposures, events = history._losses, history._exposures, history._events
     if exposures is not None:
@@ -255,6 +255,7 @@ def _checked(history: LossHistory, confirmed: Collection[str], problems: list[st
         places = [f"row {losses.index[t]}, member {shown(losses.columns[j])}" for t, j in bare]
         faults = [f"zero exposure but a loss of {values[t, j]:g}; give the exposure" for t, j in bare]
         listed(problems, [f"{place}: {fault}" for place, fault in zip(places, faults, strict=True)])
+    confirmed = [str(name) for name in confirmed]
     unknown = [name for name in confirmed if name not in history.members]
     listed(problems, [f"confirm_unit_jumps names {name!r}, which is no member" for name in unknown])
     if events is not None:

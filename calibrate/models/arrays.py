@@ -101,6 +101,8 @@ def generator(random_state: RandomState) -> np.random.Generator:
 def exposures_by_column(exposures: Any, members: Sequence[str], segments: Sequence[str]) -> Floats:
     """Exposures given by member, or by (member, segment), one for each column. DataError names what is missing."""
     given = pd.Series(exposures, dtype=np.float64)
+    # Names are texts: member 1 is "1".
+    given.index = given.index.map(lambda label: tuple(map(str, label)) if isinstance(label, tuple) else str(label))
     cells = [(member, segment) for member in members for segment in segments]
     wanted: list[Any] = cells if given.index.nlevels == 2 else [member for member, _ in cells]
     absent = [label for label in dict.fromkeys(wanted) if label not in given.index]

@@ -80,6 +80,7 @@ def pay(losses: Floats, retention: Floats | float, limit: Floats | float, coinsu
 def _spread(amount: Amount, what: str, members: Sequence[str]) -> Floats:
     if not isinstance(amount, Mapping):
         return np.full(len(members), float(amount))
+    amount = {str(member): value for member, value in amount.items()}  # names are texts: member 1 is "1"
     absent = [member for member in members if member not in amount]
     if absent:
         raise DataError(f"coverage: no {what} for member {', '.join(map(repr, absent))}; give one for each member")

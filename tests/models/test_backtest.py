@@ -259,3 +259,14 @@ def test_a_pool_is_backtested_before_and_after_a_member_joins():
     forecasts = rolling_forecasts(history, JointLossModel(), first="2018Q3", level=0.9, n=500)
     assert len(forecasts.losses) == 10
     assert forecasts.losses == pytest.approx(losses.sum(axis=1).to_numpy()[-10:])
+
+
+def test_a_period_at_whose_end_nothing_could_be_fitted_is_named():
+    """A segment whose first loss comes late."""
+    dates = pd.date_range("2010-06-01", periods=120, freq="30D")
+    frame = pd.DataFrame({"when": dates, "who": "A", "peril": "early", "usd": np.arange(1.0, 121)})
+    frame.loc[100:, "peril"] = "late"
+    named = {"date": "when", "member": "who", "loss": "usd", "segment": "peril", "period": "Y"}
+    history = LossHistory.from_events(frame, confirm_unit_jumps=["A"], **named)
+    with pytest.raises(ModelError, match=r"at the end of 2015, when 6 periods .*'late'.*let first be later than 2016"):
+        rolling_forecasts(history, JointLossModel(), first="2016", n=100)

@@ -473,3 +473,18 @@ def test_the_chosen_process_is_reported_and_can_be_chosen():
 def test_proportion_is_kept_where_it_holds():
     kept = [JointLossModel().fit(make_events(np.random.default_rng(seed), months=48)).flags_ for seed in range(6)]
     assert sum(any("the power" in flag for flag in flags) for flags in kept) <= 1
+
+
+def test_members_may_be_named_by_numbers_wherever_they_are_named():
+    """Names are texts; a number stands for its text."""
+    rng = np.random.default_rng(2)
+    dates = pd.date_range("2020-01-01", periods=60, freq="20D")
+    frame = pd.DataFrame({"date": dates, "member": np.tile([1, 2, 3], 20), "loss": rng.lognormal(3, 1, 60)})
+    named = {"date": "date", "member": "member", "loss": "loss", "exposures": {1: 1.0, 2: 2.0, 3: 3.0}}
+    history = LossHistory.from_events(frame, confirm_unit_jumps=[1], **named)
+    model = JointLossModel(severity=severity.LogNormal(), coverage=Coverage(retention={1: 1.0, 2: 2.0, 3: 3.0})).fit(
+        history
+    )
+    assert model.members_ == ("1", "2", "3")
+    drawn = model.sample(1000, random_state=1, exposures={1: 0.0, 2: 1.0, 3: 1.0}).losses
+    assert drawn[:, 0].sum() == 0 < drawn[:, 1].sum()

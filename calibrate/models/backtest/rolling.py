@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from calibrate.errors import DataError
+from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.backtest.exams import (
     AcerbiSzekelyConditional,
@@ -40,7 +40,8 @@ def rolling_forecasts(
     """Forecasts of the pool's total loss, one period ahead, from the period of `first` to the last one.
 
     For each period the model (anything with `fit(history)` and `sample(n, random_state)`, e.g. `JointLossModel()`) is
-    cloned and fitted to the history up to the period before. The draws of each period have their own seed.
+    cloned and fitted to the history up to the period before. The draws of each period have their own seed. ModelError
+    names the period at whose end the model could not be fitted.
     """
     periods = history.periods
     try:
@@ -56,7 +57,13 @@ def rolling_forecasts(
     draws = np.empty((len(periods) - start, n))
     for row, place in enumerate(range(start, len(periods))):
         known = history.until(periods[place - 1].end_time)
-        scenarios = clone(model).fit(known).sample(n, seeds[place])
+        try:
+            scenarios = clone(model).fit(known).sample(n, seeds[place])
+        except ModelError as error:
+            raise ModelError(
+                f"at the end of {periods[place - 1]}, when {len(known.periods)} periods were known: {error}; or let "
+                f"first be later than {periods[place]}"
+            ) from error
         draws[row] = scenarios.losses.sum(axis=1)
     losses = history.losses.sum(axis=1).to_numpy()[start:]
     return Forecasts.from_draws(losses, draws, level, periods[start:])
