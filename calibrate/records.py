@@ -23,7 +23,18 @@ from calibrate.errors import IntegrityError
 if TYPE_CHECKING:
     from calibrate.calibration import Calibration
 
-__all__ = ["CERTIFICATE", "certificate_text", "digest", "documents", "parse", "read", "scenarios_of", "write"]
+__all__ = [
+    "CERTIFICATE",
+    "MAIN",
+    "SEAL",
+    "certificate_text",
+    "digest",
+    "documents",
+    "parse",
+    "read",
+    "scenarios_of",
+    "write",
+]
 
 SCHEMA = 1
 MAIN = "calibration.json"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from calibrate.calibration import Calibration
-from calibrate.errors import ConfigurationError, ModelError
+from calibrate.errors import ConfigurationError, IntegrityError, ModelError
 from calibrate.history import LossHistory
 from calibrate.operations import construction
 from calibrate.operations.config import Configuration, Uncertainty
@@ -48,8 +48,12 @@ def carry_out(
 ) -> Outcome:
     """Find the run or compute it. `previous` is the reference of the tie rule and the base of `Turnover`."""
     calibrator = construction.calibrator(configuration, None if previous is None else _base(previous, history))
-    name = run_name(history, configuration, previous)
-    found = store.find(name)
+    name = run_name(history, configuration, None if previous is None else previous.name)
+    try:
+        found = store.find(name)
+    except IntegrityError as damaged:
+        logger.warning("%s; calibrating again, the damaged run is kept in %s", damaged, store.set_aside(name))
+        found = None
     if found is not None:
         return Outcome(found, computed=False)
     before = None if previous is None else previous.calibration

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pandas as pd
 
 from calibrate.calibration import Calibration
+from calibrate.errors import IntegrityError
 from calibrate.operations.config import Configuration, Schedule
 from calibrate.operations.job import carry_out
 from calibrate.operations.sources import read_history
@@ -47,12 +48,10 @@ def recalibrate(configuration: Configuration, now: datetime) -> Recalibration:
                 return Recalibration(newest, _before(store, newest), False, f"not due before {due:%Y-%m-%d %H:%M} UTC")
         logger.info("reading the losses")
         history = read_history(configuration)
-        if newest is not None and configuration.schedule is None:
-            before = _before(store, newest)
-            if run_name(history, configuration, before) == newest.name:
-                return Recalibration(
-                    newest, before, False, "nothing has changed: data, configuration and code are the same"
-                )
+        asked_by_change = configuration.schedule is None
+        if newest and asked_by_change and run_name(history, configuration, _previous_name(newest)) == newest.name:
+            unchanged = "nothing has changed: data, configuration and code are the same"
+            return Recalibration(newest, _before(store, newest), False, unchanged)
         outcome = carry_out(configuration, history, store, newest, now)
     if newest is None:
         return Recalibration(outcome.run, None, outcome.computed, "first run")
@@ -116,6 +115,14 @@ def _why(status: str, change: float, loss_moved: float | None, limits: list[str]
 
 
 def _before(store: RunStore, run: Run) -> Run | None:
-    """The run that a run was recalibrated from."""
+    """The run that a run was recalibrated from; None too where it is damaged, as nothing rests on it any more."""
+    name = _previous_name(run)
+    try:
+        return None if name is None else store.find(name)
+    except IntegrityError:
+        return None
+
+
+def _previous_name(run: Run) -> str | None:
     name = run.calibration.provenance.get("previous")
-    return None if name is None else store.find(str(name))
+    return None if name is None else str(name)

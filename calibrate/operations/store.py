@@ -21,9 +21,11 @@ from calibrate.errors import IntegrityError
 from calibrate.history import LossHistory
 from calibrate.operations.config import Configuration
 from calibrate.operations.construction import referenced_files
-from calibrate.records import SEAL
+from calibrate.records import MAIN, SEAL
 
 __all__ = ["CALIBRATION", "REPORT", "Run", "RunStore", "code_version", "locate", "run_name"]
+
+logger = logging.getLogger(__name__)
 
 CALIBRATION, REPORT = "calibration", "report.html"
 NAME_LENGTH = 16  # hexadecimal digits of a SHA-256: 64 bits
@@ -67,15 +69,34 @@ class RunStore:
     folder: Path
 
     def runs(self) -> list[Run]:
-        """All finished runs, oldest first."""
+        """All finished runs, oldest first. A damaged one is left out, with a warning, if a sound one came after it.
+
+        Raises IntegrityError for one that may be the newest.
+        """
         if not self.folder.is_dir():
             return []
-        found = [path for path in self.folder.iterdir() if (path / CALIBRATION).is_dir() and path.name[0] != "."]
-        return sorted((Run.open(path) for path in found), key=lambda run: (run.created, run.name))
+        sound, damaged = [], []
+        for path in self.folder.iterdir():
+            if (path / CALIBRATION).is_dir() and path.name[0] != ".":
+                try:
+                    sound.append(Run.open(path))
+                except IntegrityError as found:
+                    damaged.append((path, found))
+        sound.sort(key=lambda run: (run.created, run.name))
+        for path, reason in damaged:
+            said = _said_created(path)
+            if not sound or said is None or said > sound[-1].created:
+                raise IntegrityError(f"{reason}; or remove {path}, to go on without this run") from reason
+            logger.warning("run %s is damaged, and left out: %s", path.name, reason)
+        return sound
 
     def newest(self) -> Run | None:
         """The run that was computed last; None if there is none."""
         return next(reversed(self.runs()), None)
+
+    def set_aside(self, name: str) -> Path:
+        """Give a damaged run another name, which nobody looks for: nothing of it is lost."""
+        return (self.folder / name).rename(tempfile.mkdtemp(prefix=f".damaged.{name}.", dir=self.folder))
 
     def find(self, name: str) -> Run | None:
         """The run of that name; None if it was never finished."""
@@ -103,7 +124,7 @@ class RunStore:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            logging.getLogger(__name__).warning("another job works in %s; waiting for it", self.folder)
+            logger.warning("another job works in %s; waiting for it", self.folder)
             lock.acquire()
         try:
             for left in self.folder.glob(f".{'[0-9a-f]' * NAME_LENGTH}.*"):
@@ -111,6 +132,15 @@ class RunStore:
             yield
         finally:
             lock.release()
+
+
+def _said_created(path: Path) -> datetime | None:
+    """When a damaged run says that it was computed; None where it does not read."""
+    try:
+        told = json.loads((path / CALIBRATION / MAIN).read_text(encoding="utf-8"))["provenance"]["created"]
+        return datetime.fromisoformat(told).astimezone(UTC)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def locate(path: Path) -> tuple[Calibration, Path]:
@@ -131,14 +161,14 @@ def locate(path: Path) -> tuple[Calibration, Path]:
     return run.calibration, run.report
 
 
-def run_name(history: LossHistory, configuration: Configuration, previous: Run | None) -> str:
-    """The name of a run: hash of data, configuration (and the files it names), code, and the run before."""
+def run_name(history: LossHistory, configuration: Configuration, previous: str | None) -> str:
+    """The name of a run: hash of data, configuration (and the files it names), code, and the name of the run before."""
     decisive = {
         "history": history.digest,
         "settings": configuration.settings,
         "files": {text: _digest(path) for text, path in referenced_files(configuration).items()},
         "code": code_version(),
-        "previous": None if previous is None else previous.name,
+        "previous": previous,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:NAME_LENGTH]
 

@@ -34,7 +34,7 @@ def test_a_run_is_named_by_what_decides_it(made, tmp_path, write_pool, pool_conf
     assert renamed(pool_config.replace("seed = 7", "seed = 8")) != name
     assert renamed(seed=1) != name
     configuration = load(path)
-    assert store.run_name(read_history(configuration), configuration, outcome.run) != name
+    assert store.run_name(read_history(configuration), configuration, outcome.run.name) != name
 
 
 def test_the_content_of_a_named_file_decides_too(tmp_path, write_pool, pool_config):
@@ -90,6 +90,44 @@ def test_a_damaged_run_is_refused_and_named(made, tmp_path):
     (copy / "calibration/calibration.json").write_text(text[: len(text) // 2])
     with pytest.raises(IntegrityError, match=r"calibration\.json was altered or truncated"):
         store.RunStore(tmp_path / "runs").newest()
+
+
+def damaged(run):
+    """Half of its first file."""
+    file = run / "calibration/calibration.json"
+    text = file.read_text()
+    file.write_text(text[: len(text) // 2])
+
+
+def test_a_damaged_run_that_may_be_the_newest_is_in_the_way_and_an_older_one_is_not(made, tmp_path, caplog):
+    _, outcome = made
+    runs = store.RunStore(tmp_path)
+    for name, day in (("b" * 16, 3), ("a" * 16, 9)):
+        created = datetime(2026, 2, day, tzinfo=UTC).isoformat()
+        runs.write(
+            name, outcome.run.calibration.with_provenance({"created": created}), lambda path: path.write_text("page")
+        )
+    with (tmp_path / ("b" * 16) / "calibration/contributions.csv").open("a") as file:
+        file.write("more")
+    assert [run.name for run in runs.runs()] == ["a" * 16]
+    assert "run bbbbbbbbbbbbbbbb is damaged, and left out" in caplog.text
+    damaged(tmp_path / ("b" * 16))  # now it does not say when it was made
+    with pytest.raises(IntegrityError, match=r"altered or truncated.*or remove .*b{16}, to go on without this run"):
+        runs.newest()
+
+
+def test_fit_calibrates_a_damaged_run_again_and_keeps_it(made, tmp_path, write_pool, pool_config, caplog):
+    config = load(write_pool(tmp_path, pool_config))
+    first = job.fit(config, datetime(2026, 3, 1, tzinfo=UTC)).run
+    damaged(first.path)
+    again = job.fit(config, datetime(2026, 3, 2, tzinfo=UTC))
+    assert again.computed
+    assert again.run.name == first.name
+    assert "calibrating again, the damaged run is kept in" in caplog.text
+    (kept,) = config.runs.glob(".damaged.*")
+    assert (kept / "report.html").is_file()
+    with store.RunStore(config.runs).locked():
+        assert kept.exists()
 
 
 def test_the_newest_run_is_the_one_made_last(made, tmp_path):
