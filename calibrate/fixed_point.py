@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from types import MappingProxyType
 
 from calibrate.certificate.rounding import Row, largest_remainder
@@ -44,7 +45,7 @@ class FixedPoint:
 
         Contributions by largest remainder, their sum right to half a unit, to less than one where a row wants it.
         """
-        if not (isinstance(decimals, int) and 0 <= decimals <= MOST_DECIMALS):
+        if isinstance(decimals, bool) or not (isinstance(decimals, Integral) and 0 <= decimals <= MOST_DECIMALS):
             raise ValueError(f"decimals is {decimals!r}, expected a whole number from 0 to {MOST_DECIMALS}, such as 18")
         whole = kept(
             [*contributions.values(), *reserves.values()], len(contributions), decimals, rows, list(contributions)
@@ -52,7 +53,7 @@ class FixedPoint:
         return cls(
             MappingProxyType(dict(zip(contributions, whole, strict=False))),
             MappingProxyType(dict(zip(reserves, whole[len(contributions) :], strict=True))),
-            decimals,
+            int(decimals),
         )
 
     @property

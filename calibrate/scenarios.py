@@ -232,7 +232,10 @@ def _check(matrix: Floats, what: str, columns: Sequence[str], top: float) -> Non
 def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
     if values is None:
         return np.full(n, 1.0 / n)
-    p = np.array(values, dtype=np.float64)
+    try:
+        p = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"probabilities are {values!r}, expected one number for each of {n} scenarios") from None
     if p.shape != (n,):
         raise DataError(f"probabilities must have shape ({n},), one for each scenario, got {p.shape}")
     wrong = np.flatnonzero(~(np.isfinite(p) & (p >= 0)))

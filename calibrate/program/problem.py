@@ -65,8 +65,12 @@ class PoolProblem:
         reference: Calibration | Mapping[Any, float] | pd.Series[Any] | None = None,
         expected_losses: Mapping[Any, float] | pd.Series[Any] | None = None,
     ) -> None:
-        terms = [minimise] if isinstance(minimise, Term) else list(minimise)
-        conditions = [subject_to] if isinstance(subject_to, Rule | RiskLimit) else list(subject_to)
+        if not isinstance(scenarios, Scenarios):
+            raise ProblemError(f"scenarios are a {type(scenarios).__name__}, expected Scenarios")
+        terms = [minimise] if isinstance(minimise, Term) else _several(minimise, "minimise", "terms")
+        conditions = (
+            [subject_to] if isinstance(subject_to, Rule | RiskLimit) else _several(subject_to, "subject_to", "rules")
+        )
         _check_kinds(terms, conditions)
         if not isinstance(waterfall, Waterfall):
             raise ProblemError(f"waterfall is {waterfall!r}, expected a Waterfall, such as Waterfall((PoolReserve(),))")
@@ -132,7 +136,7 @@ class PoolProblem:
         -------
         DataFrame, one value a row: `objective, lower_bound, contributions, reserves` (money; NaN where no plan
         exists), `shadow_price` of the condition (what the objective falls by for one unit of money more room) and
-        `conflict`, the rules that exclude each other there, or "".
+        `conflict`, the rules that exclude each other there, or why no pool like this can keep one, or "".
 
         >>> from calibrate.program import CostOfCapital, CVaR
         >>> pool = Scenarios([[0.0, 1.0], [4.0, 0.0], [0.0, 0.0], [1.0, 1.0]], members=["A", "B"])
@@ -141,7 +145,7 @@ class PoolProblem:
         [0.1, 0.2, 0.4]
         """
         names = ["objective", "lower_bound", "contributions", "reserves", "shadow_price", "conflict"]
-        rows, start = [], None
+        rows, refused, start = [], list[ProblemError](), None
         stated = list(values)
         for value in stated:
             one = condition <= value if isinstance(condition, Term) else condition(value)
@@ -153,11 +157,17 @@ class PoolProblem:
             except RuleConflictError as error:
                 rows.append((*[math.nan] * 5, ", ".join(error.conflict)))
                 continue
+            except ProblemError as error:  # such as a concentration that so few members cannot have
+                refused.append(error)
+                rows.append((*[math.nan] * 5, str(error)))
+                continue
             start, money = solution.x, program.unit * solution.x
             cells = program.n_cells
             price = solution.shadow_prices[-1 if isinstance(one, RiskLimit) else len(program.rules) - 1]
             cost = objective_at(program, solution.x)
             rows.append((cost, solution.lower_bound, money[:cells].sum(), money[cells:].sum(), price, ""))
+        if refused and len(refused) == len(stated):
+            raise refused[0]
         return pd.DataFrame(rows, columns=names, index=pd.Index(stated, name="value"))
 
     def value(self, calibration: Calibration) -> float:
@@ -193,6 +203,12 @@ def _start(program: Program, start: Calibration | None) -> Floats | None:
     own = paid.reindex(columns).to_numpy(dtype=float)
     paid_anew = program.reference[: program.n_cells]
     return np.append(np.where(np.isfinite(own), own, paid_anew), _held(start, program.reserve_names)) / program.unit
+
+
+def _several(given: Iterable[Any], name: str, what: str) -> list[Any]:
+    if not isinstance(given, Iterable):
+        raise ProblemError(f"{name} is {given!r}, expected a list of {what}")
+    return list(given)
 
 
 def _check_kinds(terms: list[Any], conditions: list[Any]) -> None:
@@ -241,7 +257,20 @@ def _reference(
     """The stated reference as decisions, money."""
     if isinstance(given, Calibration):
         return np.append(_reference(pool, level, given.contributions, ()), _held(given, reserves))
+    if given is not None:
+        _check_names(pool, named(given, "reference").index)
     return np.append(pool.told_cells(_paid(pool.ordered, level, given)), np.zeros(len(reserves)))
+
+
+def _check_names(pool: Pool, stated: pd.Index[Any]) -> None:
+    """Somebody of the pool, at least: a reference of other people is a slip."""
+    columns = pool.scenarios.columns
+    known = columns if stated.nlevels == columns.nlevels else pd.Index(pool.members)
+    if not stated.isin(known).any():
+        raise ProblemError(
+            f"reference names {', '.join(map(str, stated[:5])) or 'nobody'}, and no member of the pool: "
+            f"{', '.join(map(str, known[:5]))}; give contributions by member, or leave it out"
+        )
 
 
 def _paid(pool: Pool, level: float, given: Mapping[Any, float] | pd.Series[Any] | None) -> Floats:

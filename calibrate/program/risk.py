@@ -39,7 +39,11 @@ class Term(ABC):
         """The term as a sum of prices times simple terms."""
 
     def __add__(self, other: Term) -> Sum:
+        if not isinstance(other, Term):
+            raise ProblemError(f"{other!r} was added to {self}, expected a term such as 0.1 * CVaR(0.99)")
         return Sum(_each_once(self.parts + other.parts))
+
+    __radd__ = __add__
 
     def __mul__(self, price: float) -> Sum:
         if not (finite(price) and price >= 0):

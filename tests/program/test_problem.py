@@ -389,3 +389,44 @@ def test_a_plan_in_which_nobody_pays_says_so():
     assert not calibration.contributions.any()
     (note,) = [text for text in calibration.provenance["risk_notes"] if "contributes" in text]
     assert note.startswith("no member contributes anything: the rules (ShareCap(cap=0.1)) leave no other plan, or ")
+
+
+SLIPS = {
+    "0.5 was added to CVaR 90% of shortfall, expected a term": lambda s, t: t + (CVaR(0.9) + 0.5),
+    "scenarios are a ndarray, expected Scenarios": lambda s, t: PoolProblem(s.losses, Waterfall(), t),
+    "minimise is None, expected a list of terms": lambda s, t: PoolProblem(s, Waterfall(), None),
+    "subject_to is None, expected a list of rules": lambda s, t: PoolProblem(s, Waterfall(), t, None),
+    "reference names X, and no member of the pool: A, B": lambda s, t: PoolProblem(
+        s, Waterfall(), t, reference={"X": 1.0}
+    ),
+    "reference names nobody": lambda s, t: PoolProblem(s, Waterfall(), t, reference={}),
+    "GroupParity: groups has no group for A; name one": lambda s, t: PoolProblem(
+        s, Waterfall(), t, [fairness.GroupParity({"A": None, "B": "x"}, 0.1)]
+    ),
+    "SimilarMembers: distance is 'near', expected a 2 x 2 matrix": lambda s, t: PoolProblem(
+        s, Waterfall(), t, [fairness.SimilarMembers("near", 1.0)]
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", SLIPS)
+def test_a_slip_is_told_in_words(sentence):
+    scenarios = Scenarios([[0.0, 1.0], [4.0, 0.0]], members=["A", "B"])
+    with pytest.raises(ProblemError) as caught:
+        SLIPS[sentence](scenarios, CostOfCapital(0.1, 0.3))
+    assert sentence in str(caught.value)
+
+
+def test_a_number_of_numpy_reads_as_a_number_in_a_rule():
+    assert str(fairness.FundFloor(np.float64(3.0))) == str(fairness.FundFloor(3.0))
+
+
+def test_a_frontier_goes_on_where_no_pool_like_this_keeps_a_rule():
+    scenarios = Scenarios(np.random.default_rng(0).pareto(2, (100, 3)))
+    problem = PoolProblem(scenarios, Waterfall(), CostOfCapital(0.03, 0.05), [fairness.FundFloor(1.0)])
+    table = problem.frontier(fairness.ConcentrationLimit, [0.3, 0.35])
+    assert np.isnan(table["objective"][0.3])
+    assert "3 members cannot be less concentrated" in table["conflict"][0.3]
+    assert table["objective"][0.35] == pytest.approx(0.03)
+    with pytest.raises(ProblemError, match="3 members cannot be less concentrated"):
+        problem.frontier(fairness.ConcentrationLimit, [0.1, 0.2])

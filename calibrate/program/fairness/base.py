@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 
 import cvxpy as cp
@@ -36,7 +37,7 @@ class Rule(ABC):
         """
 
     def __str__(self) -> str:
-        return repr(self)
+        return re.sub(r"np\.\w+\(([^()]*)\)", r"\1", repr(self))  # a number of numpy is a number
 
 
 class GeneratedRule(Rule):

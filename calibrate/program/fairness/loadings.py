@@ -81,7 +81,10 @@ class SimilarMembers(Rule):
             order = plan.pool.vector(columns, "SimilarMembers: distance (columns)").astype(int)
             matrix: npt.NDArray[np.float64] = np.array(rows)[order]
         else:
-            matrix = np.asarray(frame, dtype=float)
+            try:
+                matrix = np.asarray(frame, dtype=float)
+            except (TypeError, ValueError):
+                raise ProblemError(f"SimilarMembers: distance is {frame!r}, expected a {n} x {n} matrix") from None
         if matrix.shape != (n, n) or not np.isfinite(matrix).all() or (matrix < 0).any():
             raise ProblemError(
                 f"SimilarMembers: distance must be a {n} x {n} matrix of finite numbers >= 0, got {matrix.shape}"
@@ -110,7 +113,10 @@ class GroupParity(Rule):
     def gap(self, plan: Plan) -> cp.Expression:
         """Two rows a group."""
         labels = pd.Series(self.groups)
-        names, codes = np.unique(labels.astype(str), return_inverse=True)
+        nameless = [str(member) for member in labels.index[labels.isna()]]
+        if nameless:
+            raise ProblemError(f"GroupParity: groups has no group for {', '.join(nameless)}; name one for each member")
+        names, codes = np.unique([str(label) for label in labels], return_inverse=True)
         code = plan.pool.vector(pd.Series(codes, index=labels.index), "GroupParity: groups").astype(int)
         membership = np.eye(len(names))[code].T
         shares = np.array([math.fsum(plan.shares_of_loss[row > 0]) for row in membership])
