@@ -31,8 +31,8 @@ class Calibration:
         The interval (95 %) is the Monte Carlo error of the headline: out-of-sample where it was computed.
         `in_sample` of an optimised plan tends to be too low; it is shown to be seen, not to be used.
     fairness : DataFrame, one rule a row, columns `gap` (money, fair when <= 0; worst row of a vector rule), `binding`,
-        `shadow_price` (what the objective would fall by for one unit of money more room, summed over the rule's rows;
-        >= 0).
+        `shadow_price` (what the objective would fall by, at most, for one unit of money more room, summed over the
+        rule's rows; >= 0).
     members : DataFrame by member: `contribution, weight, expected_loss, sampled_loss, standalone_risk, exposure,
         reference` (money, NaN where it was not given). `expected_loss` is what the rules used: the closed form of the
         model where it has one; `sampled_loss` is the mean of the scenarios, too low where tails are heavy.

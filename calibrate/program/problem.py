@@ -135,7 +135,8 @@ class PoolProblem:
         Returns
         -------
         DataFrame, one value a row: `objective, lower_bound, contributions, reserves` (money; NaN where no plan
-        exists), `shadow_price` of the condition (what the objective falls by for one unit of money more room) and
+        exists), `shadow_price` of the condition (what the objective falls by, at most, for one unit of money
+        more room: several prices may support one optimum, and any of them is a bound) and
         `conflict`, the rules that exclude each other there, or why no pool like this can keep one, or "".
 
         >>> from calibrate.program import CostOfCapital, CVaR

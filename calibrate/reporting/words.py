@@ -175,10 +175,10 @@ def rule(text: str, currency: str) -> str:
 
 
 def shadow_price(price: float, binding: bool, currency: str) -> str:
-    """What one unit of money more room would save; more room never costs.
+    """What one unit of money more room would save at most, as the optimum is convex in it; more room never costs.
 
     >>> shadow_price(-0.031, True, "USD"), shadow_price(0.0, False, "USD")
-    ('1 USD more room would save 0.031 USD', 'costs nothing: it does not bind')
+    ('1 USD more room would save up to 0.031 USD', 'costs nothing: it does not bind')
     >>> shadow_price(1.3e-8, True, "USD")
     'binds, at no cost'
     """
@@ -187,7 +187,9 @@ def shadow_price(price: float, binding: bool, currency: str) -> str:
     if not binding:
         return "costs nothing: it does not bind"
     unit = plain(currency)
-    return f"1 {unit} more room would save {money(abs(price))} {unit}" if abs(price) > DUST else "binds, at no cost"
+    if abs(price) <= DUST:
+        return "binds, at no cost"
+    return f"1 {unit} more room would save up to {money(abs(price))} {unit}"
 
 
 def _parameters(text: str) -> dict[str, float]:
