@@ -47,16 +47,20 @@ def closest(level: Level, best: Bounds) -> Bounds:
     itself = _reference(level, best, allowed)
     if itself is not None or best.tied:
         return itself or best
-    price, sharper = distance.price(best.v, allowed), SHARPEST
-    start, at, found = best.point, best.v, best
+    return _at_prices(level, best, distance, allowed)
+
+
+def _at_prices(level: Level, best: Bounds, distance: _Distance, allowed: float) -> Bounds:
+    """The closest plan at any price that gives no more than is allowed; the plan that was known if there is none."""
+    price, start, at, found = _Price.first(distance, best.v, allowed), best.point, best.v, best
     for _ in range(MOST_PRICES):
-        if start is None or price <= 0:
+        if start is None or price.value <= 0:
             break
-        point = _pulled(level, at, distance, price, start)
-        if point.status in (STEP_LIMIT, AT_A_CAP) and found is not best:
+        point = _pulled(level, at, distance, price.value, start)
+        if point.status == DIVERGED or (point.status in (STEP_LIMIT, AT_A_CAP) and found is not best):
             break
         if point.status == STEP_LIMIT:  # a lower price is decided sooner
-            price *= LOWER
+            price.value *= LOWER
             continue
         before = level.tails
         if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
@@ -64,26 +68,23 @@ def closest(level: Level, best: Bounds) -> Bounds:
                 level.extend(point.v, level.look(point.v))
             start = _moved(level, start, before)
             continue
-        if point.status == DIVERGED or not (point.residual <= FEASIBLE or sharper):
-            break
         if point.residual > FEASIBLE:
-            price, sharper = SHARPER * price, sharper - 1
-            continue
+            if price.raised():
+                continue
+            break
         sight = level.look(point.v)
         closer = replace(best, v=point.v, upper=level.view.value(point.v, sight))
         gives = closer.upper - best.upper
         if gives <= allowed:
             found = closer if found is best or distance.far(closer.v) < distance.far(found.v) else found
-            if point.status != STALLED or not sharper:
-                break
-            price, sharper = SHARPER * price, sharper - 1
-            continue
         if found is not best:
+            if point.status == STALLED and gives <= allowed and price.raised():
+                continue
             break
         at = level.view.lift(point.v, sight)
-        known = point.value - distance.pull(price, point.v) - best.upper
+        known = point.value - distance.pull(price.value, point.v) - best.upper
         if level.extend(point.v, sight) == 0 or known > allowed:  # also where the working set knows that: too high
-            price = distance.lower(price, gives, allowed)
+            price.lower(distance, gives, allowed)
         start = _moved(level, start, before)
     return found
 
@@ -95,28 +96,26 @@ def on_trees(level: Level, start: Point) -> Point | None:
     """
     distance = _Distance.of(level)
     allowed = TIE * level.tolerance * max(abs(start.value), LITTLE)
-    price, sharper, found = distance.price(start.v, allowed), SHARPEST, None
+    price, found = _Price.first(distance, start.v, allowed), None
     for _ in range(MOST_PRICES):
-        if price <= 0:
+        if price.value <= 0:
             break
-        point = _pulled(level, start.v, distance, price, start)
+        point = _pulled(level, start.v, distance, price.value, start)
         if point.status == STEP_LIMIT and found is None:
-            price *= LOWER
+            price.value *= LOWER
             continue
-        if point.status in (STEP_LIMIT, AT_A_CAP, DIVERGED) or not (point.residual <= FEASIBLE or sharper):
+        if point.status in (STEP_LIMIT, AT_A_CAP, DIVERGED) or not (point.residual <= FEASIBLE or price.raised()):
             break
         if point.residual > FEASIBLE:
-            price, sharper = SHARPER * price, sharper - 1
             continue
-        gives = point.value - distance.pull(price, point.v) - start.value
+        gives = point.value - distance.pull(price.value, point.v) - start.value
         if gives > allowed and found is None:
-            price = distance.lower(price, gives, allowed)
+            price.lower(distance, gives, allowed)
             continue
         if gives <= allowed and (found is None or distance.far(point.v) < distance.far(found.v)):
             found = point
-        if point.status != STALLED or gives > allowed or not sharper:
+        if point.status != STALLED or gives > allowed or not price.raised():
             break
-        price, sharper = SHARPER * price, sharper - 1
     return found
 
 
@@ -162,18 +161,34 @@ class _Distance:
         """The distance of a plan."""
         return float(self.squares @ (v - self.target) ** 2)
 
-    def price(self, v: Floats, allowed: float) -> float:
-        """The first price, where the objective may give so much from a plan on; 0 at the reference."""
-        far = self.far(v)
-        return self.first * allowed / far if far > 0 else 0.0
-
-    def lower(self, price: float, gives: float, allowed: float) -> float:
-        """The price after one at which the objective gave too much."""
-        return price * max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / self.first)
-
     def pull(self, price: float, v: Floats) -> float:
         """What the distance costs at a price, without its constant."""
         return float(price * self.squares @ (v * (v - 2 * self.target)))
+
+
+@dataclass
+class _Price:
+    """Of the distance: lowered where the objective gives too much, raised where rounding leaves a plan inexact."""
+
+    value: float
+    raises: int = SHARPEST
+
+    @classmethod
+    def first(cls, distance: _Distance, v: Floats, allowed: float) -> _Price:
+        """Where the objective may give so much from a plan on; 0 at the reference."""
+        far = distance.far(v)
+        return cls(distance.first * allowed / far if far > 0 else 0.0)
+
+    def lower(self, distance: _Distance, gives: float, allowed: float) -> None:
+        """After one at which the objective gave too much."""
+        self.value *= max(0.9 * min(float(np.sqrt(allowed / gives)), 0.1), 1 / distance.first)
+
+    def raised(self) -> bool:
+        """Whether it was raised; false if it was often enough."""
+        if not self.raises:
+            return False
+        self.value, self.raises = SHARPER * self.value, self.raises - 1
+        return True
 
 
 def _moved(level: Level, start: Point, before: list[Tail]) -> Point:
