@@ -105,12 +105,17 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         self.scenarios_ = self._sample(self.n_scenarios, IN_SAMPLE)
         fresh = self._sample(self.n_out_of_sample, OUT_OF_SAMPLE)
         yield "solving the program"
-        self.problem_ = self._problem(self.scenarios_, _last_exposures(history), previous)
+        expected = _closed_form(self.model_, self.periods)
+        self.problem_ = self._problem(self.scenarios_, _last_exposures(history), previous, expected)
         solved = self.problem_.solve(out_of_sample=fresh)
         self.calibration_ = solved.with_provenance(self._origin(history, previous) | _labelled(solved, self.model_))
 
     def _problem(
-        self, scenarios: Scenarios, exposures: pd.Series[float] | None, reference: Calibration | None
+        self,
+        scenarios: Scenarios,
+        exposures: pd.Series[float] | None,
+        reference: Calibration | None,
+        expected_losses: pd.Series[float] | None,
     ) -> PoolProblem:
         waterfall = Waterfall() if self.waterfall is None else self.waterfall
         return PoolProblem(
@@ -120,7 +125,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
             subject_to=[ActuarialFairness(band=0.25)] if self.subject_to is None else self.subject_to,
             exposures=exposures,
             reference=reference,
-            expected_losses=_closed_form(self.model_, self.periods),
+            expected_losses=expected_losses,
         )
 
     def uncertainty(
@@ -173,7 +178,8 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         for batch in range(batches):
             logger.info("optimality gap: batch %d of %d", batch + 1, batches)
             fresh = self._sample(self.n_scenarios, BATCHES, batch)
-            problem = self._problem(fresh, exposures if exposures.notna().all() else None, None)
+            known = exposures if exposures.notna().all() else None
+            problem = self._problem(fresh, known, None, _closed_form(self.model_, self.periods))
             plan.append(problem.value(self.calibration_))
             best.append(problem.solve().objective)
         estimate, upper = optimality_gap(plan, best)
@@ -196,6 +202,11 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
                 f"the previous calibration is in {previous.currency}, the history in {history.currency}; "
                 "expected one currency"
             )
+        if self.model is None or isinstance(self.model, JointLossModel):
+            # A rule that names a stranger is told now, on a pool of the same names, and not after the simulation.
+            cells = len(history.members) * len(history.segments)
+            alike = Scenarios(np.ones((1, cells)), history.members, history.segments)
+            self._problem(alike, _last_exposures(history), previous, None)
 
     def _sample(self, n: int, *stage: int) -> Scenarios:
         """Scenarios of a stage: its stream depends on seed and stage only."""

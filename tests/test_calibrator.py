@@ -132,6 +132,14 @@ def test_wrong_arguments_are_named(history):
         PoolCalibrator().fit(euro, previous=dollars)
 
 
+def test_a_rule_that_does_not_know_the_members_is_told_before_anything_is_fitted(history):
+    rules = [fairness.AbilityToPay({"A": 1.0, "B": 1.0, "C": 1.0}, 0.1)]
+    calibrator = PoolCalibrator(subject_to=rules)
+    with pytest.raises(ProblemError, match="AbilityToPay.*D"):
+        calibrator.fit(history)
+    assert not hasattr(calibrator, "model_")
+
+
 def test_what_the_history_leaves_open_is_told_apart_from_the_simulation(history):
     """Against the textbook: the mean of 12 yearly losses has a standard error of sd / sqrt(12)."""
     mutual = program.Waterfall((program.PoolReserve(),))
