@@ -135,7 +135,7 @@ def test_wrong_arguments_are_named(history):
 def test_a_rule_that_does_not_know_the_members_is_told_before_anything_is_fitted(history):
     rules = [fairness.AbilityToPay({"A": 1.0, "B": 1.0, "C": 1.0}, 0.1)]
     calibrator = PoolCalibrator(subject_to=rules)
-    with pytest.raises(ProblemError, match="AbilityToPay.*D"):
+    with pytest.raises(ProblemError, match=r"AbilityToPay.*D"):
         calibrator.fit(history)
     assert not hasattr(calibrator, "model_")
 
