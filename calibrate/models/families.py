@@ -75,14 +75,29 @@ def families(events: Events, seen: Seen, asked: CountModel | Hawkes | None, boun
     alone, together = (_elastic(events, seen, family) for family in (NegativeBinomial(), SharedShock()))
     gain = together.log_likelihood - alone.log_likelihood
     if gain <= CLEARLY:
-        return [alone, together] if gain > -HOPELESS else [alone]
-    likelier = replace(together, flags=(_likelier(together, alone, "NegativeBinomial"), *together.flags))
-    return [likelier, alone] if gain < HOPELESS else [likelier]
+        said = _outvoted(events, alone, together, "hit members together, as SharedShock has it")
+        return [replace(alone, flags=(*said, *alone.flags)), *([together] if gain > -HOPELESS else [])]
+    said = _outvoted(events, together, alone, "hit members apart from each other, as NegativeBinomial has it")
+    likelier = _likelier(together, alone, "NegativeBinomial")
+    return [replace(together, flags=(likelier, *said, *together.flags)), *([alone] if gain < HOPELESS else [])]
 
 
 def _likelier(together: Family, alone: Family, name: str) -> str:
     said = f"log-likelihood {together.log_likelihood:,.1f} against {alone.log_likelihood:,.1f}"
     return f"events hit members together: SharedShock is likelier than {name} ({said})"
+
+
+def _outvoted(events: Events, chosen: Family, other: Family, how: str) -> tuple[str, ...]:
+    """Segments that tell the other family clearly: all have one."""
+    found = []
+    for name, here, there in zip(events.segments, chosen.frequencies, other.frequencies, strict=True):
+        if there.log_likelihood_ - here.log_likelihood_ > HOPELESS:
+            values = f"log-likelihood {there.log_likelihood_:,.1f} against {here.log_likelihood_:,.1f}"
+            found.append(
+                f"segment {name!r}: its events {how} ({values}), but segments have one family of shocks, and the "
+                "others tell otherwise: how many members its bad periods hit is not its own; it may be calibrated alone"
+            )
+    return tuple(found)
 
 
 def _together(events: Events, seen: Seen, alone: Family, asked: CountModel) -> tuple[str, ...]:

@@ -130,3 +130,25 @@ def test_a_segment_of_one_loss_borrows_its_form():
         "segment 'y': 1 losses are too few for a tail (expected 200); its form is that of all" in f
         for f in model.flags_
     )
+
+
+def test_a_segment_that_tells_another_family_than_the_rest_is_named():
+    """Members' own shocks and many events in one segment; in the other a few years that hit nearly all."""
+    rng = np.random.default_rng(0)
+    years, members = np.arange(2000, 2015), 8
+    own = rng.poisson(20 * rng.gamma(2.0, 0.5, (15, members)))
+    hit = rng.binomial(rng.poisson(0.5, 15)[:, None], 0.8, (15, members))
+    rows = [
+        pd.DataFrame({"year": years[t], "member": f"m{i}", "segment": segment, "id": range(counts[t, i])})
+        for segment, counts in (("own", own), ("together", hit))
+        for t in range(15)
+        for i in range(members)
+    ]
+    frame = pd.concat(rows, ignore_index=True)
+    frame = frame.assign(date=pd.to_datetime(frame["year"].astype(str) + "-06-01"), loss=1.0)
+    named = {"date": "date", "member": "member", "segment": "segment", "loss": "loss", "period": "Y"}
+    history = LossHistory.from_events(frame, start=2000, end=2014, **named)
+    model = JointLossModel(severity=severity.Empirical()).fit(history)
+    (said,) = [flag for flag in model.flags_ if "its events hit members together, as SharedShock has it" in flag]
+    assert said.startswith("segment 'together'")
+    assert "calibrated alone" in said
