@@ -309,7 +309,7 @@ def covered(years, rate, k, pools):
 
 
 def test_years_after_six_are_inside_more_often_than_with_known_parameters():
-    (inside, far), (known, known_far) = covered(6, 10.0, 2.0, 15)
+    (inside, far), (known, known_far) = covered(6, 10.0, 2.0, 8)
     assert inside > known + 0.04
     assert far < known_far / 1.5
 

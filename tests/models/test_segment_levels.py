@@ -111,6 +111,7 @@ def test_the_unit_does_not_matter(power):
     np.testing.assert_allclose(other.sample(5000, 1).losses, one.sample(5000, 1).losses * 10.0**power, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_histories_are_drawn_again_around_each_segment():
     """The mean of what is fitted to them is what was fitted, segment by segment."""
     history = apart(years=12)

@@ -64,7 +64,7 @@ def test_one_column_is_as_it_was():
 def test_coefficients_of_members_are_of_maximum_likelihood_with_their_errors():
     """A covariate that differs by member: where the shock cancels, it is seen as well as without one."""
     found, stated = [], []
-    for seed in range(40):
+    for seed in range(15):
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(31, 8))
         counts = rng.poisson(rng.gamma(1.5, 1 / 1.5, (30, 1)) * 3 * np.exp(0.5 * x[:30])).astype(float)
@@ -77,6 +77,6 @@ def test_coefficients_of_members_are_of_maximum_likelihood_with_their_errors():
         method="BFGS",
     )
     assert found[-1] == pytest.approx(best.x[8], abs=0.01)  # its rates borrow from each other, the likelihood's do not
-    assert np.mean(found) == pytest.approx(0.5, abs=3 * 0.04 / 40**0.5)
-    assert np.std(found) == pytest.approx(np.mean(stated), rel=0.35)
+    assert np.mean(found) == pytest.approx(0.5, abs=3 * 0.04 / 15**0.5)
+    assert np.std(found) == pytest.approx(np.mean(stated), rel=0.5)
     assert np.mean(stated) < 0.05
