@@ -95,8 +95,9 @@ class RunStore:
         return next(reversed(self.runs()), None)
 
     def set_aside(self, name: str) -> Path:
-        """Give a damaged run another name, which nobody looks for: nothing of it is lost."""
-        return (self.folder / name).rename(tempfile.mkdtemp(prefix=f".damaged.{name}.", dir=self.folder))
+        """Move a damaged run to where nobody looks for it: nothing of it is lost."""
+        aside = Path(tempfile.mkdtemp(prefix=".damaged.", dir=self.folder))
+        return (self.folder / name).rename(aside / name)
 
     def find(self, name: str) -> Run | None:
         """The run of that name; None if it was never finished."""

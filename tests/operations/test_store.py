@@ -124,7 +124,7 @@ def test_fit_calibrates_a_damaged_run_again_and_keeps_it(made, tmp_path, write_p
     assert again.computed
     assert again.run.name == first.name
     assert "calibrating again, the damaged run is kept in" in caplog.text
-    (kept,) = config.runs.glob(".damaged.*")
+    (kept,) = config.runs.glob(f".damaged.*/{first.name}")
     assert (kept / "report.html").is_file()
     with store.RunStore(config.runs).locked():
         assert kept.exists()
