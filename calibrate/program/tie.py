@@ -131,9 +131,13 @@ def _reference(level: Level, best: Bounds, allowed: float) -> Bounds | None:
         return None
     v = np.zeros(form.size)
     v[: program.size] = entries
-    most, few = best.upper + allowed, View(program, form, level.sample.among(level.seen))
+    most = best.upper + allowed
+    if form.body.constant + form.body.q @ v > most:
+        return None
     before, after = (program.gaps(program.plan(cp.Constant(one))) for one in (form.plan(best.v), x))
-    if few.price(v) > most or np.any(after > np.maximum(before, 0.0) + SAFE * program.unit):
+    if np.any(after > np.maximum(before, 0.0) + SAFE * program.unit):
+        return None
+    if View(program, form, level.sample.among(level.seen)).price(v) > most:
         return None
     v = vector_at(program, form, x)
     sight = level.look(v)
