@@ -116,7 +116,7 @@ def test_too_few_periods_to_tell_is_said():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", [0.975, 0.99])
+@pytest.mark.parametrize("level", [0.99])  # others: tests/benchmarks/backtests.py
 def test_size_and_power_over_1000_simulations(level):
     rng = np.random.default_rng(99)
     rejected = np.zeros((2, len(TESTS) + 1))

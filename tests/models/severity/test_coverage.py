@@ -20,9 +20,8 @@ recovery = importlib.util.module_from_spec(spec)
 sys.modules["recovery"] = recovery  # dataclasses look their module up
 spec.loader.exec_module(recovery)
 
-BLURRED = "Burr"  # its three parameters cannot be told apart where a part of the law is unseen: complete losses only
 FEWER = {  # the costly ones share the schemes; the script runs all
-    "Burr": ("complete",),
+    "Burr": (),  # a hundred losses do not tell its three parameters apart: 5,000 complete ones only
     "GeneralizedPareto": ("complete", "deductible and limit"),
     "GeneralizedPareto, end": ("complete", "limit"),
 }
@@ -58,7 +57,7 @@ def study(name, scheme, n, judge, simulations=500):
         coverage = {what: np.mean([hit[what] for hit in hits if what in hit]) for what in hits[0]}
         if in_band(coverage):
             break
-    assert len(hits) >= 0.99 * done or name == BLURRED
+    assert len(hits) >= 0.99 * done
     return np.array(estimates), coverage
 
 
@@ -83,20 +82,17 @@ def as_theory_says(name, scheme, n, estimates):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "scheme"), CELLS)
 def test_bias_and_intervals_of_100_losses(name, scheme):
-    """Burr's estimates of 100 losses have no mean (they may run off to the Weibull law): intervals only."""
     estimates, coverage = study(name, scheme, 100, by_interval)
     assert in_band(coverage), coverage
-    if name != BLURRED:
-        assert as_theory_says(name, scheme, 100, estimates).all()
+    assert as_theory_says(name, scheme, 100, estimates).all()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "scheme"), [cell for cell in CELLS if cell[1] == "complete"])
+@pytest.mark.parametrize(("name", "scheme"), [cell for cell in CELLS if cell[1] == "complete" and "end" not in cell[0]])
 def test_bias_and_intervals_of_500_losses(name, scheme):
     estimates, coverage = study(name, scheme, 500, by_interval)
     assert in_band(coverage), coverage
-    if name != BLURRED:
-        assert as_theory_says(name, scheme, 500, estimates).all()
+    assert as_theory_says(name, scheme, 500, estimates).all()
 
 
 @pytest.mark.slow
