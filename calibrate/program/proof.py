@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -21,19 +20,18 @@ import numpy.typing as npt
 
 from calibrate import records
 from calibrate.certificate import verifier
-from calibrate.certificate.rounding import auxiliary, in_whole_numbers, rounded, rows_of
+from calibrate.certificate.rounding import in_whole_numbers
 from calibrate.certificate.scenario_file import WrittenScenarios
 from calibrate.program.compiled import Compiled, NotSeparable, compiled
 from calibrate.program.dual import best_flows, best_rules
-from calibrate.program.form import LITTLE, Floats, Program
-from calibrate.program.measure import cost
+from calibrate.program.form import LITTLE, Program
 from calibrate.program.mending import mended
 from calibrate.program.multipliers import Witness, given_of, in_cones, multipliers
+from calibrate.program.published import Claim, costs_more, exactly, published
 from calibrate.program.retelling import retold
-from calibrate.program.risk import RiskTerm
 from calibrate.program.solution import Solution
 from calibrate.program.statement import Layout, auxiliary_at, statement
-from calibrate.program.sure import decimals_of, doubtful, keeps_however_rounded, published_decimals
+from calibrate.program.sure import decimals_of, doubtful, keeps_however_rounded
 from calibrate.program.tail import value_at_risk
 
 __all__ = ["Certificate", "Witness", "certified"]
@@ -41,24 +39,11 @@ __all__ = ["Certificate", "Witness", "certified"]
 Ints = npt.NDArray[np.int64]
 
 AS_GOOD = 1e-8  # of the objective: what exact arithmetic may cost the bound
-MOST_FINER = 18  # decimals more, where integers would cost too much
-GIVEN = 0.1  # of the tolerance: what integers may cost more than the plan
 EDGE = 1e-6  # units: scenarios so close to the edge of a tail may be in it
 MOST_ANEW = 300_000  # losses whose flows may all be sought anew
 # Of the largest multiplier: how far slopes without bounds keep from zero; or not at all, where it must be zero exactly.
 CLEAR = (1e-11, 1e-9, 1e-8, 1e-7, 0.0)
 LEAST = (0.0, 1e-9, 1e-6, np.inf)  # multipliers to do without, where their traces pull on a decision without bounds
-
-
-@dataclass(frozen=True, eq=False)
-class Claim:
-    """A published plan: decisions in money, auxiliary variables of rules (units), objective and tolerance."""
-
-    decisions: Floats
-    auxiliary: Floats
-    objective: float
-    lower_bound: float
-    tolerance: float
 
 
 class Certificate(Mapping[str, Any]):
@@ -80,7 +65,7 @@ class Certificate(Mapping[str, Any]):
         if claim is None:
             body |= {"kind": "conflict", "decimals": decimals_of(program.unit), "objective": None}
         else:
-            body |= {"kind": "plan", **_published(program, claim, body)}
+            body |= {"kind": "plan", **published(program, claim, body)}
         return body | {"multipliers": None, "lower_bound": None}
 
     @cached_property
@@ -93,15 +78,7 @@ class Certificate(Mapping[str, Any]):
     def costs_more(self) -> float:
         """What the published integers cost more than the plan, money; 0 where a unit a decision cannot cost much."""
         program, _, _, claim = self._parts
-        if claim is None:
-            return 0.0
-        prices = sum(price for price, part in program.objective if isinstance(part, RiskTerm))
-        unit = float(Fraction(1, 10 ** published_decimals(program, claim.decisions)))
-        if program.size * unit * prices <= _room(program, claim):
-            return 0.0
-        grid = 10 ** self.stated["decimals"]
-        money = np.array([float(Fraction(int(one), grid)) for one in self.stated["published"]])
-        return cost(program, money / program.unit) - claim.objective
+        return 0.0 if claim is None else costs_more(program, claim, lambda: self.stated)
 
     def broken(self) -> str:
         """What the verifier would say of the rules on the published integers; empty where they hold."""
@@ -230,51 +207,6 @@ def tails_of(program: Program, claim: Claim | None) -> tuple[Ints, ...]:
 def _below(value: Fraction) -> float:
     """The largest double that is not above."""
     return float(value) if Fraction(float(value)) <= value else math.nextafter(float(value), -math.inf)
-
-
-def _published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan as integers, with the auxiliary variables of the rules at them, and what is claimed of it."""
-    decimals, published = _rounded(program, claim, body)
-    witness: list[int] = []
-    if claim.auxiliary.size:
-        fine = 10**decimals * verifier.FINER
-        near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
-        witness = auxiliary(exactly({**body, "decimals": decimals, "scale": program.unit}), published, near)
-    return {
-        "decimals": decimals,
-        "published": [str(n) for n in published],
-        "witness": [str(n) for n in witness],
-        "objective": claim.objective,
-        "tolerance": claim.tolerance,
-        "scale": program.unit,
-    }
-
-
-def _rounded(program: Program, claim: Claim, body: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Decimals and the plan in them: so many that the integers cost no more than a tenth of the tolerance.
-
-    Each contribution is off by up to half a unit. A segment has the sum of what many are off by, at the price of its
-    risk.
-    """
-    first, names = published_decimals(program, claim.decisions), list(program.pool.scenarios.columns)
-    room = _room(program, claim)
-    for decimals in range(first, first + MOST_FINER):
-        whole = rounded(claim.decisions.tolist(), program.n_cells, decimals, rows_of(body), names)
-        money = np.array([float(Fraction(n, 10**decimals)) for n in whole])
-        if cost(program, money / program.unit) <= claim.objective + room:
-            break
-    return decimals, whole
-
-
-def _room(program: Program, claim: Claim) -> float:
-    """What integers may cost more than the plan, money."""
-    return GIVEN * claim.tolerance * max(abs(claim.objective), LITTLE * program.unit)
-
-
-def exactly(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A certificate as the verifier reads it: numbers as fractions."""
-    plain: dict[str, Any] = json.loads(json.dumps(body), parse_float=lambda number: Fraction(float(number)))
-    return plain
 
 
 def carrying(program: Program, plain: dict[str, Any]) -> tuple[dict[str, Any], verifier.Pool]:
