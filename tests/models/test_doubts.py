@@ -34,6 +34,7 @@ def flagged(history):
     return any("remember where they were" in flag for flag in JointLossModel().fit(history).flags_)
 
 
+@pytest.mark.slow
 def test_pools_that_forget_are_hardly_ever_flagged_and_a_wandering_level_is():
     rng = np.random.default_rng(1)
     forget = sum(flagged(panel(0.3 * rng.standard_normal(12), seed)) for seed in range(60))

@@ -248,6 +248,7 @@ def test_a_thin_segment_is_flagged():
     assert any("LogNormal, which may understate it" in flag for flag in JointLossModel().fit(hopeless).flags_)
 
 
+@pytest.mark.slow
 def test_a_thin_segment_has_a_mean_near_the_true_one_whatever_its_few_losses():
     """The form of all segments at its own level, in the middle of nine histories."""
     found = []
@@ -346,7 +347,7 @@ def test_exposures_ahead():
         model.sample(100, 1, exposures={"M0": 1.0})
 
 
-@pytest.mark.parametrize("power", [-18, -6, 9, 24])
+@pytest.mark.parametrize("power", [-18, *(pytest.param(power, marks=pytest.mark.slow) for power in (-6, 9)), 24])
 def test_units(power):
     unit = 10.0**power
     panel = LossHistory.from_panel(PANEL.losses * unit, exposures=PANEL.exposures * unit)

@@ -83,6 +83,7 @@ def coverage(walk, pools=20, years=8):
     return np.mean(found, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("walk", [0.0, 0.15], ids=["together", "apart"])
 def test_segments_are_inside_as_often_as_they_say(walk):
     segments, pool = coverage(walk)

@@ -36,6 +36,7 @@ def test_a_gain_of_a_few_tolerances_is_told_from_none(seed: int, gain: float) ->
         assert found @ (low * paid) - np.sort(losses @ found)[-6:].mean() > 0.99 * TOLERANCE * low * paid.sum()
 
 
+@pytest.mark.slow
 def test_groups_looked_at_one_by_one_and_searched_for_leave_the_same_plan(monkeypatch):
     rng = np.random.default_rng(0)
     losses = rng.pareto(1.5, (60, 13)) * 10 * (rng.random((60, 13)) < 0.5)
