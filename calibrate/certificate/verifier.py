@@ -124,9 +124,10 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
         require(kind == "equal" or (m[0] >= 0 and m[0] ** 2 >= sum(one**2 for one in m[1:])), "not in its cone")
         weighted.extend(zip(rows, m, strict=True))
     for limit, nu in zip(body["limits"], given["limits"], strict=True):
-        true = {f"{float(a):g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(limit["risks"]) if a}
+        true = sorted(f"{float(a):g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(limit["risks"]) if a)
         (row, amount), (said, _, most) = limit["row"], limit["name"].rpartition(" <= ")
-        ok = true < {*said.split(" + ")} if row else true == {*said.split(" + ")}  # costs have names of their own
+        risks = sorted(one for one in said.split(" + ") if one.endswith((" of mutualised", " of shortfall")))
+        ok = risks == true and bool(row) == (len(risks) < len(said.split(" + ")))  # costs have names of their own
         require(ok and most == f"{float(amount):,.10g}", f"{limit['name']} is another limit")
         require(min(nu, *prices, *limit["risks"], 0) >= 0, "a negative price or multiplier, or a limit rewards risk")
         prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
@@ -222,10 +223,8 @@ class Pool:
             groups, row = groups or [root] * self.k, self.rows[s]
             flow = dict(zip((j for j, _ in row), leaves, strict=True) if own else enumerate(groups * self.members))
             fits = len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root <= most * self.p[s] * one
-            require(
-                fits and all(0 <= leaf <= groups[j % self.k] for j, leaf in flow.items()),
-                "a flow exceeds its probability or its parent",
-            )
+            fits = fits and all(0 <= leaf <= groups[j % self.k] for j, leaf in flow.items())
+            require(fits, "a flow exceeds its probability or its parent")
             constant += sum(flow[j] * loss for j, loss in row)
             through = [a + b for a, b in zip(through, [*groups, root], strict=True)]
             for j, leaf in flow.items():

@@ -104,7 +104,7 @@ def few_periods_flags(periods: int, known: bool) -> tuple[str, ...]:
         f"{periods} periods are few: scenarios scatter by what they leave open of rates, of shocks, of whether members "
         "share them, of the sizes of events, and of how alike these are within a period; the correlation of members "
         "and families of sizes are taken as known. Of known pools with 6 periods the next one lay outside the 90 % "
-        "interval 8 to 13 times of 100, beyond the 99 % quantile 1 to 3 times",
+        "interval 8 to 12 times of 100, beyond the 99 % quantile 1 to 3 times",
     )
 
 

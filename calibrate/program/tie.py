@@ -68,7 +68,7 @@ def _at_prices(level: Level, best: Bounds, distance: _Distance, allowed: float) 
                 level.extend(point.v, level.look(point.v))
             start = _moved(level, start, before)
             continue
-        if point.residual > FEASIBLE:
+        if not point.residual <= FEASIBLE:
             if price.raised():
                 continue
             break
@@ -104,10 +104,12 @@ def on_trees(level: Level, start: Point) -> Point | None:
         if point.status == STEP_LIMIT and found is None:
             price.value *= LOWER
             continue
-        if point.status in (STEP_LIMIT, AT_A_CAP, DIVERGED) or not (point.residual <= FEASIBLE or price.raised()):
+        if point.status in (STEP_LIMIT, AT_A_CAP, DIVERGED):
             break
-        if point.residual > FEASIBLE:
-            continue
+        if not point.residual <= FEASIBLE:
+            if price.raised():
+                continue
+            break
         gives = point.value - distance.pull(price.value, point.v) - start.value
         if gives > allowed and found is None:
             price.lower(distance, gives, allowed)

@@ -28,8 +28,8 @@ Measured with 500 pools (standard error of `inside` .013), each but the width wi
 wandered (`models.panel`); `error` and `bias` cannot have changed by that. `tests/references/test_members.py` has what
 members are inside since then.
 
-All this with `LogNormalRatio`. With `GeneralizedGammaRatio`, the default since, 300 pools of 5 years are inside .907,
-.903 and .927 of the time, above .070, .063 and .040; longer ones were not run.
+All this with `LogNormalRatio`. With `GeneralizedGammaRatio`, when it knew lighter laws only, 300 pools of 5 years were
+inside .907, .903 and .927 of the time, above .070, .063 and .040; longer ones were not run.
 
 What it costs: where the level forgets, the expected loss of the pool (not its split among members) follows noise.
 """

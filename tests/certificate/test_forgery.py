@@ -444,6 +444,11 @@ def test_limits_on_sums_are_what_their_names_say(tmp_path):
     plan = PoolProblem(losses, Waterfall(), CostOfCapital(0.03, 0.05) + 0.2 * risk, limits).solve()
     verdict = verify(plan.save(tmp_path / "run"))
     assert verdict.proved, verdict
+    files = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    for lie in ("expected loss of mutualised", "CVaR 50% of shortfall", "CVaR 99% of shortfall"):
+        forged = dict(files)  # a risk that is said and does not count, known to the program or not
+        renamed("limits", " + CostOfCapital", f" + {lie} + CostOfCapital", ["fairness.csv"])(None, forged)
+        assert "is another limit" in verify(sealed(tmp_path / "lie", forged)).sentence
 
 
 def conflict_of_limits():
