@@ -77,23 +77,22 @@ class Events:
 
     def frequencies(self, family: CountModel) -> list[CountModel]:
         """Frequency of every segment."""
-        return [
-            clone(family).fit(self.counts[:, :, g], exposure=self.exposures[:, :, g]) for g in range(len(self.segments))
-        ]
+        return [self.frequency(family, g) for g in range(len(self.segments))]
 
-    def alike_flags(self) -> tuple[str, ...]:
-        """Losses of one period that are alike in size, where they are drawn independently."""
-        return alike_flags(self.segments, self.losses, self.segment, self.owner, self.when)
+    def frequency(self, family: CountModel, g: int) -> CountModel:
+        """Frequency of one segment."""
+        model: CountModel = clone(family)
+        return model.fit(self.counts[:, :, g], exposure=self.exposures[:, :, g])
 
-    def alike(self, seen: Seen, frequencies: Sequence[CountModel]) -> list[AlikePosterior]:
-        """How far losses of one period are alike in size, by segment, if one shock brings them."""
-        found = []
-        for g, model in enumerate(frequencies):
-            own = self.segment == g
-            logs = np.log(self.losses[own]) - np.log(seen.scales[g].median[self.owner[own]])
-            expected = model.means_.sum(axis=1)
-            found.append(AlikePosterior.of(logs, self.when[own], expected, model.size_))
-        return found
+    def alike_flags(self, which: Sequence[int]) -> tuple[str, ...]:
+        """Losses of one period that are alike in size, in segments where they are drawn independently."""
+        return alike_flags({g: self.segments[g] for g in which}, self.losses, self.segment, self.owner, self.when)
+
+    def alike(self, seen: Seen, g: int, model: CountModel) -> AlikePosterior:
+        """How far losses of one period of a segment are alike in size, if one shock brings them."""
+        own = self.segment == g
+        logs = np.log(self.losses[own]) - np.log(seen.scales[g].median[self.owner[own]])
+        return AlikePosterior.of(logs, self.when[own], model.means_.sum(axis=1), model.size_)
 
     def excited(self, family: Hawkes) -> list[SelfExciting]:
         """Self-exciting frequency of every segment, from the days of its events. ModelError names the segment."""

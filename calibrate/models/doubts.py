@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -175,14 +175,16 @@ def _slope(logs: Floats, rows: Places) -> tuple[float, float]:
     return slope, 2 * float(t.sf(abs(slope) / error, seen.size - 2)) if error > 0 else float(slope == 0)
 
 
-def alike_flags(names: Sequence[str], losses: Floats, segment: Places, owner: Places, when: Places) -> tuple[str, ...]:
-    """A sentence for each segment in which losses of one period are alike in size, beyond a trend.
+def alike_flags(
+    names: Mapping[int, str], losses: Floats, segment: Places, owner: Places, when: Places
+) -> tuple[str, ...]:
+    """A sentence for each of the named segments in which losses of one period are alike in size, beyond a trend.
 
     Kruskal-Wallis test of the log-losses, each over its member's mean, by period; the share of their variance that lies
     between periods by moments. Source: Kruskal and Wallis 1952, JASA 47.
     """
     found = []
-    for g, name in enumerate(names):
+    for g, name in names.items():
         part = segment == g
         logs, rows, who = np.log(losses[part]), when[part], owner[part]
         logs = logs - (np.bincount(who, logs) / np.maximum(np.bincount(who), 1))[who]

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats, RandomState, exposures_by_column
-from calibrate.models.binding import bound_columns, bound_events, excited_events
+from calibrate.models.binding import bound_columns, bound_events, excited_events, units
 from calibrate.models.collective import Collective, Events, Segment
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence
@@ -37,7 +37,7 @@ __all__ = ["JointLossModel"]
 
 KINDS: dict[str, tuple[type, ...]] = {
     "severity": (Severity, Mapping),
-    "frequency": (CountModel, Hawkes),
+    "frequency": (CountModel, Hawkes, Mapping),
     "ratio": (Ratio,),
     "pool_level": (PoolLevel,),
     "dependence": (Dependence,),
@@ -63,9 +63,10 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     ----------
     severity : estimator, or mapping segment -> estimator. Default: `Spliced()` from 200 losses; below, the form of all
         segments' losses at the segment's level.
-    frequency : a model of counts; `Drifting()` (busy and quiet spells) or `Hawkes(resolution=1.0)` (events that bring
-        others), from where the history ends. Default `SharedShock()` or `NegativeBinomial()`, whichever is likelier
-        (the latter if a dependence is given), `Elastic` in exposure where that is much likelier; `flags_` says so.
+    frequency : a model of counts, or mapping segment -> model; `Drifting()` (busy and quiet spells) or
+        `Hawkes(resolution=1.0)` (events that bring others), from where the history ends. Default `SharedShock()` or
+        `NegativeBinomial()`, whichever is likelier (the latter if a dependence is given), for one segment by itself
+        where that is clear, `Elastic` in exposure where that is much likelier; `flags_` says so.
     ratio : for panels; default `GeneralizedGammaRatio()`, lognormal, lighter or heavier as the panel tells (`flags_`).
     pool_level : for panels; default `LocalLevel()`: wanders, known as far as the history tells. Or `KnownLevel()`.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
@@ -88,7 +89,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         severity: Severity | Mapping[str, Severity] | None = None,
-        frequency: CountModel | Hawkes | None = None,
+        frequency: CountModel | Hawkes | Mapping[str, CountModel] | None = None,
         ratio: Ratio | None = None,
         pool_level: PoolLevel | None = None,
         dependence: Dependence | None = None,
@@ -143,10 +144,11 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             if given is not None and not isinstance(given, kinds):
                 expected = " or ".join(kind.__name__ for kind in kinds)
                 raise ModelError(f"{name} is {given!r}, expected an instance of {expected}")
-        if isinstance(self.severity, Mapping):
-            for segment, law in self.severity.items():
-                if not isinstance(law, Severity):
-                    raise ModelError(f"severity of {segment!r} is {law!r}, expected an instance of Severity")
+        for name, kind in (("severity", Severity), ("frequency", CountModel)):
+            given = getattr(self, name)
+            for segment, law in given.items() if isinstance(given, Mapping) else ():
+                if not isinstance(law, kind):
+                    raise ModelError(f"{name} of {segment!r} is {law!r}, expected an instance of {kind.__name__}")
 
     def _panel(self, losses: Floats, exposures: Floats) -> None:
         foreign = ("severity", "frequency", "coverage", "exposure_cap")
@@ -189,7 +191,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             what = "numbers of events over expected ones"
             self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
             bound = [bound_events(self.dependence, losses, events.counts, each) for each in candidates]
-            self._remember(bound[0].dependence, shocks if frequencies[0].shared else self.columns_)
+            self._remember(bound[0].dependence, units(frequencies, self.columns_, self.segments_))
             alike = [each.alike for each in found]
             self.process_ = opened(bound, alike, events.counts, self.exposures_.to_numpy(), seen)
             known = self.process_ is bound[0]

@@ -15,7 +15,7 @@ from calibrate.models.alike import Alike, AlikePosterior, pooled_evidence
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.frequency import CountModel, Open
-from calibrate.models.process import CollectiveProcess, Key, Memoryless, OrderedMargins, Process, Step, children
+from calibrate.models.process import CollectiveProcess, Key, Memoryless, Process, Step, children
 from calibrate.models.sizes import Seen, Sizes
 from calibrate.models.sizes_again import sizes_again
 
@@ -180,10 +180,9 @@ def _worth(candidate: Memoryless, g: int, exposures: Floats) -> float:
 
     Members that come together tell less than as many independent ones. Source: Chandler and Bate 2007, Biometrika 94.
     """
-    if not isinstance(candidate, OrderedMargins):
+    bound, n = candidate.bound(g), len(candidate.margins.segments)
+    if bound is None:
         return 1.0
-    n = len(candidate.margins.segments)
     scatter: Floats = np.sqrt(candidate.margins.segments[g].frequency.variance(exposures[g::n]))
-    bound = candidate.dependence.correlation_[g::n, g::n]
     alone = float(scatter @ scatter)
     return alone / max(alone, float(scatter @ bound @ scatter)) if alone > 0 else 1.0

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy.special import gammaincinv
 
-from calibrate.models.alike import Shocks
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.dependence import Dependence
-from calibrate.models.frequency import Drifting
-from calibrate.models.frequency.self_exciting import SelfExciting
+from calibrate.models.dependence.base import Exceedances
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.margins import InvertibleMargins, Margins
 from calibrate.models.sizes import Places
@@ -24,17 +20,15 @@ from calibrate.models.sizes import Places
 __all__ = [
     "CollectiveProcess",
     "ComposedMargins",
-    "DriftingShocks",
     "Key",
     "Memoryless",
     "Mixed",
     "OrderedMargins",
     "Process",
-    "SelfExcitedEvents",
-    "SharedShocks",
     "Step",
+    "add_in_order",
     "children",
-    "shock_process",
+    "lowest_scores",
 ]
 
 Key = np.random.SeedSequence
@@ -68,6 +62,10 @@ class Memoryless(CollectiveProcess):
     """Periods that know nothing of each other, so that scenarios of several laws can be drawn together."""
 
     @abstractmethod
+    def bound(self, segment: int) -> Floats | None:
+        """Correlation of the members of a segment; None where they share a shock."""
+
+    @abstractmethod
     def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
         """A step in which each scenario has one of the laws for its margins."""
 
@@ -99,7 +97,7 @@ class ComposedMargins(Process):
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Scores above the thresholds, and their losses by table."""
-        thresholds = _thresholds(self.dependence, self.margins.zero_probability(exposures))
+        thresholds = lowest_scores(self.dependence, self.margins.zero_probability(exposures))
         tables = {int(j): self.table(int(j), exposures) for j in np.flatnonzero(thresholds < np.inf)}
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
@@ -123,7 +121,7 @@ class ComposedMargins(Process):
             chance = self.dependence.score_sf(scores, column) / positive
             return self.margins.exceeded(np.minimum(chance, 1.0), exposures, column)
 
-        made = QuantileTable(loss, float(_thresholds(self.dependence, none)[column]))
+        made = QuantileTable(loss, float(lowest_scores(self.dependence, none)[column]))
         self._tables[column] = (float(exposures[column]), made)
         return made
 
@@ -141,23 +139,40 @@ class OrderedMargins(Memoryless):
         self.margins: Collective = margins
         self.dependence = dependence
 
+    def bound(self, segment: int) -> Floats:
+        """Of their losses."""
+        n = len(self.margins.segments)
+        return np.asarray(self.dependence.correlation_[segment::n, segment::n])
+
     def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
         """Scores above the thresholds, their largest events, their sums in the order of the scores."""
-        thresholds = np.stack([_thresholds(self.dependence, law.zero_probability(exposures)) for law in laws])
+        thresholds = np.stack([lowest_scores(self.dependence, law.zero_probability(exposures)) for law in laws])
         columns = np.arange(exposures.size)
 
         def add(rows: Floats, places: Places, which: Places, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
             losing = self.dependence.exceedances_by_law(which, thresholds, first)
-            losses = []
             for law, part in zip(laws, losing.parts(columns.size), strict=True):
-                column = np.repeat(columns, part.counts)
-                exceeded = self.dependence.score_sf(part.scores, column)
-                drawn = law.draw(exceeded, column, exposures, second)
-                losses.append(_in_order(drawn, np.argsort(drawn), np.argsort(part.scores), column, part.starts))
-            _add(rows, places[losing.rows], losing.starts, np.concatenate(losses))
+                add_in_order(rows, places, law, part, self.dependence, columns, exposures, second)
 
         return add
+
+
+def add_in_order(
+    rows: Floats,
+    places: Places,
+    law: Collective,
+    losing: Exceedances,
+    dependence: Dependence,
+    units: Places,
+    exposures: Floats,
+    rng: np.random.Generator,
+) -> None:
+    """Add losses to `rows[places]`, by columns, in the order of their scores; `units[j]`: who column j is there."""
+    column = np.repeat(np.arange(exposures.size), losing.counts)
+    drawn = law.draw(dependence.score_sf(losing.scores, units[column]), column, exposures, rng)
+    losses = _in_order(drawn, np.argsort(drawn), np.argsort(losing.scores), column, losing.starts)
+    _add(rows, places[losing.rows], losing.starts, losses)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -174,7 +189,7 @@ def _in_order(losses: Floats, by_loss: Places, by_score: Places, column: Places,
     return result
 
 
-def _thresholds(dependence: Dependence, none: Floats) -> Floats:
+def lowest_scores(dependence: Dependence, none: Floats) -> Floats:
     """Columns lose where their score is above the quantile of their probability `none` of no loss."""
     inside = dependence.score_ppf(np.clip(none, 1e-300, 1 - 1e-16))
     return np.where(none <= 0, -np.inf, np.where(none >= 1, np.inf, inside))
@@ -192,95 +207,3 @@ def _add(rows: Floats, places: Places, starts: npt.NDArray[np.int64], losses: Fl
                 rows[places[k], j % rows.shape[1]] += losses[k]
                 k += 1
             ends[j] = k
-
-
-class SharedShocks(Memoryless):
-    """Events of a segment at a rate that one gamma shock `G[g]` moves for all its members; a copula binds the shocks.
-
-    `N[g] ~ Poisson(G[g] sum_i m[i, g])`, who is hit by `m[i, g]`, losses `Alike`; margins as in `Collective`.
-    """
-
-    def __init__(self, collective: Collective, dependence: Dependence) -> None:
-        self.margins: Collective = collective
-        self.dependence = dependence
-
-    def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
-        """Shocks, number of events, who is hit, how much is paid."""
-        means, caps = [law.means(exposures) for law in laws], self.margins.caps(exposures)
-
-        def add(rows: Floats, places: Places, which: Places, keys: Sequence[Key]) -> None:
-            uniform = self.dependence.sample(places.size, keys[0])
-            rng = np.random.Generator(np.random.SFC64(keys[1]))
-            for k, (law, table) in enumerate(zip(laws, means, strict=True)):
-                own = np.flatnonzero(which == k)
-                for g in map(int, np.flatnonzero(table.sum(axis=0))):
-                    shocks = _shocks(law.segments[g].frequency.size_, uniform[own, g])
-                    law.add_shared_events(rows, places[own], g, shocks, table[:, g], caps[:, g], rng)
-
-        return add
-
-
-def _shocks(size: float, uniform: Floats) -> Shocks:
-    """Gamma shocks of mean 1 at these levels."""
-    values = np.ones_like(uniform) if math.isinf(size) else np.asarray(gammaincinv(size, uniform) / size)
-    return Shocks(values, size)
-
-
-class DriftingShocks(CollectiveProcess):
-    """As `SharedShocks`, by shocks that remember the period before: all periods ahead are one step."""
-
-    def __init__(self, collective: Collective, dependence: Dependence, frequencies: Sequence[Drifting]) -> None:
-        self.margins: Collective = collective
-        self.dependence = dependence
-        self.frequencies = list(frequencies)
-
-    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
-        """Period after period: shocks, number of events, who is hit, how much is paid."""
-        means, caps = self.margins.means(exposures), self.margins.caps(exposures)
-        active = [(g, part, part.laws(periods)) for g, part in enumerate(self.frequencies) if means[:, g].any()]
-
-        def add(rows: Floats, keys: Sequence[Key]) -> None:
-            first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
-            last, places = dict[int, Floats](), np.arange(len(rows))
-            for period in range(periods):
-                uniform = self.dependence.sample(len(rows), first)
-                for g, part, laws in active:
-                    level = uniform[:, g]
-                    last[g] = part.next_shocks(last[g], level, second) if g in last else part.shocks(level)
-                    shocks = Shocks(last[g], *laws[period])
-                    self.margins.add_shared_events(rows, places, g, shocks, means[:, g], caps[:, g], second)
-
-        return [add]
-
-
-def shock_process(collective: Collective, dependence: Dependence) -> CollectiveProcess:
-    """Shocks that remember where they were, if the frequencies do; all segments have one family."""
-    wander = [part.frequency for part in collective.segments if isinstance(part.frequency, Drifting)]
-    return DriftingShocks(collective, dependence, wander) if wander else SharedShocks(collective, dependence)
-
-
-class SelfExcitedEvents(Process):
-    """Events that bring further events (Hawkes), from where the history ends; who is hit by the members' rates.
-
-    All periods ahead are one step: an event of the first may bring others in the last. Segments excite themselves only.
-    """
-
-    def __init__(self, collective: Collective, frequencies: Sequence[SelfExciting]) -> None:
-        self.margins: Collective = collective
-        self.frequencies = list(frequencies)
-
-    def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
-        """Number of events, who is hit, how much is paid."""
-        table, caps = self.margins.by_segment(exposures), self.margins.caps(exposures)
-
-        def add(rows: Floats, keys: Sequence[Key]) -> None:
-            first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
-            places = np.arange(len(rows))
-            for g, frequency in enumerate(self.frequencies):
-                counts = frequency.totals(len(rows), table[:, g], periods, first)
-                if counts.any():
-                    owned = frequency.shares(table[:, g])
-                    levels = second.standard_exponential(int(counts.sum()))
-                    self.margins.add_events(rows, places, g, counts, levels, owned, caps[:, g], second)
-
-        return [add]

@@ -143,7 +143,7 @@ def trending(seed, growth, common, per_year=12, years=15):
     when = np.repeat(np.arange(years), rng.poisson(per_year, years) + 1)
     logs = rng.normal(size=when.size) + common * rng.normal(size=years)[when] + growth * when
     owner, segment = np.zeros((2, when.size), dtype=int)
-    return ["all"], np.exp(logs), segment, owner, when, pd.period_range("2000", periods=years, freq="Y")
+    return {0: "all"}, np.exp(logs), segment, owner, when, pd.period_range("2000", periods=years, freq="Y")
 
 
 def told(draws, *cell, **sizes):
@@ -230,7 +230,7 @@ def sized(seed, common):
     counts = rng.poisson(1.5 * rng.gamma(2, 0.5, (60, 1)) * np.ones(8))
     when, owner = (np.repeat(place, counts[np.nonzero(counts)]) for place in np.nonzero(counts))
     logs = rng.normal(size=8)[owner] + common * rng.normal(size=60)[when] + 0.7 * rng.normal(size=when.size)
-    return ["all"], np.exp(logs), np.zeros(when.size, dtype=int), owner, when
+    return {0: "all"}, np.exp(logs), np.zeros(when.size, dtype=int), owner, when
 
 
 def test_sizes_that_go_with_the_period_are_told():

@@ -10,7 +10,7 @@ from scipy import stats
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel, severity
 from calibrate.models.frequency import Drifting, SharedShock
-from calibrate.models.process import DriftingShocks
+from calibrate.models.shocks import DriftingShocks
 
 
 def waves(rng, months=120, members=6, memory=0.9, rate=1.5):

@@ -24,7 +24,8 @@ from calibrate.models import (
     sampling,
     severity,
 )
-from calibrate.models.process import OrderedMargins, SharedShocks
+from calibrate.models.process import OrderedMargins
+from calibrate.models.shocks import SharedShocks
 from calibrate.models.sizes import Seen
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from calibrate import JointLossModel, LossHistory
 from calibrate.models import Coverage, frequency, severity
 from calibrate.models.collective import Collective, Segment
 from calibrate.models.dependence import Gaussian, GroupedT, Independent, StudentT
-from calibrate.models.process import OrderedMargins, SharedShocks
+from calibrate.models.process import OrderedMargins
+from calibrate.models.shocks import PartlyShared, SharedShocks
 from calibrate.models.sizes import Sizes
 
 MEMBERS, SEGMENTS, LAWS = 3, 2, 3
@@ -50,6 +51,8 @@ def processes():
     for copula in (Independent(), Gaussian(), StudentT(3.0), GroupedT()):
         yield OrderedMargins(collective(0), copula.fit(SCORES, groups=[0, 1] * MEMBERS))
     yield SharedShocks(collective(0), Gaussian().fit(SCORES[:, 2:4]))
+    for copula in (Gaussian(), StudentT(3.0)):  # the shock of the first segment, the members of the second
+        yield PartlyShared(collective(0), copula.fit(SCORES[:, [0, 1, 3, 5]]), [0], np.array([1, 3, 5]))
 
 
 PROCESSES = list(processes())
@@ -83,10 +86,12 @@ def test_each_scenario_has_its_own_law(process):
 def both(process, k, i, j):
     """Chance that two columns have events in the same scenario of law k, by scipy."""
     none = [counted(MEANS[(k, *divmod(column, SEGMENTS))], SIZES[k, column % SEGMENTS]).pmf(0) for column in (i, j)]
-    if isinstance(process, SharedShocks):  # columns of one segment: their sum has the same shock
+    if isinstance(process, SharedShocks) or (isinstance(process, PartlyShared) and i % SEGMENTS == 0):
+        # columns of one segment: their sum has the same shock
         total = MEANS[k, i // SEGMENTS, i % SEGMENTS] + MEANS[k, j // SEGMENTS, j % SEGMENTS]
         return 1 - sum(none) + counted(total, SIZES[k, i % SEGMENTS]).pmf(0)
-    matrix = process.dependence.correlation_[np.ix_([i, j], [i, j])]
+    units = [1 + column // SEGMENTS for column in (i, j)] if isinstance(process, PartlyShared) else [i, j]
+    matrix = process.dependence.correlation_[np.ix_(units, units)]
     if isinstance(process.dependence, StudentT):
         law, cut = stats.multivariate_t(shape=matrix, df=3.0), stats.t(3.0).ppf(none)
         return 1 - sum(none) + law.cdf(cut, random_state=0)
@@ -102,6 +107,28 @@ def test_columns_come_together_by_the_dependence_and_scenarios_do_not(process):
             exact = both(process, k, i, j)
             error = 5 * np.sqrt(exact * (1 - exact) / len(own)) + 1e-4
             assert (own[:, i] & own[:, j]).mean() == pytest.approx(exact, abs=error)
+
+
+def test_a_shock_and_the_members_of_another_segment_come_together():
+    """Events by a gamma shock of score z, and a member whose score is correlated with it: an integral over z."""
+    process = PROCESSES[-2]
+    counts, law = drawn(process)
+    for k in range(LAWS):
+        own, size = counts[law == k] > 0, SIZES[k, 0]
+        for j in (1, 3, 5):
+            correlation = process.dependence.correlation_[0, 1 + j // SEGMENTS]
+            mean, none = MEANS[k, 0, 0], counted(MEANS[k, j // SEGMENTS, 1], SIZES[k, 1]).pmf(0)
+            apart = np.sqrt(1 - correlation**2)
+
+            def neither(z, mean=mean, size=size, none=none, correlation=correlation, apart=apart):
+                shock = 1.0 if np.isinf(size) else stats.gamma(size, scale=1 / size).isf(stats.norm.sf(z))
+                below = stats.norm.cdf((stats.norm.ppf(none) - correlation * z) / apart)
+                return np.exp(-mean * shock) * below * stats.norm.pdf(z)
+
+            exact = 1 - counted(mean, size).pmf(0) - none + integrate.quad(neither, -8, 8, limit=200)[0]
+            error = 5 * np.sqrt(exact * (1 - exact) / len(own)) + 1e-4
+            assert (own[:, 0] & own[:, j]).mean() == pytest.approx(exact, abs=error)
+            assert abs(exact - own[:, 0].mean() * own[:, j].mean()) > error or np.isinf(size)
 
 
 def standard(counts, law):
@@ -125,12 +152,17 @@ def test_scenarios_know_nothing_of_each_other(process):
         assert np.abs(first[:n].T @ second[:n] / n).max() < 5.5 / np.sqrt(n)
 
 
-@pytest.mark.parametrize("kind", [OrderedMargins, SharedShocks])
-def test_sums_over_scenarios_of_one_law_are_poisson_and_know_nothing_of_another_law(kind):
+def half_shared(collective, copula):
+    """The first segment has a shock."""
+    return PartlyShared(collective, copula, [0], np.arange(1, ONES.size, SEGMENTS))
+
+
+@pytest.mark.parametrize(("kind", "units"), [(OrderedMargins, 6), (SharedShocks, SEGMENTS), (half_shared, 1 + MEMBERS)])
+def test_sums_over_scenarios_of_one_law_are_poisson_and_know_nothing_of_another_law(kind, units):
     """Without shocks and copula: the further events of a scenario, too, are drawn afresh for every law and block."""
     steady = np.full_like(SIZES, np.inf)
     laws = [collective(0, 8 * MEANS, steady)] * LAWS
-    copula = Independent().fit(SCORES if kind is OrderedMargins else SCORES[:, :SEGMENTS])
+    copula = Independent().fit(SCORES[:, :units])
     step, each, blocks = kind(laws[0], copula).among(laws, ONES), 50, 400
     totals = np.empty((blocks, LAWS))
     for block in range(blocks):

@@ -15,7 +15,8 @@ from calibrate import JointLossModel, LossHistory
 from calibrate.models import Coverage, dependence, frequency, sampling, severity
 from calibrate.models.frequency.posterior import CountPosterior
 from calibrate.models.open_parameters import NODES, _worth
-from calibrate.models.process import OrderedMargins, SharedShocks
+from calibrate.models.process import OrderedMargins
+from calibrate.models.shocks import SharedShocks
 from calibrate.models.sizes import Seen
 from calibrate.models.sizes_again import sizes_again
 

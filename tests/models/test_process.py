@@ -10,7 +10,8 @@ from scipy import stats
 from calibrate.errors import ModelError
 from calibrate.history import LossHistory
 from calibrate.models import JointLossModel, dependence, frequency, sampling, severity
-from calibrate.models.process import OrderedMargins, SharedShocks
+from calibrate.models.process import OrderedMargins
+from calibrate.models.shocks import PartlyShared, SharedShocks
 
 
 def shocked(rng, months=240, members=12, size=0.7, rho=0.8):
@@ -132,23 +133,66 @@ def test_a_segment_of_one_loss_borrows_its_form():
     )
 
 
-def test_a_segment_that_tells_another_family_than_the_rest_is_named():
+def own_and_together(seed, years=15, members=8):
     """Members' own shocks and many events in one segment; in the other a few years that hit nearly all."""
-    rng = np.random.default_rng(0)
-    years, members = np.arange(2000, 2015), 8
-    own = rng.poisson(20 * rng.gamma(2.0, 0.5, (15, members)))
-    hit = rng.binomial(rng.poisson(0.5, 15)[:, None], 0.8, (15, members))
+    rng = np.random.default_rng(seed)
+    own = rng.poisson(20 * rng.gamma(2.0, 0.5, (years, members)))
+    hit = rng.binomial(rng.poisson(0.5, years)[:, None], 0.8, (years, members))
     rows = [
-        pd.DataFrame({"year": years[t], "member": f"m{i}", "segment": segment, "id": range(counts[t, i])})
+        pd.DataFrame({"year": 2000 + t, "member": f"m{i}", "segment": segment, "id": range(counts[t, i])})
         for segment, counts in (("own", own), ("together", hit))
-        for t in range(15)
+        for t in range(years)
         for i in range(members)
     ]
     frame = pd.concat(rows, ignore_index=True)
     frame = frame.assign(date=pd.to_datetime(frame["year"].astype(str) + "-06-01"), loss=1.0)
     named = {"date": "date", "member": "member", "segment": "segment", "loss": "loss", "period": "Y"}
-    history = LossHistory.from_events(frame, start=2000, end=2014, **named)
-    model = JointLossModel(severity=severity.Empirical()).fit(history)
-    (said,) = [flag for flag in model.flags_ if "its events hit members together, as SharedShock has it" in flag]
-    assert said.startswith("segment 'together'")
-    assert "calibrated alone" in said
+    return LossHistory.from_events(frame, start=2000, end=1999 + years, **named)
+
+
+def test_a_segment_that_tells_another_family_than_the_rest_has_it():
+    """The chance of a quiet year is that of the truth, exp(-1/2), which eight members apart would never have."""
+    quiet = []
+    for seed in range(6):
+        history = own_and_together(seed)
+        model = JointLossModel(severity=severity.Empirical()).fit(history)
+        assert type(model.process_.around) is PartlyShared
+        (said,) = [flag for flag in model.flags_ if flag.startswith("segments differ in how they are hit")]
+        assert "members together in 'together' (SharedShock), apart from each other in 'own'" in said
+        assert model.frequencies_["together"].shared and not model.frequencies_["own"].shared
+        drawn = model.sample(20_000, 1)
+        losses = drawn.losses.reshape(20_000, 8, 2)[:, :, model.segments_.index("together")]
+        quiet.append((losses.sum(axis=1) == 0).mean())
+        seen = history.losses.xs("together", axis=1, level="segment").sum(axis=1)
+        assert losses.sum(axis=1).mean() == pytest.approx(seen.mean(), rel=0.1)
+    assert np.mean(quiet) == pytest.approx(np.exp(-0.5), abs=0.1)
+
+
+def test_frequencies_are_given_by_segment():
+    """As asked for where it is, and what the events tell elsewhere; the dependence binds shocks and columns."""
+    history = own_and_together(1)
+    asked = {"own": frequency.Poisson()}
+    model = JointLossModel(severity=severity.Empirical(), frequency=asked).fit(history)
+    assert isinstance(model.frequencies_["own"], frequency.Poisson)
+    assert isinstance(model.frequencies_["together"], frequency.SharedShock)
+    labels = [("(all members)", "together"), *[column for column in history.losses.columns if column[1] == "own"]]
+    assert list(model.correlation_.index) == labels
+    assert model.tail_dependence_.shape == (9, 9)
+    asked = dict.fromkeys(("own", "together"), frequency.SharedShock())
+    both = JointLossModel(
+        severity=severity.Empirical(), frequency=dict.fromkeys(("own", "together"), frequency.SharedShock())
+    ).fit(history)
+    assert type(both.process_.around) is SharedShocks
+    assert list(both.correlation_.index) == list(history.segments)
+
+
+def test_what_is_no_frequency_of_a_segment_is_refused():
+    history = own_and_together(1)
+    for asked, said in (
+        ({"fire": frequency.Poisson()}, "frequency names 'fire', which is no segment; the segments are own, together"),
+        ({"own": "Poisson"}, "frequency of 'own' is 'Poisson', expected an instance of CountModel"),
+        ({"own": frequency.Hawkes()}, r"frequency of 'own' is Hawkes\(\), expected an instance of CountModel"),
+        ({"own": frequency.Drifting()}, r"'own' is Drifting\(\), which remembers the period before: all segments or"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            JointLossModel(frequency=asked).fit(history)
