@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import DataError
@@ -222,17 +223,23 @@ class LossHistory:
         >>> LossHistory.from_panel(panel).at_prices(pd.Series({2023: 1.0, 2024: 1.5})).losses["A"].to_list()
         [15.0, 20.0]
         """
-        worth = to_last_prices(prices, self.periods)
-        table, losses, events = self._exposures, self._losses.mul(worth, axis=0), self._events
+        worth = to_last_prices(prices, self.periods).to_numpy()
+        moved, table = self.times(np.tile(worth[:, None], len(self.segments))), self._exposures
         if exposures is not None:
             if table is None:
                 raise DataError("the history has no exposures to restate; leave exposures out")
             table = table.mul(to_last_prices(exposures, self.periods, "exposures"), axis=0)
+        return replace(moved, _exposures=table)
+
+    def times(self, factors: npt.NDArray[np.float64]) -> LossHistory:
+        """The history with its losses times `factors` (periods, segments)."""
+        losses, events = self._losses * np.tile(factors, len(self.members)), self._events
         if events is not None:
-            when = events["date"].dt.tz_localize(None).dt.to_period(self.periods.freqstr)
-            events = events.assign(loss=events["loss"] * worth.loc[when].to_numpy())
+            when = pd.PeriodIndex(events["date"].dt.tz_localize(None).dt.to_period(self.periods.freqstr))
+            segment = pd.Index(self.segments).get_indexer(pd.Index(events["segment"]))
+            events = events.assign(loss=events["loss"] * factors[self.periods.get_indexer(when), segment])
             losses = totals(events.assign(period=when), self.periods, product(self._losses.columns))
-        return LossHistory(losses, table, events, self.currency)
+        return LossHistory(losses, self._exposures, events, self.currency)
 
     def __repr__(self) -> str:
         kind = "panel" if self._events is None else f"{len(self._events):,} events"

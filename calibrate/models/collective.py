@@ -19,14 +19,14 @@ from calibrate.history import LossHistory
 from calibrate.models.alike import UNLIKE, Alike, AlikePosterior, Shocks
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
-from calibrate.models.doubts import alike_flags, cap_flags, silence_flags, size_flags
+from calibrate.models.doubts import alike_flags, cap_flags, silence_flags
 from calibrate.models.frequency import CountModel, Hawkes, Open
 from calibrate.models.frequency.self_exciting import Calendar, SelfExciting
 from calibrate.models.margins import DrawnMargins
 from calibrate.models.severity import Severity
 from calibrate.models.sizes import Places, Seen, Sizes
 
-__all__ = ["Collective", "Events", "Segment"]
+__all__ = ["Collective", "Events", "Segment", "seen_flags"]
 
 Counts = npt.NDArray[np.intp]
 
@@ -62,15 +62,6 @@ class Events:
         calendar = Calendar.of(history.periods, positive["date"])
         return cls(losses, segment, owner, row, counts, exposures.reshape(shape), history.segments, calendar)
 
-    def flags(self, periods: pd.PeriodIndex, exposure_cap: float | None) -> tuple[str, ...]:
-        """What the model does not see: sizes that grow, long silence, losses above the cap."""
-        found = size_flags(self.segments, self.losses, self.segment, self.owner, self.when, periods)
-        exposed = np.flatnonzero(self.exposures.any(axis=(1, 2)))
-        found += silence_flags(np.searchsorted(exposed, self.when), periods[exposed])
-        if exposure_cap is not None:
-            found += cap_flags(self.losses, exposure_cap * self.exposures[self.when, self.owner, self.segment])
-        return found
-
     def sizes(self, laws: Sequence[Severity | None]) -> Seen:
         """What the severity of every segment is fitted to."""
         return Seen.of(self.segments, self.losses, self.segment, self.owner, self.counts.shape[1], laws)
@@ -104,6 +95,19 @@ class Events:
             except (ModelError, DataError) as error:
                 raise ModelError(f"segment {name!r}: {error}") from error
         return found
+
+
+def seen_flags(history: LossHistory, exposures: Floats, exposure_cap: float | None) -> tuple[str, ...]:
+    """What no model sees in the events of a history: long silence, losses above the cap."""
+    frame = history.events
+    if frame is None:
+        return ()
+    events, periods = Events.of(history, frame, exposures), history.periods
+    exposed = np.flatnonzero(events.exposures.any(axis=(1, 2)))
+    found = silence_flags(np.searchsorted(exposed, events.when), periods[exposed])
+    if exposure_cap is not None:
+        found += cap_flags(events.losses, exposure_cap * events.exposures[events.when, events.owner, events.segment])
+    return found
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from calibrate.models.frequency.baseline import Baseline
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.joint import JointLossModel
 from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Severity, Spliced, Weibull
+from calibrate.models.size_trend import at_sizes_ahead
 
 __all__ = ["compare"]
 
@@ -71,6 +72,7 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
     [False, False, True]
     """
     check_is_fitted(model)
+    history = at_sizes_ahead(history, model.size_trends_)
     losses = history.losses.to_numpy()
     rows: list[dict[str, Any]] = []
     if history.events is None:

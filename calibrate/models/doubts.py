@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import kruskal, norm, rankdata, t
+from scipy.stats import kruskal, norm, rankdata
 
 from calibrate.models.arrays import Floats
 
@@ -20,8 +20,8 @@ __all__ = [
     "few_periods_flags",
     "level_flags",
     "persistence_flags",
+    "shared_scatter",
     "silence_flags",
-    "size_flags",
     "thin_flags",
 ]
 
@@ -126,55 +126,6 @@ def level_flags(expected: Floats, losses: Floats, exposures: Floats) -> tuple[st
     )
 
 
-def size_flags(
-    names: Sequence[str], losses: Floats, segment: Places, owner: Places, when: Places, periods: pd.PeriodIndex
-) -> tuple[str, ...]:
-    """A sentence for each segment whose losses grow or shrink from period to period; `when` is the place of a loss's.
-
-    Slope of the log-losses, each over its member's mean, so that who is there does not count (`_slope`).
-    """
-    found = []
-    for g, name in enumerate(names):
-        part = segment == g
-        logs, rows = np.log(losses[part]), when[part]
-        logs = logs - pd.Series(logs).groupby(owner[part]).transform("mean").to_numpy()
-        seen = np.unique(rows)
-        if len(seen) < FEWEST or not np.ptp(logs) > 0:
-            continue
-        slope, p_value = _slope(logs, rows)
-        if p_value > SURE:
-            continue
-        third = seen[-(len(seen) // 3) :]
-        times = math.exp(slope * (third.mean() - rows.mean()))
-        found.append(
-            f"segment {name!r}: losses {'grow' if times > 1 else 'shrink'} with time (p-value {p_value:.2g}); from "
-            f"{periods[third[0]]} on a member's are {times:.2g} times its own of the whole history. Sizes are "
-            "drawn as in the whole history: bring them to the money of today first (LossHistory.at_prices)"
-        )
-    return tuple(found)
-
-
-def _slope(logs: Floats, rows: Places) -> tuple[float, float]:
-    """Change of values a period, and the p-value of none: a line through the means of periods.
-
-    A mean of `n` values has the weight `n / (1 + (n - 1) share)`, where they have this `share` of their scatter about
-    the line in common; its error by what is left, with two degrees of freedom less than there are periods.
-    Source: Fuller and Battese 1973, JASA 68 (regression with nested errors).
-    """
-    time = rows - rows.mean()
-    flat = logs - (time @ logs) / (time @ time) * time
-    seen, n = np.unique(rows, return_counts=True)
-    share = _between([flat[rows == row] for row in seen])
-    weights = n / (1 + (n - 1) * share)
-    means = np.array([logs[rows == row].mean() for row in seen])
-    x = seen - np.average(seen, weights=weights)
-    spread = float(weights @ x**2)
-    slope = float(weights @ (x * means)) / spread
-    left = means - np.average(means, weights=weights) - slope * x
-    error = math.sqrt(float(weights @ left**2) / (seen.size - 2) / spread)
-    return slope, 2 * float(t.sf(abs(slope) / error, seen.size - 2)) if error > 0 else float(slope == 0)
-
-
 def alike_flags(
     names: Mapping[int, str], losses: Floats, segment: Places, owner: Places, when: Places
 ) -> tuple[str, ...]:
@@ -199,7 +150,7 @@ def alike_flags(
         p_value = float(kruskal(*groups).pvalue)
         if p_value > SURE:
             continue
-        share = _between(groups)
+        share = shared_scatter(groups)
         found.append(
             f"segment {name!r}: losses of one period are alike in size (p-value {p_value:.2g}; {share:.0%} of the "
             "scatter of their logs lies between periods), and are drawn independently of each other unless members "
@@ -208,7 +159,7 @@ def alike_flags(
     return tuple(found)
 
 
-def _between(groups: Sequence[Floats]) -> float:
+def shared_scatter(groups: Sequence[Floats]) -> float:
     """Share of the variance that lies between groups: one-way analysis, by moments; 0 for groups of one."""
     sizes = np.array([each.size for each in groups], dtype=float)
     total, k = float(sizes.sum()), len(groups)

@@ -14,7 +14,7 @@ from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats, RandomState, exposures_by_column
 from calibrate.models.binding import bound_columns, bound_events, excited_events, units
-from calibrate.models.collective import Collective, Events, Segment
+from calibrate.models.collective import Collective, Events, Segment, seen_flags
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence
 from calibrate.models.doubts import DRAWN_ANEW, few_periods_flags, level_flags, persistence_flags, thin_flags
@@ -30,6 +30,7 @@ from calibrate.models.process import ComposedMargins, Process
 from calibrate.models.ratio import GeneralizedGammaRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses, log_variances
 from calibrate.models.severity import Severity
+from calibrate.models.size_trend import at_sizes_ahead, told_trends
 from calibrate.models.wandering import Held, WanderingLevel
 from calibrate.scenarios import Scenarios
 
@@ -68,15 +69,16 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         `NegativeBinomial()`, whichever is likelier (the latter if a dependence is given), for one segment by itself
         where that is clear, `Elastic` in exposure where that is much likelier; `flags_` says so.
     ratio : for panels; default `GeneralizedGammaRatio()`, lognormal, lighter or heavier as the panel tells (`flags_`).
-    pool_level : for panels; default `LocalLevel()`: wanders, known as far as the history tells. Or `KnownLevel()`.
+    pool_level : of panels, default `LocalLevel()`: wanders, known as far as the history tells; or `KnownLevel()`. Of
+        events, by default a clear trend of sizes is carried to the period ahead (`SizeTrend`); `KnownLevel()` has none.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
     exposure_cap : the most one event can cost, as a multiple of the member's exposure.
     n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
-    `correlation_`, `tail_dependence_` (DataFrames; before the level), `margins_`, `frequencies_` (by segment),
-    `pool_level_`, `segment_levels_`, `process_`, `members_`, `segments_`, `exposures_` (last period, by column).
+    `correlation_`, `tail_dependence_` (DataFrames; before the level), `margins_`, `frequencies_`, `size_trends_` (by
+    segment), `pool_level_`, `segment_levels_`, `process_`, `members_`, `segments_`, `exposures_` (last period).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -122,14 +124,18 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                 "use shorter periods, or a longer history"
             )
         self.members_, self.segments_, self.currency_ = history.members, history.segments, history.currency
-        losses, given, events = history.losses.to_numpy(), history.exposures, history.events
-        exposures = np.ones_like(losses) if given is None else given.to_numpy()
+        given, shape = history.exposures, history.losses.shape
+        exposures = np.ones(shape) if given is None else given.to_numpy()
         self.columns_, self._periods = history.losses.columns, history.periods
         self.exposures_ = pd.Series(exposures[-1], index=self.columns_, name="exposure")
+        self.size_trends_, said = told_trends(history, self.pool_level)
+        ahead = at_sizes_ahead(history, self.size_trends_)
+        losses, events = ahead.losses.to_numpy(), ahead.events
         if events is None:
             self._panel(losses, exposures)
         else:
-            self._collective(losses, Events.of(history, events, exposures))
+            self._collective(losses, Events.of(ahead, events, exposures))
+            self.flags_ += (*said, *seen_flags(history, exposures, cap))
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
         anew = events is None or all(model.order is Order.NOTHING for model in self.frequencies_.values())
         if self.coverage is None and cap is None and anew:
@@ -168,7 +174,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self.flags_ = thin_flags(len(losses), level.knowledge) + remembered + apart.ratio.flags()
 
     def _collective(self, losses: Floats, events: Events) -> None:
-        self._refuse(("ratio", "pool_level"), "panels, and this history has events; use from_panel")
+        self._refuse(("ratio",), "panels, and this history has events; use from_panel")
         seen = events.sizes(self._laws())
         found = families(events, seen, self.frequency, self.dependence is not None)
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
@@ -180,7 +186,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             candidates.append(Collective(parts, terms, self.exposure_cap))
         collective, frequencies = candidates[0], found[0].frequencies
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
-        self.flags_ = (*collective.flags(), *found[0].flags, *events.flags(self._periods, self.exposure_cap))
+        self.flags_ = (*collective.flags(), *found[0].flags)
         shocks, known = pd.Index(self.segments_, name="segment"), True
         if isinstance(self.frequency, Hawkes):
             self.process_, nothing, said = excited_events(self.dependence, frequencies, collective)
@@ -192,8 +198,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
             bound = [bound_events(self.dependence, losses, events.counts, each) for each in candidates]
             self._remember(bound[0].dependence, units(frequencies, self.columns_, self.segments_))
-            alike = [each.alike for each in found]
-            self.process_ = opened(bound, alike, events.counts, self.exposures_.to_numpy(), seen)
+            alike, trends = [each.alike for each in found], [self.size_trends_.get(name) for name in self.segments_]
+            self.process_ = opened(bound, alike, events.counts, self.exposures_.to_numpy(), seen, trends)
             known = self.process_ is bound[0]
             if isinstance(self.process_, OpenParameters):
                 self.flags_ += self.process_.flags(self.exposures_.to_numpy(), self.segments_)

@@ -16,6 +16,7 @@ from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.frequency import CountModel, Open
 from calibrate.models.process import CollectiveProcess, Key, Memoryless, Process, Step, children
+from calibrate.models.size_trend import SizeTrend
 from calibrate.models.sizes import Seen, Sizes
 from calibrate.models.sizes_again import sizes_again
 
@@ -94,21 +95,23 @@ def opened(
     counts: Floats,
     exposures: Floats,
     seen: Seen,
+    trends: Sequence[SizeTrend | None] = (),
 ) -> Process:
     """The first of the candidates, its parameters and the choice between it and the others open; or as it is, if one
     does not say what counts (periods, members, segments) leave open. `exposures` are those of the last period; `alike`
     how far sizes are, by candidate and segment.
 
     The likelihood of each family is integrated over its parameters; before the data one is as likely as another.
-    Sizes: `sizes_again`; how far they are alike, and the level that this leaves open: `AlikePosterior`. Rates, shocks:
-    `CountPosterior`. Rates of members within their segment: `Open.unlike`. The nodes are points that fill the cube of
-    their chances evenly (Sobol 1967), so none of these depends on another.
+    Sizes: `sizes_again`; how far they are alike, and the level that this leaves open: `AlikePosterior`; how they grow:
+    `SizeTrend`. Rates, shocks: `CountPosterior`. Rates of members within their segment: `Open.unlike`. The nodes are
+    points that fill the cube of their chances evenly (Sobol 1967), so none of these depends on another.
     """
     ready = [each for each in candidates if isinstance(each, Memoryless)]
     models = [_open(each) for each in ready]
     if len(ready) < len(candidates) or not all(models):
         return candidates[0]
-    points = _points(2 + 5 * counts.shape[2])
+    known = 2 + 5 * counts.shape[2]
+    points = _points(known + sum(trend is not None for trend in trends))
     evidence = [
         sum(model.log_likelihood_ + model.posterior(counts[:, :, g]).evidence for g, model in enumerate(family))
         + pooled_evidence(laws)
@@ -118,9 +121,11 @@ def opened(
     laws = sizes_again(seen, ready[0].margins.sizes, NODES)
     places = np.argsort(np.argsort(points[:, 1]))
     moved = [_moved(each, family, counts, exposures, points) for each, family in zip(ready, models, strict=True)]
-    drawn = [_alike(each, points[:, 2 + 2 * counts.shape[2] :]) for each in alike]
+    drawn = [_alike(each, points[:, 2 + 2 * counts.shape[2] : known]) for each in alike]
+    grown = _grown(trends, points[:, known:]) if any(trends) else np.ones((NODES, counts.shape[2]))
     nodes = [
-        _node(ready[k := which[j]], moved[k][j], laws[places[j]], drawn[k][j]) for j in np.argsort(which, kind="stable")
+        _node(ready[k := which[j]], moved[k][j], laws[places[j]], drawn[k][j], grown[j])
+        for j in np.argsort(which, kind="stable")
     ]
     return OpenParameters(ready[0], nodes)
 
@@ -140,17 +145,24 @@ def _alike(laws: Sequence[AlikePosterior], points: Floats) -> list[tuple[tuple[A
     return list(zip(*found, strict=True))
 
 
+def _grown(trends: Sequence[SizeTrend | None], points: Floats) -> Floats:
+    """Factor of all sizes of each segment that its growth leaves open, by node."""
+    chances = iter(points.T)
+    return np.column_stack([np.ones(NODES) if trend is None else trend.factors(next(chances)) for trend in trends])
+
+
 def _node(
     candidate: Memoryless,
     frequencies: Sequence[CountModel],
     sizes: Sequence[Sizes],
     alike: Sequence[tuple[Alike, float]],
+    grown: Floats,
 ) -> Memoryless:
     fitted = candidate.margins
-    rows = zip(fitted.segments, frequencies, sizes, alike, strict=True)
+    rows = zip(fitted.segments, frequencies, sizes, alike, grown.tolist(), strict=True)
     parts = [
-        replace(part, frequency=frequency, sizes=replace(law, level=law.level * factor), alike=one)
-        for part, frequency, law, (one, factor) in rows
+        replace(part, frequency=frequency, sizes=replace(law, level=law.level * factor * growth), alike=one)
+        for part, frequency, law, (one, factor), growth in rows
     ]
     return _with(candidate, Collective(parts, fitted.terms, fitted.exposure_cap))
 

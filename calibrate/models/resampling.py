@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from calibrate.models.arrays import Floats
 from calibrate.models.frequency.model import CountModel, Order
 from calibrate.models.joint import JointLossModel
 from calibrate.models.pool_level import LocalLevel
+from calibrate.models.size_trend import SizeTrend, at_sizes_ahead
 
 __all__ = ["AroundLevel", "Blocks", "Resampling", "resampling_of"]
 
@@ -40,6 +42,8 @@ class Blocks(Resampling):
     Source: Efron 1979; Kuensch 1989 (blocks); Politis and Romano 1992 (in a circle); Pascual, Romo and Ruiz 2004
     (the end held).
 
+    Losses whose sizes have `trends` are those of the period ahead before they are drawn: the order told the trend.
+
     >>> panel = pd.DataFrame({"A": [1.0, 2.0, 3.0, 4.0]}, index=range(2021, 2025))
     >>> Blocks(2)(LossHistory.from_panel(panel), np.random.default_rng(0)).losses["A"].to_list()
     [4.0, 1.0, 3.0, 4.0]
@@ -47,10 +51,11 @@ class Blocks(Resampling):
 
     length: int = 1
     kept: int = 1
+    trends: Mapping[str, SizeTrend] = field(default_factory=dict)
 
     def __call__(self, history: LossHistory, generator: np.random.Generator) -> LossHistory:
         """ModelError if a block has no period, or more than the history."""
-        n = len(history.periods)
+        history, n = at_sizes_ahead(history, self.trends), len(history.periods)
         source = _blocks(n, self.length, generator)
         source[n - self.kept :] = np.arange(n - self.kept, n)
         losses, exposures = history.losses, history.exposures
@@ -108,6 +113,7 @@ def resampling_of(model: Any, history: LossHistory, block: int | None = None) ->
     """
     if not isinstance(model, JointLossModel):
         return Blocks(block or 1)
+    trends = getattr(model, "size_trends_", {})
     level = getattr(model, "pool_level_", None)
     if isinstance(level, LocalLevel):
         return AroundLevel(level, block or 1, model.segment_levels_)
@@ -119,7 +125,7 @@ def resampling_of(model: Any, history: LossHistory, block: int | None = None) ->
             "history leaves open cannot be told by resampling it; its standard errors, or another frequency, can"
         )
     if Order.NEIGHBOURS not in read:
-        return Blocks(block or 1)
+        return Blocks(block or 1, trends=trends)
     least = math.ceil(len(history.periods) ** (1 / 3))
     block = least if block is None else block
     if block < least:
@@ -127,7 +133,7 @@ def resampling_of(model: Any, history: LossHistory, block: int | None = None) ->
             f"{read[Order.NEIGHBOURS]} reads which periods follow each other, and a block of {block} loses that; give "
             f"block >= {least}, and more where bad times last longer"
         )
-    return Blocks(block, kept=block)
+    return Blocks(block, kept=block, trends=trends)
 
 
 def _moved_logs(level: LocalLevel, source: Places, generator: np.random.Generator) -> Floats:

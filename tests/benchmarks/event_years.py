@@ -1,6 +1,6 @@
 """Is the year after inside the interval as often as it says, of pools of events? Known truths.
 
-Run: python tests/benchmarks/event_years.py [few] [long] [other] [alike]
+Run: python tests/benchmarks/event_years.py [few] [long] [other] [alike] [growing]
 
 Members of unlike exposures and rates, `rate` events a period each in the mean, at a gamma shock of size `k` that all
 share (none: Poisson). Share of 4,000 true periods after inside the 90 % interval of `JointLossModel`, beyond its upper
@@ -92,9 +92,10 @@ def pool(
     period: str = "Y",
     factor: float = 0.0,
     bond: float = 0.0,
+    growth: float = 0.0,
 ) -> tuple[LossHistory, Floats]:
     """A history, and the pool's losses in periods after it. `factor`: deviation of the log of what a period multiplies
-    all its losses by, whose score goes with that of the shock by `bond`."""
+    all its losses by, whose score goes with that of the shock by `bond`; `growth`: what the log gains by period."""
     exposures = np.exp(rng.normal(0, 0.5, members))
     exposures /= exposures.mean()
     means = rate * exposures * np.exp(rng.normal(0, 0.3, members))
@@ -110,6 +111,7 @@ def pool(
         return rng.poisson(shocks[:, None] * means), times
 
     counts, times = counted(periods)
+    times = times * np.exp(growth * np.arange(periods))
     place, member = np.nonzero(counts)
     repeated = counts[place, member]
     when = pd.period_range("2000-01", periods=periods, freq=period)
@@ -130,7 +132,7 @@ def pool(
     )
     counts, times = counted(TRUE)
     after = counts.sum(axis=1)
-    losses = sizes(rng, int(after.sum())) * np.repeat(times, after)
+    losses = sizes(rng, int(after.sum())) * np.repeat(times, after) * math.exp(growth * periods)
     return history, np.bincount(np.repeat(np.arange(TRUE), after), losses, TRUE)
 
 
@@ -152,11 +154,20 @@ ALIKE = [
     (24, 1.0, 2.0, 8, pareto, "M", 0.4, 0.7),
     (48, 3.0, 2.0, 8, lognormal(1.0), "M", 0.7, 0.7),
 ]
+GROWING = [
+    *(
+        (years, 3.0, 4.0, 8, lognormal(1.0), "Y", 0.0, 0.0, growth)
+        for years in (8, 12, 25)
+        for growth in (0.0, 0.05, 0.1)
+    ),
+    *((60, 0.5, 2.0, 8, pareto, "M", 0.0, 0.0, growth) for growth in (0.0, 0.01, -0.01)),
+    (15, 3.0, 4.0, 8, lognormal(1.0), "Y", 0.4, 0.5, 0.05),
+]
 
 
 def main(kinds: list[str]) -> None:
     for kind in kinds:
-        for cell in {"few": FEW, "long": LONG, "other": OTHER, "alike": ALIKE}[kind]:
+        for cell in {"few": FEW, "long": LONG, "other": OTHER, "alike": ALIKE, "growing": GROWING}[kind]:
             rows = []
             for seed in range(POOLS):
                 history, true = pool(np.random.default_rng([1, seed]), *cell)
@@ -172,4 +183,4 @@ def main(kinds: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["few", "long", "other", "alike"])
+    main(sys.argv[1:] or ["few", "long", "other", "alike", "growing"])

@@ -1,0 +1,211 @@
+"""Losses of a segment that grow or shrink with time, and how large they are in the period ahead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtri
+from scipy.stats import norm, t
+
+from calibrate.errors import ModelError
+from calibrate.history import LossHistory
+from calibrate.models.arrays import Floats
+from calibrate.models.doubts import shared_scatter
+from calibrate.models.pool_level import KnownLevel, PoolLevel
+from calibrate.models.pooling import pooled_means
+
+__all__ = ["SizeTrend", "at_sizes_ahead", "told_trends"]
+
+Places = npt.NDArray[np.intp]
+
+FEWEST = 8  # periods with losses
+SURE = 0.01  # p-value from which a trend is clear: in one history of a hundred without one
+SAID = 0.05  # of the log of sizes: from there on it is said that they are moved
+WHOLE = 1.0  # deviation, before the data, of what a trend adds to the log from the first period to the last
+TOLD = 10  # losses beyond one of each member, from which the members' own scatter is told
+LENGTHS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
+ROUNDS = 3  # of what members and periods have in common, and of the line
+
+
+@dataclass(frozen=True)
+class SizeTrend:
+    """The log of a loss grows by `b` a period; `b` is 0 with one chance, else normal.
+
+    `log X = a + b t + u[member] + v[period] + e`, all of them normal; the line by generalized least squares, its error
+    with two degrees of freedom less than there are periods. Before the data: no trend with chance 1/2, else `b` is
+    normal, and moves losses by one in the log from the first period to the last.
+    Source: Henderson 1975, Biometrics 31 (mixed models); George and McCulloch 1993, JASA 88 (spike and slab).
+
+    `chance` that there is one; `slope` and `deviation` of `b` if there is; `middle`: time of the level that does not
+    depend on `b`; `ahead`: the time of the period ahead; `p_value` of none.
+    """
+
+    chance: float
+    slope: float
+    deviation: float
+    middle: float
+    ahead: float
+    p_value: float
+
+    @classmethod
+    def of(cls, logs: Floats, owner: Places, when: Places, ahead: float) -> SizeTrend | None:
+        """From log-losses, the places of their members and periods; None where too few periods have losses."""
+        seen = np.unique(when)
+        if seen.size < FEWEST or not np.ptp(logs) > 0:
+            return None
+        found = _line(logs, owner, when)
+        if found is None:
+            return None
+        slope, error, middle = found
+        p_value = 2 * float(t.sf(abs(slope) / error, seen.size - 2))
+        z = float(norm.isf(max(p_value, 1e-300) / 2))
+        variance = (slope / z) ** 2 if z > 0 else error**2  # as that of a normal law of the same p-value
+        before = (WHOLE / float(seen[-1] - seen[0])) ** 2
+        kept = before / (before + variance)
+        odds = math.sqrt(1 - kept) * math.exp(min(kept * z**2 / 2, 700.0))
+        return cls(odds / (1 + odds), kept * slope, math.sqrt(kept * variance), middle, ahead, p_value)
+
+    @property
+    def clear(self) -> bool:
+        """Whether chance hardly brings one like it."""
+        return self.p_value <= SURE
+
+    @property
+    def mean(self) -> float:
+        """Expected growth of the log by period."""
+        return self.chance * self.slope
+
+    @property
+    def growth(self) -> float:
+        """Level in the period ahead over that of the whole history, at the expected growth."""
+        return math.exp(self.mean * (self.ahead - self.middle))
+
+    def factors(self, chances: Floats) -> Floats:
+        """Of all sizes in the period ahead, at `chances` of a smaller growth; mean 1."""
+        way, none = self.ahead - self.middle, 1 - self.chance
+        below = self.chance * float(norm.cdf(-self.slope / self.deviation))
+        flat = (chances >= below) & (chances <= below + none)
+        level = np.where(chances < below, chances, chances - none) / self.chance
+        growth = np.where(flat, 0.0, self.slope + self.deviation * ndtri(np.clip(level, 1e-12, 1 - 1e-12)))
+        mean = none + self.chance * math.exp(self.slope * way + (self.deviation * way) ** 2 / 2)
+        return np.asarray(np.exp(growth * way) / mean)
+
+    def flag(self, name: str, periods: pd.PeriodIndex) -> str:
+        """What is to be said of it where it is carried to the period ahead."""
+        return (
+            f"{self._said(name, periods)}. Sizes are those of the period ahead, {self.growth:.2g} times those of the "
+            f"whole history (chance of no trend {1 - self.chance:.2g}); an index of prices knows more "
+            "(LossHistory.at_prices), and pool_level=KnownLevel() takes no trend"
+        )
+
+    def left_out(self, name: str, periods: pd.PeriodIndex) -> str:
+        """What is to be said of it where it is not."""
+        return (
+            f"{self._said(name, periods)}. Sizes are drawn as in the whole history: leave KnownLevel out, or bring "
+            "them to the money of today first (LossHistory.at_prices)"
+        )
+
+    def _said(self, name: str, periods: pd.PeriodIndex) -> str:
+        grow, each = "grow" if self.slope > 0 else "shrink", LENGTHS[periods.freqstr[0]]
+        by = abs(math.expm1(self.slope))
+        return f"segment {name!r}: losses {grow} with time, by {by:.1%} a {each} (p-value {self.p_value:.2g})"
+
+
+def told_trends(history: LossHistory, level: PoolLevel | None) -> tuple[dict[str, SizeTrend], tuple[str, ...]]:
+    """Trends of sizes that are carried to the period ahead, by segment, and what is to be said of them.
+
+    A known `level` has none. ModelError for another one where there are events.
+    """
+    found = _trends(history)
+    if history.events is None or level is None:
+        moved = {name: trend for name, trend in found.items() if trend.clear or abs(math.log(trend.growth)) > SAID}
+        return found, tuple(trend.flag(name, history.periods) for name, trend in moved.items())
+    if not isinstance(level, KnownLevel):
+        raise ModelError(
+            f"pool_level is {level!r}, and this history has events: KnownLevel() takes no trend of their sizes; or "
+            "leave it out"
+        )
+    return {}, tuple(trend.left_out(name, history.periods) for name, trend in found.items() if trend.clear)
+
+
+def _trends(history: LossHistory) -> dict[str, SizeTrend]:
+    """Of the segments of an event history that have losses in enough periods."""
+    events, found = history.events, dict[str, SizeTrend]()
+    if events is None:
+        return found
+    events = events[events["loss"] > 0]
+    when = history.periods.get_indexer(
+        pd.PeriodIndex(events["date"].dt.tz_localize(None), freq=history.periods.freqstr)
+    )
+    owner = pd.Index(history.members).get_indexer(pd.Index(events["member"]))
+    logs = np.log(events["loss"].to_numpy(dtype=np.float64))
+    for name in history.segments:
+        own = (events["segment"] == name).to_numpy()
+        trend = SizeTrend.of(logs[own], owner[own], when[own], float(len(history.periods)))
+        if trend is not None:
+            found[name] = trend
+    return found
+
+
+def at_sizes_ahead(history: LossHistory, trends: Mapping[str, SizeTrend]) -> LossHistory:
+    """The history with the losses of these segments as they would be in the period ahead."""
+    if not trends:
+        return history
+    left = len(history.periods) - np.arange(len(history.periods), dtype=np.float64)
+    growth = [trends[name].mean if name in trends else 0.0 for name in history.segments]
+    return history.times(np.exp(np.multiply.outer(left, growth)))
+
+
+def _line(logs: Floats, owner: Places, when: Places) -> tuple[float, float, float] | None:
+    """Slope, its error, and the time at which the level does not depend on it; None where nothing scatters about it."""
+    (members, who), (seen, at) = (np.unique(each, return_inverse=True) for each in (owner, when))
+    counts = np.zeros((members.size, seen.size))
+    np.add.at(counts, (who, at), 1.0)
+    centre = float(when.mean())
+    X = np.column_stack([np.ones(logs.size), when - centre, logs - logs.mean()])
+    slope = float(X[:, 1] @ X[:, 2] / (X[:, 1] @ X[:, 1]))
+    for _ in range(ROUNDS):
+        variance, *common = _scatter(X[:, 2] - slope * X[:, 1], who, at)
+        if not variance > 1e-24 * float(np.ptp(logs)) ** 2:
+            return None
+        Q = _products(X, who, at, counts, *common)
+        slope = float(np.linalg.solve(Q[:2, :2], Q[:2, 2])[1])
+    error = math.sqrt(variance * float(np.linalg.inv(Q[:2, :2])[1, 1]))
+    return slope, error, centre + float(Q[0, 1] / Q[0, 0])
+
+
+def _scatter(left: Floats, who: Places, at: Places) -> tuple[float, float, float]:
+    """Variances of what is left over a line: of a loss, and over that what members and periods have in common.
+
+    Where hardly a member has two losses, nothing tells its own scatter from that of all.
+    """
+    count = np.bincount(who).astype(np.float64)
+    freedom, members, variance = left.size - count.size - 1, 0.0, float(left @ left) / (left.size - 2)
+    if freedom >= TOLD and count.size > 1:
+        means = np.bincount(who, left) / count
+        variance = float(((left - means[who]) ** 2).sum()) / freedom
+        if not variance > 0:
+            return 0.0, 0.0, 0.0
+        pooled, _, credibility = pooled_means(means, variance / count)
+        one = int(np.argmax(count))
+        members = float(credibility[one] / (1 - credibility[one]) / count[one])
+        left = left - pooled[who]
+    share = shared_scatter([left[at == period] for period in range(int(at.max()) + 1)])
+    return variance * (1 - share), members / (1 - share), share / (1 - share)
+
+
+def _products(X: Floats, who: Places, at: Places, counts: Floats, members: float, periods: float) -> Floats:
+    """`X' V^-1 X` for `V = 1 + members Z Z' + periods P P'`, `Z` and `P` saying whose and when a loss is."""
+    by_member, by_period = (np.column_stack([np.bincount(k, x) for x in X.T]) for k in (who, at))
+    taken = members / (1 + members * counts.sum(axis=1))
+    found = X.T @ X - by_member.T @ (taken[:, None] * by_member)
+    if periods > 0:
+        left = by_period - counts.T @ (taken[:, None] * by_member)
+        inner = np.diag(counts.sum(axis=0) + 1 / periods) - counts.T @ (taken[:, None] * counts)
+        found -= left.T @ np.linalg.solve(inner, left)
+    return np.asarray(found)
