@@ -25,7 +25,7 @@ Places = npt.NDArray[np.intp]
 
 FEWEST = 8  # periods with losses
 SURE = 0.01  # p-value from which a trend is clear: in one history of a hundred without one
-SAID = 0.05  # of the log of sizes: from there on it is said that they are moved
+LIKELY = 0.5  # chance of a trend from which it is carried
 WHOLE = 1.0  # deviation, before the data, of what a trend adds to the log from the first period to the last
 TOLD = 10  # losses beyond one of each member, from which the members' own scatter is told
 LENGTHS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
@@ -123,8 +123,7 @@ def told_trends(history: LossHistory, level: PoolLevel | None) -> tuple[dict[str
     """
     found = _trends(history)
     if history.events is None or level is None:
-        moved = {name: trend for name, trend in found.items() if trend.clear or abs(math.log(trend.growth)) > SAID}
-        return found, tuple(trend.flag(name, history.periods) for name, trend in moved.items())
+        return found, tuple(trend.flag(name, history.periods) for name, trend in found.items())
     if not isinstance(level, KnownLevel):
         raise ModelError(
             f"pool_level is {level!r}, and this history has events: KnownLevel() takes no trend of their sizes; or "
@@ -134,7 +133,7 @@ def told_trends(history: LossHistory, level: PoolLevel | None) -> tuple[dict[str
 
 
 def _trends(history: LossHistory) -> dict[str, SizeTrend]:
-    """Of the segments of an event history that have losses in enough periods."""
+    """Of the segments of an event history that likely have one."""
     events, found = history.events, dict[str, SizeTrend]()
     if events is None:
         return found
@@ -147,7 +146,7 @@ def _trends(history: LossHistory) -> dict[str, SizeTrend]:
     for name in history.segments:
         own = (events["segment"] == name).to_numpy()
         trend = SizeTrend.of(logs[own], owner[own], when[own], float(len(history.periods)))
-        if trend is not None:
+        if trend is not None and trend.chance >= LIKELY:
             found[name] = trend
     return found
 

@@ -219,7 +219,7 @@ def test_what_is_no_loss_is_refused():
 def test_an_event_history_has_no_pool_level():
     frame = pd.DataFrame({"date": ["2020-01-01", "2020-02-01"], "member": ["A", "B"], "loss": [1.0, 2.0]})
     history = LossHistory.from_events(frame, date="date", member="member", loss="loss")
-    with pytest.raises(ModelError, match="pool_level is about panels, and this history has events"):
+    with pytest.raises(ModelError, match=r"LocalLevel\(\), and this history has events: KnownLevel\(\) takes no trend"):
         JointLossModel(pool_level=LocalLevel()).fit(history)
 
 

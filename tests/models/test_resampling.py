@@ -139,10 +139,12 @@ def events(months=27):
 def test_what_the_order_tells_decides_how_a_history_is_drawn_again():
     history, rows = events(), panel(np.zeros(6))
     assert resampling_of(JointLossModel(pool_level=KnownLevel()).fit(rows), rows) == Blocks()
-    assert resampling_of(JointLossModel().fit(history), history, 2) == Blocks(2)
+    grown = JointLossModel().fit(history)
+    assert resampling_of(grown, history, 2) == Blocks(2, trends=grown.size_trends_)
+    assert resampling_of(JointLossModel(pool_level=KnownLevel()).fit(history), history, 2) == Blocks(2)
     drifting = JointLossModel(frequency=frequency.Drifting()).fit(history)
-    assert resampling_of(drifting, history, 4) == Blocks(4, kept=4)
-    assert resampling_of(drifting, history) == Blocks(3, kept=3)  # 27 periods
+    assert resampling_of(drifting, history, 4) == Blocks(4, kept=4, trends=grown.size_trends_)
+    assert resampling_of(drifting, history) == Blocks(3, kept=3, trends=grown.size_trends_)  # 27 periods
     with pytest.raises(ModelError, match=r"Drifting reads which periods follow each other, .* give block >= 3"):
         resampling_of(drifting, history, 1)
     with pytest.raises(ModelError, match="Trend reads when each period was"):
