@@ -25,8 +25,8 @@ Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number],
 FINER, LITTLE = 10**9, Fraction(1, 10**6)  # bounds are in 1e-9 of a unit; gaps relative to 1e-6 of the losses or more
 NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d"}
 TABLES = ("contributions", "reserves", "members", "risk", "fairness")
-READ: Body = {"parse_float": lambda number: Fraction(float(number)), "parse_constant": Fraction}  # NaN is none
-READ["object_pairs_hook"] = lambda pairs: {len(pairs): dict(pairs)}[len(dict(pairs))]  # no key stands twice
+once: Any = lambda pairs: {len(pairs): dict(pairs)}[len(dict(pairs))]  # noqa: E731 (no name stands twice)
+READ: Body = {"parse_float": lambda x: Fraction(float(x)), "parse_constant": Fraction, "object_pairs_hook": once}
 
 
 class Verdict(NamedTuple):
@@ -43,11 +43,11 @@ def verify(path: str | Path) -> Verdict:
     checks: list[str] = []
     try:
         require(not any(one.is_symlink() or one.is_fifo() for one in Path(path).iterdir()), "a link leads elsewhere")
-        sums = dict(one.split("  ", 1)[::-1] for one in (Path(path) / "SHA256SUMS").read_bytes().decode().splitlines())
+        sums = once([one.split("  ", 1)[::-1] for one in Path(path, "SHA256SUMS").read_text("utf-8").splitlines()])
         require("certificate.json" in sums, "there is no certificate, so nothing to check")
         files = {name: (Path(path) / Path(name).name).read_bytes() for name in sums}  # of this folder, never beyond
         for name, content in files.items():
-            require(hashlib.sha256(content).hexdigest() == sums[name], f"{name} was altered or truncated")
+            require(hashlib.sha256(content).hexdigest() == sums[name], f"{ascii(name)[1:-1]} was altered or truncated")
         body = json.loads(files["certificate.json"].decode(), **READ)
         listed = {"certificate.json": sums["certificate.json"], **body.pop("files")}
         require((listed, body["scenarios"], repr(body["schema"])) == (sums, sums["scenarios.npz"], "1"), "other files")
@@ -56,7 +56,7 @@ def verify(path: str | Path) -> Verdict:
         with zipfile.ZipFile(io.BytesIO(raw := files["scenarios.npz"])) as archive:
             rest, n = len(raw) - sum(one.file_size for one in archive.infolist()), len(archive.namelist())  # headings
             require(0 < rest < 200 * n and raw[:4] + raw[-22:-18] == b"PK\3\4PK\5\6", "packed or padded scenarios")
-            pool = Pool(dict(unpacked(name, archive.read(name)) for name in archive.namelist()), body)
+            pool = Pool(once([unpacked(name, archive.read(name)) for name in archive.namelist()]), body)
         said = {name.replace(" <= ", "") for name, _, _ in body["blocks"]} | {one["name"] for one in body["limits"]}
         require({*body["rules"]} == said, "a rule without rows, or a limit without its risk")
         return {"plan": plan, "conflict": conflict}[body["kind"]](body, files, pool, checks)
@@ -74,7 +74,8 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
     risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
     for (row, amount), etas, name in (map(limit.get, ("row", "risks", "name")) for limit in body["limits"]):
-        room = max(unit, sum(x) * unit / FINER) * (sum(abs(a) for _, a in row) + sum(etas) * len(x))
+        most = max(unit, sum(x) * unit / FINER)
+        room = sum(etas) * len(x) * most + sum(min(most, x[j] * unit) * a if a > 0 else -most * a for j, a in row)
         require(unit * dot(row, x) + dot(enumerate(etas), risks) <= amount + room, f"{name} is broken")
     checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-9")
     objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate([t["price"] for t in body["terms"]]), risks)
@@ -86,7 +87,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     require(0 <= proved - body["lower_bound"] <= abs(proved) / 2**50, "the lower bound is not the one that is claimed")
     size, most = max(abs(objective), LITTLE * body["scale"]), min(body["tolerance"], Fraction(1, 100))
     gap = max(objective - proved, Fraction(0)) / size
-    require(-most <= (stated - proved) / size <= min(most, LITTLE, gap + LITTLE**2), "another lower bound is stated")
+    require(-most <= (stated - proved) / size <= min(most, LITTLE, gap + LITTLE / 1000), "states another lower bound")
     checks.append(f"no plan costs less than {float(proved)!r} {body['currency']}")
     if gap > most:  # more than a hundredth is no proof, whatever the tolerance
         return Verdict(False, float(gap), f"feasible, but only within {float(gap):.2g}: not optimal", tuple(checks))
@@ -109,8 +110,8 @@ def feasible(body: Body, v: list[int]) -> None:
         slack = [0] * (kind == "equal") + [amount * grid - dot(row, v) for row, amount in rows]
         spoken = sum(v[j] for j in {j for row, _ in rows for j, _ in row} if j < n) // FINER
         grain = max(FINER, spoken, int(LITTLE**2 * body["scale"] * grid))
-        head = slack[0] + grain * sum(abs(a) for row, _ in rows for _, a in row)
-        require(head >= 0 and head * head >= sum(s * s for s in slack[1:]), f"{name} does not hold")
+        slack[0] += sum(abs(a) * (min(grain, v[j]) if a > 0 and j < n else grain) for row, _ in rows for j, a in row)
+        require(slack[0] >= 0 and slack[0] ** 2 >= sum(s * s for s in slack[1:]), f"{name} does not hold")
 
 
 def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
@@ -169,7 +170,7 @@ class Pool:
     """The scenarios, a sparse row each, and what their waterfall leaves."""
 
     def __init__(self, arrays: Body, body: Body) -> None:
-        self.members, self.k = len(body["members"]), len(body["segments"])
+        self.members, self.k = len({*body["members"]}), len({*body["segments"]})  # two of one name are none
         self.cells, self.size = self.members * self.k, self.members * self.k + len(body["reserves"])
         self.own, self.stages = body["waterfall"]["own"], body["waterfall"]["stages"]
         self.layers = [([[j, rate]], 0) for j, rate in enumerate(self.own)] + self.stages
@@ -239,26 +240,26 @@ class Pool:
 
 def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
     """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
-    result, unit = json.loads(files["calibration.json"], **READ), Fraction(1, 10 ** body["decimals"])
+    said, unit = json.loads(files["calibration.json"], **READ), Fraction(1, 10 ** body["decimals"])
     csvs: list[Any] = [csv.DictReader(io.StringIO(files[f"{name}.csv"].decode(), newline="")) for name in TABLES]
     tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in t] for t in csvs]  # ': never run
-    paid, members, rules = tables[0] + tables[1], tables[2], [(row["rule"],) for row in tables[4]]
-    risk = {row["term"]: row["in_sample"] for row in tables[3]}
+    members, rules, risk = tables[2], [(r["rule"],) for r in tables[4]], {r["term"]: r["in_sample"] for r in tables[3]}
     require(all(len({*(h := t.fieldnames)}) == len(h) for t in csvs) and len(risk) == len(tables[3]), "a double name")
     own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
-    told = [result["certificate"], result["currency"], *map(result["provenance"].get, ("tolerance", "unit"))]
-    require(told == [digest, body["currency"], body["tolerance"], body["scale"]], "the result has another certificate")
-    named = [tuple(row.values())[:-1] for row in paid] + [(row["member"],) for row in members] + rules
+    told = [said["certificate"], said["currency"], *map(said["provenance"].get, ("tolerance", "unit", "subject_to"))]
+    require(told == [digest, body["currency"], body["tolerance"], body["scale"], body["rules"]], "another certificate")
+    named = [(row["member"], row.get("segment"))[: 1 + (pool.k > 1)] for row in tables[0]]
+    named += [(row["reserve"],) for row in tables[1]] + [(row["member"],) for row in members] + rules
     cells = [(i, g)[: 1 + (pool.k > 1)] for i in body["members"] for g in body["segments"]]
     require(named == cells + [(one,) for one in body["reserves"] + body["members"] + body["rules"]], "other names")
-    amounts = [Fraction(float([*row.values()][-1])) for row in paid]
+    amounts = [Fraction(float(row.get("contribution") or row["amount"])) for row in tables[0] + tables[1]]
     require(2 * abs(sum(amounts[: pool.cells]) - sum(x[: pool.cells]) * unit) <= unit, "contributions sum otherwise")
     require(FINER * unit <= (sum(amounts) or body["scale"]), "the published unit is too coarse")
     rounding = unit * (sum(map(abs, body["costs"])) + pool.size * (1 + sum(term["price"] for term in body["terms"])))
     rounding += (body["scale"] + sum(amounts)) / 10**12
     claims: list[Any] = [(amount, n * unit, unit) for amount, n in zip(amounts, x, strict=True)]
-    claims += [(one["objective"], values[0], rounding) for one in (result, body)]
+    claims += [(one["objective"], values[0], rounding) for one in (said, body)]
     claims += [(risk[t["name"]], v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
     for i, (row, total) in enumerate(zip(members, pool.total, strict=True)):
         share = sum(amounts[i * pool.k : (i + 1) * pool.k])
@@ -266,13 +267,13 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
         claims += [(row["weight"], share / (sum(amounts[: pool.cells]) or 1), LITTLE**2)]
     for stated, value, room in claims:
         require(abs(Fraction(float(stated)) - value) <= room + abs(value) / 10**12, f"{stated} for {float(value)}")
-    return Fraction(result["lower_bound"])
+    return Fraction(float(said["lower_bound"]))
 
 
 def unpacked(name: str, raw: bytes) -> tuple[str, Any]:
     """An array of an .npz file: 8 bytes, the length of a heading, the heading, little-endian numbers."""
     end = 10 + int.from_bytes(raw[8:10], "little")
-    return name[:-4], next((array(k, raw[end:]) for d, k in NUMBERS.items() if d in raw[10:end]), None)
+    return name.removesuffix(".npy"), next((array(k, raw[end:]) for d, k in NUMBERS.items() if d in raw[10:end]), None)
 
 
 def whole(values: Any) -> tuple[list[int], int]:

@@ -192,6 +192,32 @@ def bomb(rng, files):
     files["scenarios.npz"] = out.getvalue()
 
 
+def array_twice(rng, files):
+    """Losses under a name that reads as the same: numpy takes the first, and a careless reader the last."""
+    arrays, out = arrays_of(files), io.BytesIO()
+    true = files["scenarios.npz"]
+    with zipfile.ZipFile(io.BytesIO(true)) as honest, zipfile.ZipFile(out, "w") as archive:
+        for entry in honest.namelist():
+            content = honest.read(entry)
+            if entry == "data.npy":
+                part = io.BytesIO()
+                np.save(part, arrays["data"] / 100)
+                archive.writestr(entry, part.getvalue())
+                archive.writestr("data.npx", content)
+            else:
+                archive.writestr(entry, content)
+    files["scenarios.npz"] = out.getvalue()
+
+
+def two_of_one_name(rng, files):
+    body = json.loads(files["certificate.json"])
+    first, second = body["members"][:2]
+    body["members"][1] = first
+    files["certificate.json"] = json.dumps(body).encode()
+    for name in ("contributions.csv", "members.csv"):
+        files[name] = files[name].replace(f"\n{second},".encode(), f"\n{first},".encode())
+
+
 def padded_inside(rng, files):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive, zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as honest:
@@ -211,7 +237,7 @@ def renamed(kind, old, new, tables=("risk.csv", "fairness.csv")):
             one["name"] = one["name"].replace(old, new)
         body["rules"] = [name.replace(old, new) for name in body["rules"]]
         files["certificate.json"] = json.dumps(body).encode()
-        for name in tables:
+        for name in (*tables, "calibration.json"):
             files[name] = files[name].replace(old.encode(), new.encode())
 
     return tell
@@ -350,6 +376,16 @@ LIES = {
     "a term twice": text_lie("risk.csv", lambda r, text: text.replace("\n", "\n" + text.splitlines()[1] + "\n", 1)),
     "a column twice in a row": json_lie("certificate.json", lambda r, b: wide(b["blocks"][0][2][0][0])),
     "a column twice in a limit": json_lie("certificate.json", lambda r, b: wide(b["limits"][0]["row"][0])),
+    "the same array under two names": array_twice,
+    "other rules in the result": json_lie(
+        "calibration.json", set_to("provenance", "subject_to", 0, value="ShareCap(cap=0.01)")
+    ),
+    "a bound in words": json_lie("calibration.json", lambda r, b: b.update(lower_bound="1/3")),
+    "columns of each other's names": text_lie(
+        "reserves.csv", lambda r, text: text.replace("reserve,amount", "amount,reserve", 1)
+    ),
+    "a column of another name": text_lie("contributions.csv", lambda r, text: text.replace("contribution", "share", 1)),
+    "two members of one name": two_of_one_name,
     "deep": lambda rng, files: files.update({"certificate.json": b"[" * 100_000}),
     "a key twice": text_lie("certificate.json", lambda r, text: text.replace('{"schema"', '{"schema": 2, "schema"', 1)),
     **{f"{key} {text[:9]}": odd_number(key, text) for key in RAW for text in ODD},
@@ -394,6 +430,33 @@ def test_a_key_that_stands_twice_with_every_hash_right(honest, tmp_path):
     (folder / "certificate.json").write_bytes(text)
     (folder / "SHA256SUMS").write_text(seal)
     assert verify(folder).sentence.startswith("rejected: ")
+
+
+def test_a_file_that_stands_twice_in_the_seal(honest, tmp_path):
+    folder = sealed(tmp_path / "lie", honest)
+    seal = (folder / "SHA256SUMS").read_text()
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  risk.csv\n{seal}")
+    assert verify(folder).sentence.startswith("rejected: ")
+
+
+def test_a_reserve_that_is_nothing_gives_no_room_to_a_broken_row(tmp_path):
+    """A row may miss by a unit for each entry; a decision that is zero cannot fall by one, whatever its rate."""
+    losses = np.random.default_rng(0).pareto(2.5, (300, 3))
+    problem = PoolProblem(
+        Scenarios(losses),
+        Waterfall(),
+        [CostOfCapital(0.02, 5.0), 1.0 * CVaR(0.9, of="mutualised")],
+        [fairness.ShareCap(0.5), Budget(100.0)],
+    )
+    folder = problem.solve().save(tmp_path / "run")
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    body = json.loads(files["certificate.json"])
+    assert body["published"][-1] == "0"
+    block = next(block for block in body["blocks"] if block[0] == "ShareCap(cap=0.5)")
+    row, amount = block[2][0]
+    block[2][0] = [[*row, [3, 1e12]], amount - 100.0]
+    files["certificate.json"] = json.dumps(body).encode()
+    assert "ShareCap(cap=0.5) does not hold" in verify(sealed(tmp_path / "lie", files)).sentence
 
 
 @pytest.mark.parametrize("name", ["../outside.csv", "/dev/zero", "/etc/passwd", "..", ""])

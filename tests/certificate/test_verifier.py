@@ -77,7 +77,7 @@ def by_hand(folder, paid="4.0", published="400", flow=TENTH, **changes):
     } | changes
     risks = {t["name"]: max(4 - float(paid), 0) * 0.5 / (1 - t["level"]) for t in body["terms"]}
     result = {"schema": 1, "currency": "USD", "objective": objective, "lower_bound": body["lower_bound"] or 0.0}
-    result["provenance"] = {"tolerance": body["tolerance"], "unit": body["scale"]}
+    result["provenance"] = {"tolerance": body["tolerance"], "unit": body["scale"], "subject_to": body["rules"]}
     tables = {
         "contributions": f"member,contribution\nA,{paid}\n",
         "reserves": "reserve,amount\n",
