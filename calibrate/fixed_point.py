@@ -47,13 +47,14 @@ class FixedPoint:
         """
         if isinstance(decimals, bool) or not (isinstance(decimals, Integral) and 0 <= decimals <= MOST_DECIMALS):
             raise ValueError(f"decimals is {decimals!r}, expected a whole number from 0 to {MOST_DECIMALS}, such as 18")
+        decimals = int(decimals)  # powers of a numpy integer wrap around without a word
         whole = kept(
             [*contributions.values(), *reserves.values()], len(contributions), decimals, rows, list(contributions)
         )
         return cls(
             MappingProxyType(dict(zip(contributions, whole, strict=False))),
             MappingProxyType(dict(zip(reserves, whole[len(contributions) :], strict=True))),
-            int(decimals),
+            decimals,
         )
 
     @property

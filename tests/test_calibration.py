@@ -418,3 +418,10 @@ def test_uncertainty_and_choices_are_saved_with_the_answer(tmp_path):
     (tmp_path / "saved" / "uncertainty.csv").unlink()
     with pytest.raises(IntegrityError, match=r"uncertainty\.csv is missing; restore it"):
         Calibration.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8, np.int8])
+def test_decimals_of_numpy_are_numbers(kind, plain):
+    """Powers of ten of a numpy integer wrap around without a word."""
+    assert plain.to_fixed_point(kind(20)).total == plain.to_fixed_point(20).total
+    assert plain.to_fixed_point(kind(3)).total == plain.to_fixed_point(3).total

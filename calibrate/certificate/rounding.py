@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -100,16 +101,15 @@ def _by_place(rows: Sequence[Row], order: Sequence[int]) -> list[Row]:
 def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
     """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
 
-    Each goes to the least that the rows which hold it from below allow, so that no other row suffers from it. Where
-    that is too much (a loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier
-    grants. `body` is a certificate with its numbers as fractions.
+    They stay where they do; else each goes to the least that the rows which hold it from below allow, so that no other
+    row suffers from it. Where that is too much (a loss of 1e-20 of the pool's is below the published unit), those rows
+    give what the verifier grants. `body` is a certificate with its numbers as fractions.
     """
     if not near:
         return []
     body = {**body, "blocks": in_whole_numbers(body["blocks"])}
     v = [n * verifier.FINER for n in published]
-    for giving in (False, True):
-        found = _least(body, v + near, giving)
+    for found in chain([v + near], (_least(body, v + near, giving) for giving in (False, True))):
         with suppress(ValueError):
             verifier.feasible(body, found)
             break
@@ -136,8 +136,9 @@ def _least(body: dict[str, Any], v: list[int], giving: bool) -> list[int]:
     for _, kind, rows in body["blocks"] if len(v) > n else ():
         give = verifier.FINER if giving and kind != "equal" else 0
         room = give * sum(abs(a) for row, _ in rows for _, a in row)
+        inside = {j for row, _ in rows[1:] for j, _ in row}  # of a norm, which moves with it
         for j, a in rows[0][0]:
-            if j >= n and (a < 0 or kind == "equal"):
+            if j >= n and j not in inside and (a < 0 or kind == "equal"):
                 below.setdefault(j, []).append((a, room, [(row, h * grid) for row, h in rows]))
     for _ in range(SWEEPS):
         before = v.copy()

@@ -107,6 +107,7 @@ class CVaR(RiskTerm):
 
     def __post_init__(self) -> None:
         check_level(self.level)
+        object.__setattr__(self, "level", float(self.level))  # half precision would be half of a proof
         _check_kind(self.of)
 
     def __str__(self) -> str:

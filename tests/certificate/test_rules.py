@@ -1,5 +1,6 @@
 """Every fairness rule in a small pool: its rows are in the certificate, and the verifier proves the plan."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from calibrate.program import (
     PoolProblem,
     Waterfall,
 )
+from calibrate.program.fairness.base import Rule
 
 MEMBERS = ["A", "B", "C", "D", "E"]
 EXPOSURES = dict(zip(MEMBERS, [10.0, 20.0, 30.0, 40.0, 25.0], strict=True))
@@ -96,3 +98,36 @@ def test_coalitions_of_few_members_are_all_in_the_proof(tmp_path):
     certificate = proved(PoolProblem(Scenarios(losses(60)), Waterfall(), terms, [rule]), tmp_path).certificate
     assert certificate["searched"] == []
     assert sum(block[0] == str(rule) for block in certificate["blocks"]) == 2**5 - 2
+
+
+class Convex(Rule):
+    """A rule of one's own, of the convex function `of(contributions, total)`."""
+
+    def __init__(self, name, of):
+        self.name, self.of = name, of
+
+    def gap(self, plan):
+        return self.of(plan.contributions, plan.total)
+
+    def __str__(self):
+        return self.name
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    {
+        "norm 4": lambda c, C: cp.norm(c, 4) - 0.5 * C,
+        "norm 3/2": lambda c, C: cp.norm(c, 1.5) - 0.9 * C,
+        "squares": lambda c, C: cp.sum_squares(c) - 20.0,
+        "concentration": lambda c, C: cp.quad_over_lin(c, C) - 0.3 * C,
+        "geometric mean": lambda c, C: 1 - cp.geo_mean(c),
+        "huber": lambda c, C: cp.sum(cp.huber(c - 1)) - 4.0,
+    }.items(),
+)
+def test_a_rule_of_ones_own_that_needs_other_cones_is_certified(name, of, tmp_path):
+    rng = np.random.default_rng(1)
+    pool = Scenarios(rng.lognormal(0, 1, (200, 5)) * (rng.random((200, 5)) < 0.6))
+    terms = [CostOfCapital(0.05, 0.2), 0.5 * CVaR(0.9, of="mutualised")]
+    calibration = PoolProblem(pool, Waterfall(), terms, [Convex(name, of)]).solve()
+    verdict = verify(calibration.save(tmp_path / "run"))
+    assert verdict.proved, verdict.sentence

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calibrate import Scenarios, fairness
+from calibrate import Scenarios, fairness, verify
 from calibrate.errors import ProblemError
 from calibrate.program import (
     Budget,
@@ -60,6 +60,15 @@ def test_numbers_of_numpy_are_numbers_and_truth_is_none():
         fairness.CoverK([[1.0, 2.0]], True)
     with pytest.raises(ProblemError, match="limit of CVaR 90% of shortfall is True"):
         CVaR(0.9) <= True  # noqa: B015
+
+
+def test_a_level_of_half_precision_is_that_number_and_proved(tmp_path):
+    pool = Scenarios(np.random.default_rng(0).pareto(2.5, (400, 3)))
+    terms = [CostOfCapital(0.05, 0.2), 0.5 * CVaR(np.float16(0.9), of="mutualised")]
+    half = PoolProblem(pool, Waterfall(), terms).solve()
+    whole = PoolProblem(pool, Waterfall(), [terms[0], 0.5 * CVaR(float(np.float16(0.9)), of="mutualised")]).solve()
+    assert half.objective == whole.objective
+    assert verify(half.save(tmp_path / "run")).proved
 
 
 def test_what_is_no_waterfall_is_refused():
