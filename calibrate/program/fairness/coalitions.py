@@ -15,7 +15,7 @@ from calibrate.errors import SolverError
 from calibrate.program.tail import tail_weights
 from calibrate.scenarios import Scenarios
 
-__all__ = ["aggrieved", "all_coalitions", "few", "most_aggrieved"]
+__all__ = ["aggrieved", "all_coalitions", "few", "most_aggrieved", "neighbours"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -78,6 +78,18 @@ def most_aggrieved(contributions: Floats, scenarios: Scenarios, level: float, ep
         f"CoalitionStability: the search for an aggrieved coalition did not end within {MOST_ROUNDS} rounds; "
         "raise epsilon or use IndividualRationality"
     )
+
+
+def neighbours(group: Mask, scenarios: int) -> Mask:
+    """A group, and those with one member more or fewer: where one is aggrieved, such often are, and rounds take time.
+
+    >>> neighbours(np.array([True, True, False]), 10).astype(int).tolist()
+    [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+    """
+    n = group.size
+    near = np.vstack([group, group ^ np.eye(n, dtype=bool)])[: 1 if n * n * scenarios > MOST_LOSSES else None]
+    size = near.sum(axis=1)
+    return np.asarray(near[(size > 0) & (size < n)])
 
 
 def _best(rows: Floats, integral: bool) -> tuple[Floats, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.fairness.base import GeneratedRule, Mask, Rule, check_number
-from calibrate.program.fairness.coalitions import aggrieved, all_coalitions, few, most_aggrieved
+from calibrate.program.fairness.coalitions import aggrieved, all_coalitions, few, most_aggrieved, neighbours
 from calibrate.program.plan import Plan
 from calibrate.program.tail import TIED, check_level
 
@@ -89,7 +89,8 @@ class CoalitionStability(GeneratedRule):
             groups = aggrieved(contributions, every, ordered.coalition_risks(every, self.level), self.epsilon)
         else:
             worst = most_aggrieved(contributions, ordered.scenarios, self.level, self.epsilon)
-            groups = np.zeros((0, n), dtype=bool) if worst is None else worst[None]
+            near = np.zeros((0, n), dtype=bool) if worst is None else neighbours(worst, len(ordered.scenarios))
+            groups = aggrieved(contributions, near, ordered.coalition_risks(near, self.level), self.epsilon)
         return replace(self, found=(*self.found, *groups[:, rank])) if len(groups) else None
 
     def searched(self, plan: Plan) -> bool:
