@@ -23,6 +23,7 @@ THICK = 200  # losses from which a tail is fitted
 FEW = 10  # losses from which a law without a tail is fitted
 MOST_OPEN = 1.0  # variance of the log of a member's scale: more is not read into few losses
 WIDEST = 2.0  # deviation of a log: the mean of a lognormal law of more is not seen in a sample
+REFUTED = 1.63  # Kolmogorov's distance times the root of the number of losses
 NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
 Places = npt.NDArray[np.intp]
 
@@ -182,7 +183,8 @@ class Seen:
             origin = f"{few}; its form is that of all segments" if borrowing else ""
             if law is None and not isinstance(family, Spliced):
                 origin += f"{'' if origin else few}; LogNormal, which may understate it"
-            origin = "; ".join(filter(None, [origin, blunt, _pile(losses)]))
+            missed = "" if borrowing else _missed(found, z)
+            origin = "; ".join(filter(None, [origin, blunt, missed, _pile(losses)]))
             own = level if borrowing else 1.0
             known = scales.mean, scales.open, scales.credibility
             fitted.append(Sizes(name, found, own, *known, z.size, origin, borrowing))
@@ -225,6 +227,21 @@ def _family(law: Severity) -> Severity:
         return fixed
     again: Spliced = clone(law).set_params(tail=fixed, body=law.body or type(law.body_)())
     return again
+
+
+def _missed(law: Severity, losses: Floats) -> str:
+    """Where a law is refuted by the losses that it was fitted to (Kolmogorov 1933, at 1 %; estimates make it rarer)."""
+    points, count = np.unique(losses, return_counts=True)
+    above = 1 - np.cumsum(count) / losses.size
+    fitted = np.asarray(law.sf(points))
+    apart = np.maximum(np.abs(above - fitted), np.abs(above + count / losses.size - fitted))
+    if not law.has_density_ or np.unique(losses).size < losses.size / 2 or apart.max() * losses.size**0.5 <= REFUTED:
+        return ""
+    k = int(np.argmax(apart))
+    return (
+        f"{type(law).__name__} misses losses of its own: {above[k]:.0%} lie above {points[k]:.3g}, fitted "
+        f"{fitted[k]:.0%}; where layers there matter, ask for Spliced(body=Empirical())"
+    )
 
 
 def _pile(losses: Floats) -> str:

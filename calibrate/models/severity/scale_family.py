@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import ModelError
 from calibrate.models.severity.base import Severity
 from calibrate.models.severity.intervals import ProfileSearch
-from calibrate.models.severity.likelihood import curvature, maximise
+from calibrate.models.severity.likelihood import Function, curvature, maximise
 from calibrate.models.severity.observation import Sample
 
 __all__ = ["ScaleFamily"]
@@ -22,6 +23,7 @@ __all__ = ["ScaleFamily"]
 Floats = npt.NDArray[np.float64]
 Shape = float | Floats
 LARGEST_BLOCK = 20_000  # numbers held at once while many points are tried
+LEAST_BODY = 1e-3  # of a law may lie below the threshold: of less, the digits are lost
 SMALLEST_SPREAD = 1e-6  # losses that agree to a millionth are one number, rounded
 
 
@@ -62,13 +64,26 @@ class ScaleFamily(Severity):
 
     def _fit(self, sample: Sample) -> None:
         self._refuse_degenerate(sample)
-        unit = sample.unit
-        scaled = sample.scaled(unit)
+        scaled = sample.scaled(sample.unit)
+        start = np.log(self._start(scaled.losses, scaled.weights))
+        self._settle(scaled, sample.unit, start, lambda points: self._log_likelihood(scaled, points))
+
+    def fit_below(self, sample: Sample, threshold: float, share: float) -> None:
+        """Go on from a fit, to the likeliest body of a splice at a threshold, whose tail has this `share` of losses.
+
+        Deductibles are below the threshold, and some losses have none. ModelError, and the fit that was, where none is
+        likeliest.
+        """
+        scaled, start = sample.scaled(self.unit_), np.log([*self._shape_values, self.scale_ / self.unit_])
+        height = partial(self._spliced, scaled, threshold / self.unit_, share)
+        self._settle(scaled, self.unit_, start, height)
+
+    def _settle(self, scaled: Sample, unit: float, start: Floats, height: Function) -> None:
+        """The parameters of the largest log-likelihood, and what is known of them."""
 
         def mean_log_likelihood(points: Floats) -> Floats:
-            return self._log_likelihood(scaled, points) / scaled.weight
+            return height(points) / scaled.weight
 
-        start = np.log(self._start(scaled.losses, scaled.weights))
         theta = maximise(mean_log_likelihood, start, type(self).__name__)
         observed = scaled.effective
         information = -curvature(mean_log_likelihood, theta) * observed.weight
@@ -79,7 +94,7 @@ class ScaleFamily(Severity):
         self.endpoint_, self.has_density_, self.n_parameters_ = math.inf, True, theta.size
         self.has_mean_ = self._z_has_mean(*found)
         seen = float(scaled.weights[~scaled.censored].sum())
-        self.log_likelihood_ = float(self._log_likelihood(scaled, theta[None])[0]) - seen * math.log(unit)
+        self.log_likelihood_ = float(height(theta[None])[0]) - seen * math.log(unit)
         self.standard_errors_ = self._standard_errors(information)
         self.observed_, self.unit_ = observed, unit
 
@@ -122,6 +137,25 @@ class ScaleFamily(Severity):
             if amounts.size:
                 value += self._z_log_survival(amounts / scale, *shapes) @ weights
         return np.where(np.isfinite(value), value, -np.inf)
+
+    def _spliced(self, sample: Sample, threshold: float, share: float, points: Floats) -> Floats:
+        """Log-likelihood as `_log_likelihood`, of the body of a splice: `P(X <= x) = (1 - p) B(x) / B(u)` up to `u`."""
+        if len(points) > 1 and len(points) * sample.losses.size > LARGEST_BLOCK:
+            return np.concatenate([self._spliced(sample, threshold, share, point[None]) for point in points])
+        with np.errstate(all="ignore"):
+            *shapes, scale = np.exp(points).T[:, :, None]
+
+            def below(amounts: Floats) -> Floats:
+                return np.asarray(-np.expm1(self._z_log_survival(amounts / scale, *shapes)))
+
+            whole, body = below(np.array([threshold])), sample.losses <= threshold
+            kept = (1 - share) / whole
+            seen, (amounts, weights) = body & ~sample.censored, sample.survived
+            w, z = sample.weights[seen], sample.losses[seen] / scale
+            value = self._z_log_density(z, *shapes) @ w + (np.log(kept) - np.log(scale))[:, 0] * float(w.sum())
+            inside = amounts <= threshold
+            value += np.log1p(-kept * below(amounts[inside])) @ weights[inside]
+        return np.where(np.isfinite(value) & (whole[:, 0] > LEAST_BODY), value, -np.inf)
 
     def _refuse_degenerate(self, sample: Sample) -> None:
         distinct = np.unique(sample.losses[~sample.censored])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 from sklearn.base import clone
@@ -13,6 +14,7 @@ from calibrate.models.severity.gamma import Gamma
 from calibrate.models.severity.generalized_pareto import GeneralizedPareto
 from calibrate.models.severity.lognormal import LogNormal
 from calibrate.models.severity.observation import Sample
+from calibrate.models.severity.scale_family import ScaleFamily
 from calibrate.models.severity.threshold import QuantileThreshold
 from calibrate.models.severity.weibull import Weibull
 
@@ -25,14 +27,16 @@ class Spliced(Severity):
     """Body `B` up to the threshold `u`, generalized Pareto tail `G` above it.
 
     `P(X > x) = 1 - (1 - p) B(x) / B(u)` for `x <= u`, `p G(x - u)` above; `p` is the share of losses above `u`.
-    The body is fitted to all losses with those above `u` censored there, so that the tail cannot pull on it.
+    The body is the likeliest one below `u`, the tail apart: a law fitted to all losses, those above `u` censored there,
+    must have the share `p` above `u` too, and pays for it below. Bodies without a scale are fitted like that, and those
+    under a deductible of all losses, where nothing but the family tells what lies.
     With a deductible, `p` is the share from the ground up that the body implies.
     Source: Klugman, Panjer, Willmot, Loss Models, 5.2.6 (splicing).
 
     Parameters
     ----------
     body : a severity estimator (`LogNormal()`, `Gamma()`, `Empirical()`, ...); if not given the likeliest of LogNormal,
-        Gamma and Weibull, given that a loss is not above `u`.
+        Gamma and Weibull.
     tail : `GeneralizedPareto(threshold)`; the threshold at the 90 % quantile if not given.
 
     Fitted: `body_`, `tail_`, `threshold_`, `exceedance_probability_` (`p`), `shape_` (of the tail).
@@ -60,8 +64,6 @@ class Spliced(Severity):
         self.tail_._fit(sample)
         self.threshold_, self.shape_ = self.tail_.threshold_, self.tail_.shape_
         self._fit_body(sample)
-        self.exceedance_probability_ = self._from_the_ground_up(sample)
-        self._tail_share = self.exceedance_probability_ / self.tail_.exceedance_probability_
         self.has_mean_, self.endpoint_ = self.tail_.has_mean_, self.tail_.endpoint_
         self.n_parameters_ = self.body_.n_parameters_ + self.tail_.n_parameters_ + 1
         self.has_density_ = self.body_.has_density_
@@ -78,12 +80,7 @@ class Spliced(Severity):
         above = entered.losses > self.threshold_
         just_above = np.nextafter(self.threshold_, np.inf)  # keeps the atom of an empirical body out of B(u)
         cut = Sample(np.minimum(entered.losses, just_above), entered.weights, entered.entry, entered.censored | above)
-        seen = entered.where((entered.losses <= self.threshold_) & ~entered.censored)
-        self.body_, self._body_share = self._likeliest(cut, seen)
-
-    def _likeliest(self, cut: Sample, seen: Sample) -> tuple[Severity, float]:
-        """The body, and its share up to the threshold: of several that with the likeliest losses `seen` below it."""
-        found: list[tuple[float, Severity, float]] = []
+        found: list[tuple[float, Severity]] = []
         faults: list[ModelError] = []
         for body in BODIES if self.body is None else (self.body,):
             model: Severity = clone(body)
@@ -92,20 +89,23 @@ class Spliced(Severity):
             except ModelError as error:
                 faults.append(error)
                 continue
-            share = float(1.0 - model._sf(np.asarray(self.threshold_)))
-            height = 0.0
-            if self.body is None:
-                height = float(seen.weights @ model._log_density(seen.losses)) - seen.weight * math.log(share)
-            found.append((height, model, share))
+            if isinstance(model, ScaleFamily) and not entered.entry.min() > 0:
+                with suppress(ModelError), np.errstate(all="ignore"):
+                    model.fit_below(entered, self.threshold_, self.tail_.exceedance_probability_)
+            self._join(model, sample)
+            found.append((float(entered.weights @ self.log_terms(entered)) if self.body is None else 0.0, model))
         if not found:
             raise faults[0]
-        return max(found, key=lambda each: each[0])[1:]
+        self._join(max(found, key=lambda each: each[0])[1], sample)
 
-    def _from_the_ground_up(self, sample: Sample) -> float:
-        """`p = k (1 - b)/(1 - k b)`, `k` the share above `u` among losses above the smallest deductible `d`."""
+    def _join(self, body: Severity, sample: Sample) -> None:
+        """A body to the tail: `p = k (1 - b)/(1 - k b)`, `k` the share above `u` among losses above the smallest
+        deductible `d`, `b = B(d) / B(u)`."""
+        self.body_, self._body_share = body, float(1.0 - body._sf(np.asarray(self.threshold_)))
         k = self.tail_.exceedance_probability_
-        b = float(1.0 - self.body_._sf(np.asarray(sample.entry.min()))) / self._body_share
-        return k * (1 - b) / (1 - k * b)
+        b = float(1.0 - body._sf(np.asarray(sample.entry.min()))) / self._body_share
+        self.exceedance_probability_ = k * (1 - b) / (1 - k * b)
+        self._tail_share = self.exceedance_probability_ / k
 
     def _sf(self, x: Floats) -> Floats:
         low, high = np.minimum(x, self.threshold_), np.maximum(x, self.threshold_)

@@ -131,6 +131,39 @@ def test_spliced_sees_through_a_deductible_to_the_ground():
     assert model.layer_mean(0, 50.0) == pytest.approx(np.minimum(x, 50).mean(), rel=0.02)
 
 
+TRUNCATED = {
+    severity.LogNormal: lambda a, b: stats.lognorm(np.exp(a), scale=np.exp(b)),
+    severity.Gamma: lambda a, b: stats.gamma(np.exp(a), scale=np.exp(b)),
+    severity.Weibull: lambda a, b: stats.weibull_min(np.exp(a), scale=np.exp(b)),
+}
+
+
+@pytest.mark.parametrize("law", [stats.lomax(2.2, scale=10.0), stats.pareto(1.5), stats.lognorm(1.3)])
+@pytest.mark.parametrize("entry", [0.0, 3.0])
+def test_the_body_of_a_splice_is_the_likeliest_below_the_threshold(law, entry):
+    """`f(x) / (B(u) - B(d))` of the losses below u, maximised by scipy: of three families no other is likelier."""
+    x = law.rvs(3000, random_state=np.random.default_rng(1))
+    deductible = np.where(np.arange(3000) % 2 == 0, entry * np.median(x), 0.0) / 6
+    x, deductible = x[x > deductible], deductible[x > deductible]
+    model = severity.Spliced().fit(x, observation=Observation(deductible=deductible))
+    u = model.threshold_
+    seen, low = x[x <= u], deductible[x <= u]
+
+    def height(body):
+        return float((body.logpdf(seen) - np.log(body.cdf(u) - body.cdf(low))).sum())
+
+    found = model.body_
+    own = float((found.log_density(seen) - np.log(found.cdf(u) - found.cdf(low))).sum())
+    for make in TRUNCATED.values():
+        start = [0.0, np.log(np.median(x))]
+        best = optimize.minimize(
+            lambda t, m=make: -height(m(*t)), start, method="Nelder-Mead", options={"maxiter": 4000}
+        )
+        assert own > -best.fun - 0.5
+    limited = law.rvs(400_000, random_state=np.random.default_rng(2))
+    assert model.layer_mean(0.0, u) == pytest.approx(np.minimum(limited, u).mean(), rel=0.03)
+
+
 def test_deductibles_that_do_not_overlap_are_refused():
     """All losses of the lower deductible are smaller than the higher one: nothing says how many lie beyond."""
     x = np.r_[[1.05, 1.14, 1.55, 2.24], 5 * (1 - np.random.default_rng(0).random(77)) ** -0.5]
