@@ -100,6 +100,11 @@ class Calibration:
     def __hash__(self) -> int:
         return hash(records.digest(records.documents(self)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made again of its fields, for pickles and copies: the view that guards the provenance allows neither."""
+        values = vars(self) | {"provenance": dict(self.provenance)}
+        return type(self), tuple(values[item.name] for item in fields(self))
+
     def __repr__(self) -> str:
         return (
             f"<Calibration: {len(self.members)} members, "

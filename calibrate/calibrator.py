@@ -47,7 +47,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
     n_scenarios : scenarios that the plan is optimised on.
     n_out_of_sample : fresh scenarios, independent of those, that the published risk is measured on.
     periods : history periods in one scenario: 12 for a year ahead on monthly data.
-    random_state : seed; the same seed gives the same calibration.
+    random_state : seed, a whole number >= 0; the same seed gives the same calibration, None another one every time.
 
     Attributes
     ----------
@@ -139,6 +139,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         Rows: contributions by member, reserves, risk terms (out-of-sample); columns as in
         `models.uncertainty.chain_uncertainty`. Money. ModelError where `block` loses what the model reads of the order.
         """
+        self._check(history, None)
         resampling = resampling_of(self._fitted(history), history, block)
         runs = itertools.count(1)
 
@@ -193,10 +194,15 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
                 f"history is a {type(history).__name__}, expected a LossHistory; "
                 "make one by LossHistory.from_panel or LossHistory.from_events"
             )
-        for name in ("n_scenarios", "n_out_of_sample", "periods"):
+        least = {"n_scenarios": 1, "n_out_of_sample": 1, "periods": 1}
+        for name, low in (least if self.random_state is None else {**least, "random_state": 0}).items():
             number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-                raise ProblemError(f"{name} is {number!r}, expected a whole number >= 1")
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < low:
+                raise ProblemError(f"{name} is {number!r}, expected a whole number >= {low}")
+        if previous is not None and not isinstance(previous, Calibration):
+            raise DataError(
+                f"previous is a {type(previous).__name__}, expected a Calibration, such as Calibration.load gives"
+            )
         if previous is not None and previous.currency != history.currency:
             raise DataError(
                 f"the previous calibration is in {previous.currency}, the history in {history.currency}; "
@@ -246,7 +252,8 @@ def _published(calibration: Calibration) -> pd.Series[float]:
 
 def _default_terms(waterfall: Waterfall) -> list[Term]:
     """Money bound, and the tail that it leaves, each at what it costs a year."""
-    of: Kind = "mutualised" if waterfall.defaulter_pays else "shortfall"
+    pooled = isinstance(waterfall, Waterfall) and not waterfall.defaulter_pays  # what is none is refused by the problem
+    of: Kind = "shortfall" if pooled else "mutualised"
     return [CostOfCapital(contributions=0.04, reserves=0.06), 0.1 * CVaR(0.99, of=of)]
 
 

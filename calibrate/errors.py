@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = [
     "CalibrateError",
@@ -94,6 +94,10 @@ class RuleConflictError(CalibrateError):
         super().__init__(message)
         self.conflict: dict[str, float] = dict(conflict)
         self.certificate = certificate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made again of all its parts: an error crosses processes as a pickle."""
+        return type(self), (str(self), self.conflict, self.certificate)
 
 
 class SolverError(CalibrateError):

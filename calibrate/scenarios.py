@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ import pandas as pd
 from calibrate.blocks import Blocks, column_means
 from calibrate.errors import DataError
 
-__all__ = ["Scenarios"]
+__all__ = ["Scenarios", "unwritable"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -176,11 +176,11 @@ class Scenarios:
 
 def _matrix(values: npt.ArrayLike, what: str) -> Floats:
     if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 2 and values.size:
-        flags = values.flags
-        if flags.c_contiguous and not flags.writeable and (flags.owndata or _mapped(values)):
+        flags, whole = values.flags, not np.ma.is_masked(values)
+        if whole and flags.c_contiguous and not flags.writeable and (flags.owndata or _mapped(values)):
             return np.asarray(values)  # frozen already: a gigabyte need not be copied
     try:
-        matrix = np.array(values, dtype=np.float64)
+        matrix = _real(values)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be numbers in a 2-d array (scenarios x columns): {error}") from None
     if matrix.ndim != 2 or 0 in matrix.shape:
@@ -188,6 +188,17 @@ def _matrix(values: npt.ArrayLike, what: str) -> Floats:
             f"{what} must be a 2-d array (scenarios x columns) with at least one of each, got shape {matrix.shape}"
         )
     return matrix
+
+
+def _real(values: npt.ArrayLike) -> Floats:
+    """A copy as numbers. TypeError for what a conversion would drop in silence: masks, and imaginary parts."""
+    if np.ma.is_masked(values):
+        raise TypeError(
+            f"{np.count_nonzero(np.ma.getmask(values))} of them masked; give each a number, as filled(0.0) does"
+        )
+    if np.iscomplexobj(values):
+        raise TypeError("they are complex; give real ones")
+    return np.array(values, dtype=np.float64)
 
 
 def _mapped(values: object) -> bool:
@@ -199,8 +210,19 @@ def _mapped(values: object) -> bool:
     return False
 
 
+def unwritable(names: Iterable[str], what: str) -> list[str]:
+    """A sentence for each name that has no bytes, as text that was read in a wrong encoding may hold."""
+    told = "has half a character (a lone surrogate), which no file can keep; read the names as UTF-8"
+    return [f"{what}: {name!r} {told}" for name in names if name.encode(errors="ignore").decode() != name]
+
+
 def _names(names: Sequence[object], what: str) -> tuple[str, ...]:
+    if not isinstance(names, Iterable):
+        raise DataError(f"{what} are {names!r}, expected a list of names")
     texts = tuple(str(name) for name in names)
+    faults = unwritable(texts, what)
+    if faults:
+        raise DataError(faults)
     twice = sorted({name for name in texts if texts.count(name) > 1})
     if twice:
         raise DataError(f"{what} must be unique, but {', '.join(map(repr, twice))} occur more than once")
@@ -233,7 +255,7 @@ def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
     if values is None:
         return np.full(n, 1.0 / n)
     try:
-        p = np.array(values, dtype=np.float64)
+        p = _real(values)
     except (TypeError, ValueError):
         raise DataError(f"probabilities are {values!r}, expected one number for each of {n} scenarios") from None
     if p.shape != (n,):

@@ -1,8 +1,10 @@
 """The frozen answer: its reading, its equality, and how it lies on disk."""
 
+import copy
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import subprocess
 from pathlib import Path
@@ -93,6 +95,18 @@ def test_it_is_frozen(plain):
     assert copied == plain
 
 
+@pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy, copy.copy])
+def test_a_copy_is_equal_and_frozen(copied, plain, segmented):
+    for one in (plain, segmented):
+        again = copied(one)
+        assert again == one and again is not one
+        assert hash(again) == hash(one)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            again.objective = 1.0
+        with pytest.raises(TypeError):
+            again.provenance["seed"] = 3
+
+
 def test_it_says_what_it_is(plain):
     assert repr(plain).startswith("<Calibration: 3 members, contributions ")
     assert "USD" in repr(plain)
@@ -166,6 +180,10 @@ def test_a_certificate_travels_along(plain, tmp_path):
 def test_provenance_of_numpy_numbers_and_dates_travels_or_is_refused_when_saved(plain, tmp_path):
     kept = plain.with_provenance({"seed": 7, "note": "ü", "nested": {"a": [1, 2.5, None, True]}, "tuple": (1, 2)})
     assert Calibration.load(kept.save(tmp_path / "run")).provenance["nested"] == {"a": [1, 2.5, None, True]}
+    counted = plain.with_provenance({"seed": np.int64(7), "sure": np.True_, "rate": np.float32(0.5)}).save(
+        tmp_path / "np"
+    )
+    assert [Calibration.load(counted).provenance[name] for name in ("seed", "sure", "rate")] == [7, True, 0.5]
 
 
 def test_files_are_text_and_no_formula_reaches_a_spreadsheet(tmp_path):

@@ -1,5 +1,8 @@
 """PoolCalibrator: scikit-learn's contract, fresh scenarios, what it says of its origin."""
 
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +133,42 @@ def test_wrong_arguments_are_named(history):
     dollars = PoolCalibrator(n_scenarios=50, n_out_of_sample=50).fit(history).calibration_
     with pytest.raises(DataError, match="previous calibration is in USD, the history in EUR"):
         PoolCalibrator().fit(euro, previous=dollars)
+    for previous in ({"A": 1.0}, "last month", 3, dollars.contributions):
+        with pytest.raises(DataError, match=f"previous is a {type(previous).__name__}, expected a Calibration"):
+            PoolCalibrator().fit(history, previous=previous)
+    with pytest.raises(ProblemError, match=r"waterfall is \[OwnContribution\(\)\], expected a Waterfall"):
+        PoolCalibrator(waterfall=[program.OwnContribution()]).fit(history)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", True, np.random.default_rng(0)])
+def test_a_seed_is_a_whole_number(history, seed):
+    for work in (PoolCalibrator(random_state=seed).fit, PoolCalibrator(random_state=seed).uncertainty):
+        with pytest.raises(ProblemError, match=r"random_state is .*, expected a whole number >= 0"):
+            work(history)
+
+
+EVENTS = LossHistory.from_events(
+    pd.DataFrame(
+        {
+            "date": pd.date_range("2020-01-01", periods=90, freq="9D"),
+            "member": ["A", "B", "C"] * 30,
+            "loss": np.random.default_rng(6).lognormal(0, 1, 90),
+        }
+    ),
+    date="date",
+    member="member",
+    loss="loss",
+)
+
+
+@pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy])
+@pytest.mark.parametrize("kind", ["panel", "events"])
+def test_a_copy_of_what_was_fitted_draws_and_solves_the_same(kind, copied, fitted):
+    one = fitted if kind == "panel" else PoolCalibrator(n_scenarios=200, n_out_of_sample=200).fit(EVENTS)
+    again = copied(one)
+    assert again.calibration_ == one.calibration_
+    assert again.model_.sample(3000, 5).losses.tobytes() == one.model_.sample(3000, 5).losses.tobytes()
+    assert again.problem_.solve().contributions.equals(one.problem_.solve().contributions)
 
 
 def test_a_rule_that_does_not_know_the_members_is_told_before_anything_is_fitted(history):

@@ -449,6 +449,14 @@ def test_member_names_may_hold_anything():
     assert read(events(who=names)).members == ("<script>", "=cmd", "🦊")
 
 
+def test_half_a_character_is_refused_at_the_door():
+    """No file could be written with the name."""
+    words = "'A\\ud800' has half a character (a lone surrogate), which no file can keep"
+    assert f"members: {words}" in refusal(events(who=["A\ud800", "B", "C"]))
+    assert f"segments: {words}" in refusal(events(line=["A\ud800", "x", "x"]), segment="line")
+    assert f"members: {words}" in panel_refusal(pd.DataFrame({"A\ud800": [1.0, 2.0]}, index=[2023, 2024]))
+
+
 @pytest.mark.parametrize("power", [-18, 24])
 def test_units(power):
     unit = 10.0**power

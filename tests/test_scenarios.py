@@ -10,6 +10,7 @@ from calibrate import Scenarios
 from calibrate.errors import CalibrateError, DataError
 
 TWO_BY_TWO = [[0.0, 3.0], [5.0, 0.0]]
+MASKED = np.ma.masked_array(np.full((2, 2), 0.5), mask=[[0, 0], [0, 1]])
 
 
 def test_columns_run_through_the_segments_of_each_member():
@@ -55,6 +56,14 @@ def test_frames_and_integers_are_welcome():
         (lambda: Scenarios(np.zeros((0, 3))), r"with at least one .*, got shape \(0, 3\)"),
         (lambda: Scenarios(np.zeros((3, 0))), r"got shape \(3, 0\)"),
         (lambda: Scenarios([["a", "b"]]), "losses must be numbers in a 2-d array"),
+        (lambda: Scenarios(MASKED), "losses must be numbers .*: 1 of them masked; give each a number"),
+        (lambda: Scenarios(TWO_BY_TWO, collateral=MASKED), "collateral must be numbers .*: 1 of them masked"),
+        (lambda: Scenarios(TWO_BY_TWO, probabilities=MASKED[1]), "expected one number for each of 2 scenarios"),
+        (lambda: Scenarios(np.array([[1 + 5j, 2]])), "losses must be numbers .*: they are complex; give real ones"),
+        (lambda: Scenarios(TWO_BY_TWO, 5), "members are 5, expected a list of names"),
+        (lambda: Scenarios(TWO_BY_TWO, segments=5), "segments are 5, expected a list of names"),
+        (lambda: Scenarios(TWO_BY_TWO, ["A", "\ud800"]), "members: '.ud800' has half a character"),
+        (lambda: Scenarios(TWO_BY_TWO, segments=["x", "\udfff"]), "segments: '.udfff' has half a character"),
         (lambda: Scenarios([[1.0], [1.0, 2.0]]), "losses must be numbers in a 2-d array"),
         (
             lambda: Scenarios([[1.0, np.nan]], ["A", "B"]),
@@ -90,6 +99,14 @@ def test_what_is_wrong_is_refused_at_the_door_in_words(make, words):
         make()
     assert isinstance(caught.value, CalibrateError)
     assert caught.value.exit_code == 2
+
+
+def test_a_mask_is_seen_on_an_array_that_is_taken_as_it_is():
+    losses = np.ma.masked_array(np.ones((2, 2)), mask=[[0, 1], [0, 0]])
+    losses.flags.writeable = False
+    with pytest.raises(DataError, match="1 of them masked"):
+        Scenarios(losses)
+    assert Scenarios(np.ma.masked_array(np.ones((2, 2)))).losses.tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
 def test_every_wrong_entry_is_listed_at_once_up_to_twenty():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from calibrate.errors import DataError
 from calibrate.intake.periods import first_period, last_period
 from calibrate.intake.values import instants, listed, names, numbers
+from calibrate.scenarios import unwritable
 
 __all__ = ["COLUMNS", "cells", "clean_events", "panel_columns", "product", "shown", "totals", "window"]
 
@@ -94,13 +95,14 @@ def cells(events: pd.DataFrame, exposures: Any, column: str, problems: list[str]
             for row, name in zip(strangers["row"], strangers["member"], strict=True)
         ]
         listed(problems, faults)
-    _check_blanks(members, "members", problems)
-    _check_blanks(segments, "segments", problems)
+    _check_names(members, "members", problems)
+    _check_names(segments, "segments", problems)
     return pd.MultiIndex.from_product([members, segments], names=["member", "segment"])
 
 
-def _check_blanks(names: Iterable[str], what: str, problems: list[str]) -> None:
-    """Names that only blanks tell apart are one name, written twice."""
+def _check_names(names: Sequence[str], what: str, problems: list[str]) -> None:
+    """Names that only blanks tell apart are one name, written twice; and every name has to be written."""
+    listed(problems, unwritable(names, what))
     seen: dict[str, str] = {}
     told = [(name, seen.setdefault(" ".join(name.split()), name)) for name in names]
     faults = [f"{what} {first!r} and {name!r} differ in blanks only; write them alike" for name, first in told]
@@ -128,7 +130,7 @@ def panel_columns(columns: pd.Index[Any], problems: list[str]) -> pd.MultiIndex:
     listed(problems, [f"member {shown(pair)} has more than one column; add them up or rename one" for pair in twice])
     index = pd.MultiIndex.from_tuples(pairs, names=["member", "segment"])
     for level, what in ((0, "members"), (1, "segments")):
-        _check_blanks(_unique(index.get_level_values(level)), what, problems)
+        _check_names(_unique(index.get_level_values(level)), what, problems)
     absent = [pair for pair in product(index) if pair not in set(pairs)]
     remedy = "add one (zeros if there were no losses)"
     listed(problems, [f"member {shown(pair)} has no column; {remedy}" for pair in absent])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -115,15 +116,15 @@ class ComposedMargins(Process):
         if kept is not None and kept[0] == exposures[column]:
             return kept[1]
         none = self.margins.zero_probability(exposures)
-        positive = 1 - none[column]
-
-        def loss(scores: Floats) -> Floats:
-            chance = self.dependence.score_sf(scores, column) / positive
-            return self.margins.exceeded(np.minimum(chance, 1.0), exposures, column)
-
-        made = QuantileTable(loss, float(lowest_scores(self.dependence, none)[column]))
+        losses = partial(self._losses, column=column, exposures=exposures, positive=1 - none[column])
+        made = QuantileTable(losses, float(lowest_scores(self.dependence, none)[column]))
         self._tables[column] = (float(exposures[column]), made)
         return made
+
+    def _losses(self, scores: Floats, column: int, exposures: Floats, positive: float) -> Floats:
+        """Losses of one column, which loses with chance `positive`, at scores above its threshold."""
+        chance = self.dependence.score_sf(scores, column) / positive
+        return self.margins.exceeded(np.minimum(chance, 1.0), exposures, column)
 
 
 class OrderedMargins(Memoryless):

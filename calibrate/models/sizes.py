@@ -69,7 +69,10 @@ class Sizes:
     @cached_property
     def _table(self) -> QuantileTable:
         """The law by exponential scores: `P(X > x) = exp(-score)`."""
-        return QuantileTable(lambda scores: np.asarray(self.law.isf(np.exp(-scores)), dtype=np.float64), 0.0)
+        return QuantileTable(self._quantiles, 0.0)
+
+    def _quantiles(self, scores: Floats) -> Floats:
+        return np.asarray(self.law.isf(np.exp(-scores)), dtype=np.float64)
 
     def at(self, levels: Floats, owner: Places) -> Floats:
         """Losses of these members whose chance of being exceeded is `exp(-level)`."""

@@ -147,7 +147,7 @@ def load(path: Path, runs_home: Path | None = None) -> Configuration:
         naming every wrong key, its value, what was expected, and the nearest known key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # with a byte-order mark or without
     except FileNotFoundError:
         raise ConfigurationError(f"there is no configuration file {path}") from None
     except (OSError, UnicodeDecodeError) as error:

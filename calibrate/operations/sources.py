@@ -126,7 +126,7 @@ def _pivot(frame: pd.DataFrame, path: Path, date: str, names: Sequence[str], val
 
 
 def _with_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    frame = _read(path)
+    frame = _read(path, columns)
     faults = [
         f"{path} has no column {column!r}{did_you_mean(column, map(str, frame.columns))}"
         for column in columns
@@ -145,14 +145,18 @@ def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
         return column
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """Texts of all columns; rows are labelled by their line in the file, empty ones left out."""
+def _read(path: Path, wanted: Sequence[str] | None = None) -> pd.DataFrame:
+    """Texts of all columns; rows are labelled by their line in the file, empty ones left out.
+
+    No name of a column may stand twice, or none that is `wanted`, if given.
+    """
     try:
-        names = list(map(str, pd.read_csv(path, nrows=0).columns))
+        names = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].to_list()
         mark = next((mark for mark in ";\t|" if mark in names[0]), None)
         if len(names) == 1 and mark is not None:
             remedy = "save it with commas there, and points in numbers"
             raise DataError(f"{path} has {mark!r} between its columns; {remedy}")
+        _check_named_once(path, names if wanted is None else wanted, names)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(  # "007" and "NA" are names
@@ -170,3 +174,11 @@ def _read(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise DataError(f"{path} has no rows")
     return frame
+
+
+def _check_named_once(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
+    twice = [name for name in dict.fromkeys(wanted) if name and names.count(name) > 1]
+    if twice:
+        raise DataError(
+            [f"{path} has {names.count(name)} columns named {name!r}; rename or remove one" for name in twice]
+        )

@@ -147,8 +147,9 @@ class Pool:
     def vector(self, values: Mapping[Any, float] | pd.Series[Any], what: str) -> Floats:
         """Values by member as a vector; refuses unknown, missing and non-finite ones by name."""
         series = named(values, what)
-        unknown = [name for name in series.index if name not in set(self.members)]
-        missing = [name for name in self.members if name not in set(series.index)]
+        known, told = set(self.members), set(series.index)
+        unknown = [name for name in series.index if name not in known]
+        missing = [name for name in self.members if name not in told]
         if unknown or missing:
             parts = [f"names unknown member(s) {_listed(unknown)}"] if unknown else []
             parts += [f"says nothing of member(s) {_listed(missing)}"] if missing else []

@@ -15,6 +15,7 @@ from calibrate.errors import ProblemError, RuleConflictError, SolverError
 from calibrate.program.answer import answer
 from calibrate.program.beyond import far_beyond
 from calibrate.program.fairness.base import Rule
+from calibrate.program.fairness.stated import check_gap
 from calibrate.program.form import Floats, Program
 from calibrate.program.measure import objective_at
 from calibrate.program.plan import Pool, named
@@ -94,7 +95,7 @@ class PoolProblem:
         )
         self.program.check()
         for rule in self.program.rules:  # a rule that names an unknown member says so now
-            rule.gap(self.program.plan(cp.Constant(np.ones(self.program.size))))
+            check_gap(rule, self.program.plan(cp.Constant(np.ones(self.program.size))))
 
     def solve(
         self, tolerance: float = 1e-6, out_of_sample: Scenarios | None = None, start: Calibration | None = None
@@ -109,8 +110,8 @@ class PoolProblem:
 
         Raises
         ------
-        RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded; SolverError,
-        when no optimum was proven.
+        RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded or a rule's gap
+        is not convex; SolverError, when no optimum was proven.
         """
         _check_given(out_of_sample, start)
         try:

@@ -17,6 +17,7 @@ from calibrate.program.conflict import explain
 from calibrate.program.even import evened
 from calibrate.program.extensive import Infeasible, run, solve_extensive
 from calibrate.program.fairness.base import GeneratedRule
+from calibrate.program.fairness.stated import check_solvable
 from calibrate.program.form import Floats, Program
 from calibrate.program.risk import CostTerm
 from calibrate.program.solution import Attempt, Solution
@@ -33,6 +34,9 @@ def optimum(program: Program, tolerance: float, start: Floats | None) -> tuple[P
     """The solution, and the program with all rows that had to be generated for it."""
     if not (isinstance(tolerance, int | float | np.number) and 0 < tolerance < 1):
         raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
+    numbers, unknown = map(program.plan, (cp.Constant(np.ones(program.size)), cp.Variable(program.size)))
+    for rule in program.rules:
+        check_solvable(rule, numbers, unknown)
     with ONE_THREAD:
         while True:
             solution = _solved(program, tolerance, start)

@@ -91,3 +91,7 @@ def test_uncertainty_is_off_until_asked_for_and_decides_the_run(tmp_path):
     assert blocks.resampling(7).uncertainty.model_dump() == {"replications": 7, "seeds": 10, "block": 6, "batches": 10}
     with pytest.raises(ConfigurationError, match="1 resampled history has no spread"):
         plain.resampling(1)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    assert load(write(tmp_path, "\ufeff" + GOOD)).data.events == "losses.csv"

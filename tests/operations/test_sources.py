@@ -141,6 +141,12 @@ def test_events_with_a_long_file_of_exposures(tmp_path):
             "members 'A' and 'A ' differ in blanks only; write them alike",
         ),
         ('panel = "losses.csv"', "year,A,B, A\n2020,1,2,3\n", "members 'A' and ' A' differ in blanks only"),
+        ('panel = "losses.csv"', "year,A,A\n2020,1,2\n", "has 2 columns named 'A'; rename or remove one"),
+        (
+            'events = "losses.csv"',
+            "date,member,loss,loss\n2024-01-05,A,10,1\n",
+            "has 2 columns named 'loss'; rename or remove one",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path, data, text, words):
@@ -160,3 +166,8 @@ def test_tables_for_rules(tmp_path):
     path.write_text("member\nA\n")
     with pytest.raises(DataError, match="has one column, expected names in the first"):
         read_table(path)
+
+
+def test_a_column_that_nobody_asks_for_may_stand_twice(tmp_path):
+    text = "\ufeffdate,member,loss,note,note\n2024-01-05,A,10,x,y\n2024-02-05,B,4,x,z\n"
+    assert history(tmp_path, 'events = "losses.csv"', losses=text).members == ("A", "B")

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import cvxpy as cp
 import numpy as np
 import pandas as pd
 import pytest
@@ -439,3 +440,84 @@ def test_a_frontier_goes_on_where_no_pool_like_this_keeps_a_rule():
     assert table["objective"][0.35] == pytest.approx(0.03)
     with pytest.raises(ProblemError, match="3 members cannot be less concentrated"):
         problem.frontier(fairness.ConcentrationLimit, [0.1, 0.2])
+
+
+# --- rules of the user's own ----------------------------------------------------------------------------------------
+
+
+class Own(fairness.Rule):
+    def __init__(self, gap, name="Own()"):
+        self.gap_of, self.name = gap, name
+
+    def gap(self, plan):
+        return self.gap_of(plan)
+
+    def __str__(self):
+        return self.name
+
+
+def between_levels(plan):
+    level = cp.Variable()
+    return cp.hstack([plan.contributions - 1.5 * level, level - plan.contributions])
+
+
+def whole_levels(plan):
+    return plan.contributions - (np.zeros(3) if plan.cells.is_constant() else cp.Variable(3, integer=True))
+
+
+WRONG_AT_ONCE = {
+    "gap is of type float, expected a cvxpy expression": lambda plan: -1.0,
+    "gap is of type ndarray, expected a cvxpy expression": lambda plan: np.array([-1.0, -2.0]),
+    "gap is of type Inequality, expected a cvxpy expression": lambda plan: plan.contributions[0] <= 3,
+    "gap is of type NoneType, expected a cvxpy expression": lambda plan: None,
+    r"gap leaves 1 variable\(s\) of its own open": between_levels,
+}
+WRONG_WHEN_SOLVED = {
+    "gap is concave to cvxpy, expected convex": lambda plan: 1 - cp.norm2(plan.contributions),
+    "gap is unknown to cvxpy, expected convex": lambda plan: plan.contributions[0] / plan.total - 0.3,
+    "gap has 0 rows, expected at least one": lambda plan: plan.contributions[:0],
+    "gap has a whole-numbered variable": whole_levels,
+    "gap holds nan, expected finite numbers": lambda plan: plan.contributions - np.nan,
+    "gap holds -inf, expected finite numbers": lambda plan: plan.contributions - np.inf,
+    "gap holds inf, expected finite numbers": lambda plan: plan.contributions / 0.0,
+    "gap holds nan, expected": lambda plan: cp.sum(cp.pos(plan.contributions - np.nan)),
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG_AT_ONCE)
+def test_a_gap_that_is_none_is_refused_when_the_problem_is_stated(sentence):
+    with pytest.raises(ProblemError, match=r"^Own\(\): " + sentence):
+        stated(rules=[Own(WRONG_AT_ONCE[sentence])])
+
+
+@pytest.mark.parametrize("sentence", WRONG_WHEN_SOLVED)
+def test_a_gap_that_cannot_be_solved_is_refused_in_words(sentence):
+    rule = Own(WRONG_WHEN_SOLVED[sentence])
+    with pytest.raises(ProblemError, match=r"^Own\(\): " + sentence):
+        stated(rules=[rule]).solve()
+    with pytest.raises(ProblemError, match=r"^Own\(\): " + sentence):
+        stated().frontier(lambda _: rule, [1.0])
+
+
+def test_a_rule_is_not_called_like_a_limit():
+    with pytest.raises(ProblemError, match="a rule is called 'each <= 4', but ' <= ' is how limits are called"):
+        stated(rules=[Own(lambda plan: plan.contributions - 4.0, "each <= 4")])
+
+
+def test_a_variable_of_a_rule_s_own_has_a_least_gap_in_numbers():
+    """Some level of which each pays 1 to 1.5: the least one is found by the program, and by hand on a plan."""
+
+    def gap(plan):
+        paid = plan.contributions
+        return cp.max(paid) - 1.5 * cp.min(paid) if plan.cells.is_constant() else between_levels(plan)
+
+    ours = stated(rules=[Own(gap)]).solve()
+    theirs = stated(rules=[Own(lambda plan: cp.max(plan.contributions) - 1.5 * cp.min(plan.contributions))]).solve()
+    assert ours.objective == pytest.approx(theirs.objective, rel=1e-6)
+    assert ours.contributions.max() <= 1.5 * ours.contributions.min() * (1 + 1e-6)
+
+
+def test_a_gap_need_not_be_a_number_everywhere():
+    """A logarithm has no value where nobody pays enough."""
+    plan = stated(rules=[Own(lambda plan: cp.sum(cp.inv_pos(plan.contributions - 2.0)) - 3.0)]).solve()
+    assert plan.contributions.min() > 2.0

@@ -1,0 +1,70 @@
+"""What a rule of the user's own has to be: told in words, before a solver or the verifier stumbles over it."""
+
+from __future__ import annotations
+
+import math
+
+import cvxpy as cp
+import numpy as np
+
+from calibrate.errors import ProblemError
+from calibrate.program.fairness.base import Rule
+from calibrate.program.plan import Plan
+
+__all__ = ["check_gap", "check_solvable"]
+
+LIMITS_OWN = " <= "  # in the names of limits, which the verifier reads
+
+
+def check_gap(rule: Rule, numbers: Plan) -> cp.Expression:
+    """The gap at a plan of constants; ProblemError where it is none of cvxpy, or open there, or the name is a limit's.
+
+    What a rule makes of the pool's losses is not asked: another pool may stand for the one that is solved.
+    """
+    name = str(rule)
+    if LIMITS_OWN in name:
+        raise ProblemError(
+            f"a rule is called {name!r}, but {LIMITS_OWN!r} is how limits are called; change its __str__"
+        )
+    gap = _told(rule, numbers)
+    if gap.variables():
+        raise ProblemError(
+            f"{name}: gap leaves {len(gap.variables())} variable(s) of its own open at a plan of numbers; say it by "
+            "atoms such as cp.max and cp.min, or give the least gap as a number where plan.cells.is_constant()"
+        )
+    return gap
+
+
+def check_solvable(rule: Rule, numbers: Plan, unknown: Plan) -> None:
+    """ProblemError where the gap has no rows, is not convex in the unknown plan, or has numbers that are none."""
+    known, gap = check_gap(rule, numbers), _told(rule, unknown)
+    if not gap.size:
+        raise ProblemError(f"{rule}: gap has 0 rows, expected at least one; leave the rule out where it says nothing")
+    if any(one.attributes["boolean"] or one.attributes["integer"] for one in gap.variables()):
+        raise ProblemError(f"{rule}: gap has a whole-numbered variable, expected a convex gap; let it be any number")
+    wrong = _no_number(known, gap.is_affine())
+    if wrong is not None:
+        raise ProblemError(f"{rule}: gap holds {wrong}, expected finite numbers; look for a division by zero in it")
+    if not gap.is_convex():
+        raise ProblemError(
+            f"{rule}: gap is {gap.curvature.lower()} to cvxpy, expected convex; multiply out what divides by the plan, "
+            "and write it in atoms that cvxpy knows to be convex"
+        )
+
+
+def _told(rule: Rule, plan: Plan) -> cp.Expression:
+    gap: object = rule.gap(plan)
+    if isinstance(gap, cp.Expression):
+        return gap
+    raise ProblemError(
+        f"{rule}: gap is of type {type(gap).__name__}, expected a cvxpy expression that is fair when <= 0: of a "
+        "constraint the left side less the right, such as plan.contributions - 5.0; of numbers cp.Constant(numbers)"
+    )
+
+
+def _no_number(known: cp.Expression, affine: bool) -> float | None:
+    """An infinity or NaN of a gap: in its value, or in its constants where it need not have a value everywhere."""
+    with np.errstate(all="ignore"):
+        held = [one.value for one in ([known] if affine else known.constants()) if one.size]
+    ends = [float(end(value)) for value in held for end in (np.min, np.max)]  # of sparse ones too
+    return next((end for end in ends if not math.isfinite(end)), None)
