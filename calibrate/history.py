@@ -17,7 +17,17 @@ from calibrate.intake.exposures import exposure_table
 from calibrate.intake.jumps import unit_jumps
 from calibrate.intake.periods import check_gaps, frequency_of, last_period, panel_periods
 from calibrate.intake.prices import to_last_prices
-from calibrate.intake.tables import COLUMNS, cells, clean_events, panel_columns, product, shown, totals, window
+from calibrate.intake.tables import (
+    AT_LEAST,
+    COLUMNS,
+    cells,
+    clean_events,
+    panel_columns,
+    product,
+    shown,
+    totals,
+    window,
+)
 from calibrate.intake.values import listed, numbers
 
 __all__ = ["LossHistory"]
@@ -49,6 +59,7 @@ class LossHistory:
         member: str,
         loss: str,
         segment: str | None = None,
+        at_least: str | None = None,
         exposures: pd.DataFrame | pd.Series[float] | Mapping[Any, float] | None = None,
         period: str = "M",
         currency: str = "USD",
@@ -62,6 +73,9 @@ class LossHistory:
         ----------
         frame : one event a row; `date`, `member`, `loss`, `segment` name its columns. Further columns only help to tell
             events apart: two rows that agree in everything are a duplicate. Dates without a zone are UTC.
+        at_least : column that is True where a loss is known only to be at least so large: it reached the limit of a
+            policy, or the claim is open. Models of sizes take it for that. Losses below a deductible are no events:
+            give them from the ground up above the highest one, which is a `Coverage(retention=)`.
         exposures : number by member, or periods x members, or periods x (member, segment). Says who the members are:
             one without events is a member with zero losses. A member's exposure holds in each of its segments. Zero
             exposure in a period means that the member was not in the pool then.
@@ -77,7 +91,8 @@ class LossHistory:
         """
         problems: list[str] = []
         frequency = frequency_of(period)
-        wanted = {"date": date, "member": member, "loss": loss} | ({"segment": segment} if segment is not None else {})
+        wanted = {"date": date, "member": member, "loss": loss}
+        wanted |= {role: name for role, name in (("segment", segment), (AT_LEAST, at_least)) if name is not None}
         clean = clean_events(frame, wanted, frequency, problems)
         known = clean.dropna()
         if known.empty:
@@ -87,7 +102,8 @@ class LossHistory:
         events = events[events["member"].isin(columns.get_level_values("member"))]
         table = None if exposures is None else exposure_table(exposures, index, columns, problems)
         losses = totals(events, index, columns)
-        events = events.sort_values("date", kind="stable").reset_index(drop=True)[COLUMNS]
+        events = events.sort_values("date", kind="stable").reset_index(drop=True)
+        events = events[[*COLUMNS, *([] if at_least is None else [AT_LEAST])]]
         return _checked(cls(losses, table, events, currency), confirm_unit_jumps, problems)
 
     @classmethod
@@ -163,7 +179,7 @@ class LossHistory:
 
     @property
     def events(self) -> pd.DataFrame | None:
-        """Events by date: columns date (UTC), member, segment, loss. None if the history is a panel."""
+        """Events by date: columns date (UTC), member, segment, loss, and `at_least` if given. None for a panel."""
         return None if self._events is None else self._events.copy()
 
     @property
@@ -182,6 +198,8 @@ class LossHistory:
             sha.update(b"none" if table is None else np.ascontiguousarray(table.to_numpy(), dtype="<f8").tobytes())
         if self._events is not None:
             sha.update(np.ascontiguousarray(self._events["date"].astype("int64"), dtype="<i8").tobytes())
+            if AT_LEAST in self._events:
+                sha.update(np.ascontiguousarray(self._events[AT_LEAST], dtype="?").tobytes())
             for role, known in (("member", self.members), ("segment", self.segments)):
                 codes = pd.Index(known).get_indexer(pd.Index(self._events[role]))
                 sha.update(np.ascontiguousarray(codes, dtype="<i8").tobytes())

@@ -10,16 +10,17 @@ import pandas as pd
 
 from calibrate.errors import DataError
 from calibrate.intake.periods import first_period, last_period
-from calibrate.intake.values import instants, listed, names, numbers
+from calibrate.intake.values import instants, listed, marks, names, numbers
 from calibrate.scenarios import unwritable
 
-__all__ = ["COLUMNS", "cells", "clean_events", "panel_columns", "product", "shown", "totals", "window"]
+__all__ = ["AT_LEAST", "COLUMNS", "cells", "clean_events", "panel_columns", "product", "shown", "totals", "window"]
 
 COLUMNS = ["date", "member", "segment", "loss"]
+AT_LEAST = "at_least"  # a column of events, where some losses are known only to be at least so large
 
 
 def clean_events(frame: pd.DataFrame, wanted: Mapping[str, str], frequency: str, problems: list[str]) -> pd.DataFrame:
-    """Columns date, member, segment, loss and `row` (label in the frame); what is wrong goes to `problems`."""
+    """Columns date, member, segment, loss, perhaps `at_least`, and `row` (label in the frame); faults to `problems`."""
     if not isinstance(frame, pd.DataFrame):
         raise DataError(
             f"events are a {type(frame).__name__}, expected a pandas DataFrame with a row for each loss event"
@@ -46,6 +47,8 @@ def clean_events(frame: pd.DataFrame, wanted: Mapping[str, str], frequency: str,
         clean[role] = pd.Series(texts, dtype=object)
     clean["loss"] = numbers(list(frame[wanted["loss"]]), places["loss"], "loss", problems)
     clean = clean[COLUMNS].assign(row=list(frame.index))
+    if AT_LEAST in wanted:
+        clean[AT_LEAST] = marks(list(frame[wanted[AT_LEAST]]), places[AT_LEAST], AT_LEAST, problems)
     _check_duplicates(clean, frame.drop(columns=list(wanted.values())), problems)
     return clean
 

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["Floats", "instants", "listed", "names", "numbers"]
+__all__ = ["Floats", "instants", "listed", "marks", "names", "numbers"]
 
 Floats = npt.NDArray[np.float64]
 SHOWN = 20  # faults of one kind that are listed one by one
+TRUE, FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
 EARLIEST, LATEST = 1678, 2261  # years of which every day is counted in nanoseconds
 SLASHED = re.compile(r"^\s*(\d{1,2})[/.\-](\d{1,2})[/.\-]\d{4}")
 
@@ -53,6 +54,18 @@ def names(values: Sequence[Any], places: Sequence[str], what: str, problems: lis
     texts: list[str | None] = [None if _missing(value) else str(value) for value in values]
     listed(problems, [f"{place}: {what} is missing" for text, place in zip(texts, places, strict=True) if text is None])
     return texts
+
+
+def marks(values: Sequence[Any], places: Sequence[str], what: str, problems: list[str]) -> npt.NDArray[np.bool_]:
+    """Truth by row: True and False, or 1 and 0, also as text; what is neither is written down."""
+    texts = [str(value).strip().lower().removesuffix(".0") for value in values]
+    faults = [
+        f"{place}: {what} is {value!r}, expected True or False"
+        for value, text, place in zip(values, texts, places, strict=True)
+        if text not in TRUE | FALSE
+    ]
+    listed(problems, faults)
+    return np.array([text in TRUE for text in texts], dtype=bool)
 
 
 def _missing(value: Any) -> bool:

@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
+from calibrate.intake.tables import AT_LEAST
 from calibrate.models.alike import UNLIKE, Alike, AlikePosterior, Shocks
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
@@ -35,7 +36,7 @@ Counts = npt.NDArray[np.intp]
 class Events:
     """Losses above zero, the places of their segment, member, period; counts, exposures (periods, members, segments).
 
-    `calendar` holds their days, and those of the periods.
+    `calendar` holds their days, and those of the periods; `at_least`: losses known only to be so large or more.
     """
 
     losses: Floats
@@ -46,6 +47,7 @@ class Events:
     exposures: Floats
     segments: tuple[str, ...]
     calendar: Calendar
+    at_least: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, history: LossHistory, events: pd.DataFrame, exposures: Floats) -> Events:
@@ -60,11 +62,12 @@ class Events:
         np.add.at(counts, (row, owner, segment), 1.0)
         losses = positive["loss"].to_numpy(dtype=np.float64)
         calendar = Calendar.of(history.periods, positive["date"])
-        return cls(losses, segment, owner, row, counts, exposures.reshape(shape), history.segments, calendar)
+        bounds = positive[AT_LEAST].to_numpy(dtype=bool) if AT_LEAST in positive else np.zeros(losses.size, dtype=bool)
+        return cls(losses, segment, owner, row, counts, exposures.reshape(shape), history.segments, calendar, bounds)
 
     def sizes(self, laws: Sequence[Severity | None]) -> Seen:
         """What the severity of every segment is fitted to."""
-        return Seen.of(self.segments, self.losses, self.segment, self.owner, self.counts.shape[1], laws)
+        return Seen.of(self.segments, self.losses, self.segment, self.owner, self.counts.shape[1], laws, self.at_least)
 
     def frequencies(self, family: CountModel) -> list[CountModel]:
         """Frequency of every segment."""
@@ -82,7 +85,7 @@ class Events:
     def alike(self, seen: Seen, g: int, model: CountModel) -> AlikePosterior:
         """How far losses of one period of a segment are alike in size, if one shock brings them."""
         own = self.segment == g
-        logs = np.log(self.losses[own]) - np.log(seen.scales[g].median[self.owner[own]])
+        logs = seen.logs[g] - np.log(seen.scales[g].median[self.owner[own]])
         return AlikePosterior.of(logs, self.when[own], model.means_.sum(axis=1), model.size_)
 
     def excited(self, family: Hawkes) -> list[SelfExciting]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.stats import kstest
 from sklearn.base import clone
@@ -34,7 +35,7 @@ from calibrate.models.frequency import (
 from calibrate.models.frequency.baseline import Baseline
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.joint import JointLossModel
-from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Severity, Spliced, Weibull
+from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Observation, Severity, Spliced, Weibull
 from calibrate.models.size_trend import at_sizes_ahead
 
 __all__ = ["compare"]
@@ -82,11 +83,11 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
         collective = _collective(model)
         exposures = np.ones_like(losses) if history.exposures is None else history.exposures.to_numpy()
         events = Events.of(history, history.events, exposures)
-        standard = events.sizes([None] * len(model.segments_)).standard
+        seen = events.sizes([None] * len(model.segments_))
         for g, (name, part) in enumerate(zip(model.segments_, collective.segments, strict=True)):
             rows += _frequencies(name, part.frequency, events.counts[:, :, g], events.exposures[:, :, g])
             rows += _clustering(name, events, g, part.frequency)
-            rows += _severities(name, part.sizes.law, standard[g])
+            rows += _severities(name, part.sizes.law, seen.standard[g], seen.at_least[g])
         expected = np.stack([part.frequency.means_ for part in collective.segments], axis=2).reshape(losses.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         rows += _dependences(model, np.where(expected > 0, losses / expected, 0.0))
@@ -156,11 +157,11 @@ def _clustering(name: str, events: Events, g: int, used: CountModel) -> Iterator
         yield _row("clustering", name, candidate, **scores, p_value=p_value, chosen=chosen, note=note)
 
 
-def _severities(name: str, used: Severity, losses: Floats) -> Iterator[dict[str, Any]]:
+def _severities(name: str, used: Severity, losses: Floats, at_least: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
     known = {repr(one) for one in SEVERITIES}
     candidates = [*SEVERITIES, *(() if repr(used) in known else (clone(used),))]
     try:
-        scores = BestOf(candidates).fit(losses).scores_
+        scores = BestOf(candidates).fit(losses, observation=Observation(open_claim=at_least)).scores_
     except CalibrateError as error:
         yield _row("severity", name, repr(used), chosen=True, note=str(error))
         return

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
+from calibrate.intake.tables import AT_LEAST
 from calibrate.models.arrays import Floats, RandomState, exposures_by_column
 from calibrate.models.binding import bound_columns, bound_events, excited_events, units
 from calibrate.models.collective import Collective, Events, Segment, seen_flags
@@ -138,7 +139,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self.flags_ += (*said, *seen_flags(history, exposures, cap))
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
         anew = events is None or all(model.order is Order.NOTHING for model in self.frequencies_.values())
-        if self.coverage is None and cap is None and anew:
+        if self.coverage is None and cap is None and anew and (events is None or AT_LEAST not in events):
             expected = self.summary_["expected_loss"] / self.summary_.get("pool_level", 1.0)
             self.flags_ += level_flags(expected.to_numpy(), losses, exposures)
         return self

@@ -14,18 +14,18 @@ from sklearn.base import clone
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
 from calibrate.models.interpolation import QuantileTable
-from calibrate.models.pooling import pooled_means, pooled_variances
-from calibrate.models.severity import BestOf, GeneralizedPareto, LogNormal, Severity, Spliced
+from calibrate.models.scales import Scales, completed, scales_of
+from calibrate.models.severity import BestOf, GeneralizedPareto, LogNormal, Observation, Severity, Spliced
 
 __all__ = ["THICK", "Seen", "Sizes"]
 
 THICK = 200  # losses from which a tail is fitted
 FEW = 10  # losses from which a law without a tail is fitted
-MOST_OPEN = 1.0  # variance of the log of a member's scale: more is not read into few losses
 WIDEST = 2.0  # deviation of a log: the mean of a lognormal law of more is not seen in a sample
 REFUTED = 1.63  # Kolmogorov's distance times the root of the number of losses
 NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
 Places = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -100,32 +100,6 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Scales:
-    """Scales of the members on their segment, known as far as their own losses tell: `log scale` has a normal law.
-
-    `credibility` of a member's own losses; `taken`, the share of their scatter that went into the estimate.
-    """
-
-    median: Floats
-    open: Floats
-    credibility: Floats
-    taken: Floats
-
-    @property
-    def mean(self) -> Floats:
-        """Expected scales, `median exp(open / 2)`: those of lognormal laws."""
-        return np.asarray(self.median * np.exp(self.open / 2))
-
-    def standard(self, losses: Floats, owner: Places) -> Floats:
-        """Losses as those of one member, in their order of size, with the scatter back that the estimates took."""
-        if not self.taken.any():
-            return np.sort(losses / self.median[owner])
-        logs = np.log(losses / self.median[owner])
-        centre = logs.mean()
-        return np.sort(np.exp(centre + (logs - centre) / np.sqrt(1 - self.taken[owner])))
-
-
-@dataclass(frozen=True)
 class Seen:
     """Losses of all segments as their laws are fitted to them: of the same order for all members.
 
@@ -135,12 +109,18 @@ class Seen:
     a segment of at least 200 losses has a law of its own (`Spliced`), and one of fewer the form of all segments' losses
     over their geometric means, at its own level: a tail cannot be told from few losses, and leaving it out would
     understate it.
+
+    `standard` are losses as those of one member, in their order of size; `at_least` of them are known only to be so
+    large or more, and are `expected` to be larger (`completed`); `logs`: log-losses as they came, those as expected.
     """
 
     names: Sequence[str]
     losses: list[Floats]
+    logs: list[Floats]
     scales: list[Scales]
     standard: list[Floats]
+    expected: list[Floats]
+    at_least: list[Bools]
     laws: Sequence[Severity | None]
 
     @classmethod
@@ -152,6 +132,7 @@ class Seen:
         owner: Places,
         members: int,
         laws: Sequence[Severity | None],
+        at_least: Bools,
     ) -> Seen:
         """Of losses of the segment and member at the given places; in their order of size."""
         parts = [np.flatnonzero(segment == g) for g in range(len(names))]
@@ -161,33 +142,42 @@ class Seen:
                     f"segment {name!r}: no loss in any period, so neither frequency nor severity can be told; "
                     "join it with another segment, or leave it out"
                 )
-        scales = [_scales(np.log(losses[part]), owner[part], members) for part in parts]
-        standard = [each.standard(losses[part], owner[part]) for part, each in zip(parts, scales, strict=True)]
-        return cls(names, [losses[part] for part in parts], scales, standard, laws)
+        logs, scales, standard, expected, bounds = list[Floats](), list[Scales](), [], [], []
+        for name, part in zip(names, parts, strict=True):
+            logs.append(completed(name, np.log(losses[part]), at_least[part], owner[part], members))
+            scales.append(scales_of(logs[-1], owner[part], members))
+            each = scales[-1].standard(losses[part], owner[part])
+            order = np.argsort(each, kind="stable")
+            standard.append(each[order])
+            likely = scales[-1].standard(np.exp(logs[-1]), owner[part]) if at_least[part].any() else each
+            expected.append(likely[order])
+            bounds.append(at_least[part][order])
+        return cls(names, [losses[part] for part in parts], logs, scales, standard, expected, bounds, laws)
 
     def fit(self) -> list[Sizes]:
         """Sizes of every segment."""
-        levels = [math.exp(float(np.log(z).mean())) for z in self.standard]
+        levels = [math.exp(float(np.log(z).mean())) for z in self.expected]
         pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
-        fitted = []
-        rows = zip(self.names, self.losses, self.standard, levels, self.scales, self.laws, strict=True)
-        for name, losses, z, level, scales, law in rows:
+        fitted, bounds = [], np.concatenate(self.at_least)
+        rows = zip(self.names, self.losses, self.standard, levels, self.scales, self.laws, self.at_least, strict=True)
+        for name, losses, z, level, scales, law, at_least in rows:
             borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
             family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
-            fitted_to, blunt = pool if borrowing else z, ""
+            fitted_to, known_only, blunt = (pool, bounds, "") if borrowing else (z, at_least, "")
             try:
-                found = _fit(name, family, fitted_to)
+                found = _fit(name, family, fitted_to, None, known_only)
             except ModelError as error:  # many losses at one limit leave the default tail nothing to be fitted to
                 if law is not None or not isinstance(family, Spliced):
                     raise
                 blunt = f"no tail can be fitted ({str(error).split('. ')[0]}); LogNormal, which may understate it"
-                found = _fit(name, LogNormal(), fitted_to)
+                found = _fit(name, LogNormal(), fitted_to, None, known_only)
             few = f"{z.size} losses are too few for a tail (expected {THICK})"
             origin = f"{few}; its form is that of all segments" if borrowing else ""
             if law is None and not isinstance(family, Spliced):
                 origin += f"{'' if origin else few}; LogNormal, which may understate it"
-            missed = "" if borrowing else _missed(found, z)
-            origin = "; ".join(filter(None, [origin, blunt, missed, _pile(losses)]))
+            missed = "" if borrowing or at_least.any() else _missed(found, z)
+            pile = _bounds(at_least) or _pile(losses)
+            origin = "; ".join(filter(None, [origin, blunt, missed, pile]))
             own = level if borrowing else 1.0
             known = scales.mean, scales.open, scales.credibility
             fitted.append(Sizes(name, found, own, *known, z.size, origin, borrowing))
@@ -195,22 +185,23 @@ class Seen:
 
     def again(self, fitted: Sequence[Sizes], weights: Sequence[Floats]) -> list[Sizes]:
         """Sizes of the fitted families, if the standard losses have these `weights`."""
-        rows = list(zip(self.standard, weights, strict=True))
-        levels = [math.exp(float(np.average(np.log(z), weights=w))) for z, w in rows]
-        pool = np.concatenate([z / level for (z, _), level in zip(rows, levels, strict=True)])
-        found = []
-        for part, (z, w), level in zip(fitted, rows, levels, strict=True):
-            seen = (pool, np.concatenate(weights)) if part.borrowed else (z, w)
+        rows = list(zip(self.standard, weights, self.at_least, strict=True))
+        means = zip(self.expected, weights, strict=True)
+        levels = [math.exp(float(np.average(np.log(z), weights=w))) for z, w in means]
+        pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
+        every, found = (pool, np.concatenate(weights), np.concatenate(self.at_least)), []
+        for part, own, level in zip(fitted, rows, levels, strict=True):
+            seen = every if part.borrowed else own
             law = part.law if (seen[1] == 1).all() else _again(part.name, part.law, *seen)
             found.append(replace(part, law=law, level=level if part.borrowed else 1.0))
         return found
 
 
-def _again(name: str, law: Severity, losses: Floats, weights: Floats) -> Severity:
+def _again(name: str, law: Severity, losses: Floats, weights: Floats, at_least: Bools) -> Severity:
     """The law, if the losses have these weights. Weights know nothing of what the deviation of a lognormal law of `n`
     losses is too small by: its mean square is made that of the posterior law, `sum (log x - mean)^2 / (n - 3)`; a
     deviation is no more than 2, or the fitted one."""
-    found, n = _fit(name, _family(law), losses, weights), losses.size
+    found, n = _fit(name, _family(law), losses, weights, at_least), losses.size
     if isinstance(found, LogNormal) and n > FEW / 2:
         found.shape_ *= n / math.sqrt((n - 1) * (n - 3))
     if isinstance(found, LogNormal) and isinstance(law, LogNormal):
@@ -259,34 +250,15 @@ def _pile(losses: Floats) -> str:
     )
 
 
-def _fit(name: str, family: Severity, losses: Floats, weights: Floats | None = None) -> Severity:
+def _bounds(at_least: Bools) -> str:
+    """How many losses are known only to be at least so large."""
+    count = int(at_least.sum())
+    return f"{count} of {at_least.size} losses are known only to be at least as large as they are" if count else ""
+
+
+def _fit(name: str, family: Severity, losses: Floats, weights: Floats | None, at_least: Bools) -> Severity:
+    seen = Observation(open_claim=at_least) if at_least.any() else None
     try:
-        return clone(family).fit(losses, weights)  # type: ignore[no-any-return]
+        return clone(family).fit(losses, weights, observation=seen)  # type: ignore[no-any-return]
     except ModelError as error:
         raise ModelError(f"segment {name!r}: {error}") from error
-
-
-def _scales(logs: Floats, owner: Places, members: int) -> Scales:
-    """Scales of the members on their segment (normal means, Buehlmann and Straub 1970).
-
-    `log s | losses ~ N(Z (m - centre), Z v)`, `v` the variance of the mean `m` of `n` log-losses; `N(0, tau^2)` for a
-    member without losses.
-    """
-    count = np.bincount(owner, minlength=members).astype(np.float64)
-    centre = logs.mean()
-    means = np.bincount(owner, logs - centre, members) / np.maximum(count, 1)
-    scatter = np.bincount(owner, (logs - centre - means[owner]) ** 2, members)
-    freedom = np.maximum(count - 1, 0)
-    raw = np.where(freedom > 0, scatter / np.maximum(freedom, 1), 0.0)
-    variances, _ = pooled_variances(np.where(raw > 1e-24, raw, 0.0), freedom)
-    if not (variances > 0).any():  # constant or single losses: members cannot be told apart
-        return Scales(np.ones(members), *np.zeros((3, members)))
-    of_mean = np.where(count > 0, variances / np.maximum(count, 1), np.inf)
-    pooled, collective, credibility = pooled_means(means, of_mean)
-    if (count > 0).sum() == 1:
-        return Scales(np.ones(members), np.zeros(members), credibility, np.zeros(members))
-    one = int(np.argmax(count))  # tau^2 from Z = tau^2 / (tau^2 + v), of any member
-    between = credibility[one] / (1 - credibility[one]) * of_mean[one]
-    left = credibility * np.where(count > 0, of_mean, 0.0) + np.where(count > 0, 0.0, between)
-    taken = credibility / np.maximum(count, 1)
-    return Scales(np.exp(pooled - collective), np.minimum(left, MOST_OPEN), credibility, taken)

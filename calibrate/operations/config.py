@@ -37,8 +37,9 @@ class Data(_Section):
 
     A panel is wide (first column the period, then a column for each member) unless `member` and `loss` name columns of
     a long one. `exposures` of events is a wide file, or a table that names the columns of a long one; `exposure` is a
-    column of a long panel. `period`, `start` and `end` are about events. `prices` and `exposure_prices` are files of a
-    price index by period: losses, and exposures that are money, are brought to the money of the last entry.
+    column of a long panel. `period`, `start`, `end` and `at_least` (a column) are about events. `prices` and
+    `exposure_prices` are files of a price index by period: losses, and exposures that are money, are brought to the
+    money of the last entry.
     """
 
     dataset: str | None = None
@@ -48,6 +49,7 @@ class Data(_Section):
     member: str | None = None
     loss: str | None = None
     segment: str | None = None
+    at_least: str | None = None
     exposure: str | None = None
     exposures: str | ExposureFile | None = None
     period: Literal["D", "W", "M", "Q", "Y"] = "M"
@@ -240,7 +242,7 @@ def _data_faults(data: Data) -> list[str]:
     useless = {
         "dataset": given - {"dataset", "prices", "exposure_prices"},
         "events": given & {"exposure"},
-        "panel": given & {"period", "start", "end"} | (given & {"exposures"} if long_panel else set()),
+        "panel": given & {"period", "start", "end", "at_least"} | (given & {"exposures"} if long_panel else set()),
     }[sources[0]]
     faults = [f"[data] {key} has no meaning together with {sources[0]!r}; leave it out" for key in sorted(useless)]
     if sources[0] == "panel" and long_panel and not {"date", "member", "loss"} <= given:

@@ -55,13 +55,14 @@ def read_table(path: Path) -> pd.DataFrame | pd.Series[Any]:
 
 def _events(configuration: Configuration, data: Data, path: Path) -> LossHistory:
     columns = {"date": data.date or "date", "member": data.member or "member", "loss": data.loss or "loss"}
-    segment = [] if data.segment is None else [data.segment]
+    more = [name for name in (data.segment, data.at_least) if name is not None]
     return LossHistory.from_events(
-        _with_columns(path, [*columns.values(), *segment]),
+        _with_columns(path, [*columns.values(), *more]),
         date=columns["date"],
         member=columns["member"],
         loss=columns["loss"],
         segment=data.segment,
+        at_least=data.at_least,
         exposures=_exposures(configuration, data),
         period=data.period,
         currency=data.currency,
