@@ -18,7 +18,9 @@ from calibrate.models.binding import bound_columns, bound_events, excited_events
 from calibrate.models.collective import Collective, Events, Segment, seen_flags
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence
-from calibrate.models.doubts import DRAWN_ANEW, few_periods_flags, level_flags, persistence_flags, thin_flags
+from calibrate.models.doubts import few_periods_flags, level_flags, persistence_flags, thin_flags
+from calibrate.models.doubts_of_counts import count_flags
+from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.families import families
 from calibrate.models.frequency import CountModel, Hawkes
@@ -172,7 +174,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         pool, *parts = log_variances(around, exposures[-1], len(self.segments_))
         self.process_: Process = WanderingLevel(around, Held(level, pool), tuple(map(Held, apart.segments, parts)))
         remembered = persistence_flags("loss ratios", losses, exposures, self._periods, level.outlook)
-        self.flags_ = thin_flags(len(losses), level.knowledge) + remembered + apart.ratio.flags()
+        moved = remembered or moved_flags(level.level_)
+        said = thin_flags(len(losses), level.knowledge) + moved + apart.ratio.flags()
+        self.flags_ = said + scarcity_flags(losses, exposures)
 
     def _collective(self, losses: Floats, events: Events) -> None:
         self._refuse(("ratio",), "panels, and this history has events; use from_panel")
@@ -194,9 +198,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self._remember(nothing, shocks)
             self.flags_ += said
         else:
-            expected = np.stack([model.means_ for model in frequencies], axis=2)
-            what = "numbers of events over expected ones"
-            self.flags_ += persistence_flags(what, events.counts, expected, self._periods, DRAWN_ANEW)
+            self.flags_ += count_flags(events.counts, frequencies, self._periods, self.segments_)
             bound = [bound_events(self.dependence, losses, events.counts, each) for each in candidates]
             self._remember(bound[0].dependence, units(frequencies, self.columns_, self.segments_))
             alike, trends = [each.alike for each in found], [self.size_trends_.get(name) for name in self.segments_]

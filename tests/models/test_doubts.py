@@ -13,7 +13,10 @@ from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
 from calibrate.models import severity
 from calibrate.models.doubts import alike_flags, alike_neighbours
-from calibrate.models.pool_level import KnownLevel
+from calibrate.models.doubts_of_counts import season_flags, together_flags
+from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
+from calibrate.models.frequency import LogLinear, SharedShock
+from calibrate.models.pool_level import KnownLevel, LocalLevel
 
 
 def test_p_value_is_close_to_that_of_all_permutations():
@@ -200,3 +203,147 @@ def test_sizes_that_go_with_the_period_are_told():
     assert np.mean(shares) == pytest.approx(100 * 0.8**2 / (0.8**2 + 0.7**2), abs=5)
     chance = [alike_flags(*sized(seed, 0.0)) for seed in range(200)]
     assert sum(map(len, chance)) <= 6  # one in a hundred, and three standard deviations
+
+
+def years_of(table):
+    rows, columns = np.shape(table)
+    frame = pd.DataFrame(table, index=range(2000, 2000 + rows), columns=[f"M{j}" for j in range(columns)])
+    return LossHistory.from_panel(frame)
+
+
+def test_a_panel_of_four_losses_is_said_and_one_of_eleven_years_is_not():
+    rng = np.random.default_rng(5)
+    table = np.zeros((10, 3))
+    table[[1, 4, 5, 8], [0, 0, 1, 2]] = rng.lognormal(0, 1, 4)
+    flags = JointLossModel().fit(years_of(table)).flags_
+    assert any("4 of 30 cells of the panel have a loss, and 1 degrees of freedom tell" in flag for flag in flags)
+    table = rng.lognormal(0, 1, (11, 1))
+    assert scarcity_flags(table, np.ones_like(table)) == ()
+    assert "8 of 8 cells" in scarcity_flags(table[:8], np.ones((8, 1)))[0]
+
+
+def test_a_panel_in_which_nothing_scatters_is_said():
+    exposures = np.outer(np.arange(1.0, 13.0), [1.0, 2.0, 3.0])
+    certain = "nothing scatters: each member's losses are the same share of its exposure"
+    (said,) = scarcity_flags(0.1 * exposures, exposures)
+    assert certain in said
+    assert "the risk that is shown is none" in said
+    (said,) = scarcity_flags(0.1 * exposures * (np.arange(12) % 3 > 0)[:, None], exposures)
+    assert "only who has one is drawn" in said
+    flags = JointLossModel().fit(years_of(np.tile([1.0, 2.0, 3.0], (12, 1)))).flags_
+    assert any(certain in flag for flag in flags)
+    moved = 0.1 * exposures
+    moved[0, 0] *= 1.001
+    assert scarcity_flags(moved, exposures) == ()
+
+
+def test_a_level_that_is_moved_far_is_said_with_its_number():
+    """One member has everything: ten years that forget, and their latest are high."""
+    table = np.zeros((10, 3))
+    table[:, 0] = np.random.default_rng(3).lognormal(0, 1, 10)
+    model = JointLossModel().fit(years_of(table))
+    assert model.pool_level_.level_ > 2
+    (said,) = [flag for flag in model.flags_ if "the pool's level ahead is" in flag]
+    assert f"is {model.pool_level_.level_:.3g} times that of the whole history" in said
+    assert "its latest periods were high" in said
+    rng = np.random.default_rng(1)
+    drawn = [rng.lognormal(0, 0.5, (10, 1)) * rng.lognormal(0, 0.5, (10, 5)) for _ in range(100)]
+    levels = [LocalLevel().fit(table.sum(axis=1)).level_ for table in drawn]
+    assert sum(bool(moved_flags(level)) for level in levels) <= 3
+
+
+MONTHS = pd.period_range("2015-03", periods=60, freq="M")
+
+
+def season_said(counts, periods=MONTHS):
+    counts = np.asarray(counts, dtype=float)[:, None]
+    return season_flags(counts, np.full(counts.shape, max(counts.mean(), 1e-9)), periods)
+
+
+def test_a_season_is_said_with_its_months():
+    wave = 1 + 0.8 * np.cos(2 * np.pi * (MONTHS.month.to_numpy() - 7) / 12)
+    shocks = [np.random.default_rng(seed).gamma(2, 0.5, 60) for seed in range(40)]
+    drawn = [np.random.default_rng(seed).poisson(10 * wave * shock) for seed, shock in enumerate(shocks)]
+    assert sum(bool(season_said(counts)) for counts in drawn) >= 30
+    (said,) = season_said(np.round(100 * wave))
+    assert "July brings 1.8 times the number expected, the most, January brings 0.2 times, the fewest" in said
+    assert "and March brings 0.6 times, the part of the year that lies ahead" in said
+    quarters = pd.period_range("2015Q1", periods=8, freq="Q")
+    assert "quarter 1 brings 0.5 times, the fewest" in season_said([1, 2, 3, 2] * 2, quarters)[0]
+    years = pd.period_range("2000", periods=24, freq="Y")
+    assert season_said(np.tile([1, 9], 12), years) == ()
+
+
+@pytest.mark.parametrize(("frequency", "n", "mean"), [("M", 30, 1.0), ("M", 84, 10.0), ("W", 160, 1.0), ("Q", 24, 6.0)])
+def test_events_without_a_season_hardly_ever_seem_to_have_one(frequency, n, mean):
+    """Overdispersed, half of them at a level that remembers the period before."""
+    periods, found = pd.period_range("2015-03", periods=n, freq=frequency), 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        level = rng.standard_normal(n)
+        for t in range(1, n if seed % 2 else 1):
+            level[t] = 0.8 * level[t - 1] + 0.6 * level[t]
+        found += bool(season_said(rng.poisson(mean * np.exp(0.6 * level)), periods))
+    assert found <= 6  # one in a hundred, and three standard deviations
+
+
+def hit(seed, periods=72, members=20, often=0.1):
+    """Counts of a pool in which `often` half of the members are hit at once; otherwise few, one by one."""
+    rng = np.random.default_rng(seed)
+    many = (rng.random((periods, 1)) < often) & (rng.random((periods, members)) < 0.5)
+    return (rng.poisson(0.03, (periods, members)) + many).astype(float)
+
+
+def together(counts):
+    model = SharedShock().fit(counts)
+    return together_flags("all", counts, model.means_, model.size_)
+
+
+def test_members_hit_at_once_more_often_than_a_shock_has_it_are_said():
+    assert sum(bool(together(hit(seed))) for seed in range(30)) >= 24
+    counts = hit(1, periods=120)
+    said = re.match(
+        r"segment 'all': at least (\d+) of 20 members are hit in (\d+) of 120 periods, and the .* brings (\S+) such",
+        together(counts)[0],
+    )
+    k, seen, expected = int(said.group(1)), int(said.group(2)), float(said.group(3))
+    assert seen == ((counts > 0).sum(axis=1) >= k).sum()
+    model, rng = SharedShock().fit(counts), np.random.default_rng(0)
+    shocks = rng.gamma(model.size_, 1 / model.size_, (100_000, 1))
+    drawn = (rng.random((100_000, 20)) < -np.expm1(-shocks * model.means_[0])).sum(axis=1)
+    assert 120 * (drawn >= k).mean() == pytest.approx(expected, rel=0.05)
+
+
+def test_members_that_a_gamma_shock_hits_are_hardly_ever_said_to_be_hit_otherwise():
+    """Exposures grow, members differ, shocks are rare or usual."""
+    found = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        size, grown = (0.3, 1.0, 3.0, 30.0)[seed % 4], np.linspace(0.5, 2, 72)[:, None]
+        rates = 0.15 * rng.lognormal(-0.2, 0.7, 20) * rng.gamma(size, 1 / size, (72, 1))
+        counts = rng.poisson(rates * grown).astype(float)
+        model = SharedShock().fit(counts, exposure=np.repeat(grown, 20, axis=1))
+        found += bool(together_flags("all", counts, model.means_, model.size_))
+    assert found <= 6  # one in a hundred, and three standard deviations
+
+
+def said_of(counts, frequency):
+    """Flags of monthly events, but for those of a trend of sizes."""
+    rng = np.random.default_rng(6)
+    when, who = (np.repeat(place, counts[np.nonzero(counts)].astype(int)) for place in np.nonzero(counts))
+    frame = pd.DataFrame({"date": MONTHS[when].to_timestamp(), "member": who.astype(str)})
+    frame = frame.assign(loss=rng.lognormal(size=when.size), id=range(when.size))
+    named = {"date": "date", "member": "member", "loss": "loss", "start": "2015-03", "end": "2020-02"}
+    model = JointLossModel(severity=severity.LogNormal(), frequency=frequency)
+    return [flag for flag in model.fit(LossHistory.from_events(frame, **named)).flags_ if "with time" not in flag]
+
+
+def test_seasons_and_catastrophes_reach_the_flags_of_a_model():
+    rng = np.random.default_rng(6)
+    angle = 2 * np.pi * np.append(MONTHS.month, 3) / 12
+    seasonal = rng.poisson(1.2 * np.exp(np.cos(angle[:60, None])), (60, 4))
+    assert any("events have a season" in flag for flag in said_of(seasonal, SharedShock()))
+    year = LogLinear(covariates=np.column_stack([np.cos(angle), np.sin(angle)]), base=SharedShock())
+    assert said_of(seasonal, year) == []  # the remedy
+    assert any("members are hit in" in flag for flag in said_of(hit(0, 60), SharedShock()))
+    assert said_of(rng.poisson(1.5, (60, 4)), SharedShock()) == []
