@@ -20,6 +20,7 @@ __all__ = [
     "few_periods_flags",
     "level_flags",
     "persistence_flags",
+    "pile_flags",
     "shared_scatter",
     "silence_flags",
     "thin_flags",
@@ -29,6 +30,7 @@ Places = npt.NDArray[np.intp]
 
 FEWEST, LATEST = 8, 3
 FEW_PERIODS = 10  # of a panel
+TIED = 3  # losses at one amount that look cut off there
 APART = 2.0  # factor between expected and observed losses from which it is said
 DRAWN_ANEW = (
     "Scenarios draw every period anew around the whole history: the next one may lie outside their intervals more "
@@ -156,6 +158,30 @@ def alike_flags(
             "scatter of their logs lies between periods), and are drawn independently of each other unless members "
             "share shocks: bad periods may be understated. Ask for SharedShock(), whose losses may be alike"
         )
+    return tuple(found)
+
+
+def pile_flags(names: Sequence[str], losses: Floats, segment: Places, owner: Places) -> tuple[str, ...]:
+    """A sentence for each segment in which several losses are exactly the largest of their member, or of all.
+
+    Where hardly two others are equal: chance does not bring such ties.
+    """
+    found = []
+    for g, name in enumerate(names):
+        own, who = losses[segment == g], owner[segment == g]
+        largest = np.zeros(int(who.max(initial=0)) + 1)
+        np.maximum.at(largest, who, own)
+        top = own == largest[who]
+        tops = np.bincount(who[top], minlength=largest.size)
+        cut = (top & (tops[who] >= TIED)) | ((own == own.max()) & ((own == own.max()).sum() >= TIED))
+        rest = own[~cut]
+        count, others = int(cut.sum()), rest.size - np.unique(rest).size
+        if 0 < count < own.size and others <= count / 2:
+            found.append(
+                f"segment {name!r}: {count} of {own.size} losses are exactly the largest of their member, up to "
+                f"{own[cut].max():g}: they look cut off at a limit, and what is drawn beyond it is a guess; say which "
+                "by at_least, or give the limit as coverage, or the losses before it"
+            )
     return tuple(found)
 
 

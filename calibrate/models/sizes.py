@@ -115,7 +115,6 @@ class Seen:
     """
 
     names: Sequence[str]
-    losses: list[Floats]
     logs: list[Floats]
     scales: list[Scales]
     standard: list[Floats]
@@ -152,15 +151,15 @@ class Seen:
             likely = scales[-1].standard(np.exp(logs[-1]), owner[part]) if at_least[part].any() else each
             expected.append(likely[order])
             bounds.append(at_least[part][order])
-        return cls(names, [losses[part] for part in parts], logs, scales, standard, expected, bounds, laws)
+        return cls(names, logs, scales, standard, expected, bounds, laws)
 
     def fit(self) -> list[Sizes]:
         """Sizes of every segment."""
         levels = [math.exp(float(np.log(z).mean())) for z in self.expected]
         pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
         fitted, bounds = [], np.concatenate(self.at_least)
-        rows = zip(self.names, self.losses, self.standard, levels, self.scales, self.laws, self.at_least, strict=True)
-        for name, losses, z, level, scales, law, at_least in rows:
+        rows = zip(self.names, self.standard, levels, self.scales, self.laws, self.at_least, strict=True)
+        for name, z, level, scales, law, at_least in rows:
             borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
             family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
             fitted_to, known_only, blunt = (pool, bounds, "") if borrowing else (z, at_least, "")
@@ -176,8 +175,7 @@ class Seen:
             if law is None and not isinstance(family, Spliced):
                 origin += f"{'' if origin else few}; LogNormal, which may understate it"
             missed = "" if borrowing or at_least.any() else _missed(found, z)
-            pile = _bounds(at_least) or _pile(losses)
-            origin = "; ".join(filter(None, [origin, blunt, missed, pile]))
+            origin = "; ".join(filter(None, [origin, blunt, missed, _bounds(at_least)]))
             own = level if borrowing else 1.0
             known = scales.mean, scales.open, scales.credibility
             fitted.append(Sizes(name, found, own, *known, z.size, origin, borrowing))
@@ -235,18 +233,6 @@ def _missed(law: Severity, losses: Floats) -> str:
     return (
         f"{type(law).__name__} misses losses of its own: {above[k]:.0%} lie above {points[k]:.3g}, fitted "
         f"{fitted[k]:.0%}; where layers there matter, ask for Spliced(body=Empirical())"
-    )
-
-
-def _pile(losses: Floats) -> str:
-    """What many losses of exactly the largest size say; nothing if they are few."""
-    top = float(losses.max())
-    count = int((losses == top).sum())
-    if count < max(3, 0.05 * losses.size) or count == losses.size:
-        return ""
-    return (
-        f"{count} of {losses.size} losses are exactly the largest, {top:g}: they look cut off at a limit, and what is "
-        "drawn beyond it is a guess; give the limit as coverage, or the losses before it"
     )
 
 

@@ -269,7 +269,7 @@ def test_members_of_unlike_size_with_few_losses_each_have_their_expected_losses(
         scales = np.exp(rng.normal(size=20))
         owner = np.repeat(np.arange(20), rng.poisson(4, 20))
         losses = scales[owner] * np.exp(rng.normal(size=owner.size))
-        seen = Seen.of(["all"], losses, np.zeros(owner.size, int), owner, 20, [severity.LogNormal()])
+        seen = Seen.of(["all"], losses, np.zeros(owner.size, int), owner, 20, [severity.LogNormal()], owner < 0)
         (sizes,) = seen.fit()
         found.append(sizes.scale.sum() * sizes.law.mean() / (scales.sum() * np.exp(0.5)))
         scatter.append(sizes.law.shape_)
@@ -286,7 +286,8 @@ def test_losses_at_one_limit_have_a_law_all_the_same():
     )
     history = LossHistory.from_events(frame, date="date", member="member", loss="loss")
     model = JointLossModel(coverage=Coverage(limit=3.0)).fit(history)
-    assert any("no tail can be fitted" in flag and "look cut off at a limit" in flag for flag in model.flags_)
+    for said in ("no tail can be fitted", "they look cut off at a limit"):
+        assert any(said in flag for flag in model.flags_)
     assert model.summary_["expected_loss"].sum() == pytest.approx(history.losses.sum(axis=1).mean(), rel=0.25)
     with pytest.raises(ModelError, match="0 fully seen losses exceed the threshold 3"):
         JointLossModel(severity=severity.Spliced()).fit(history)
