@@ -93,7 +93,9 @@ def families(events: Events, seen: Seen, asked: Asked, bound: bool) -> list[Fami
         return [alone.told(events, *(_together(events, seen, alone, asked) if warned else ()))]
     fixed = _fixed(events, asked or {})
     alone = _elastic(events, seen, NegativeBinomial(), fixed)
-    together = alone if bound else _elastic(events, seen, SharedShock(), fixed)
+    if bound:
+        return [alone.told(events)]
+    together = _elastic(events, seen, SharedShock(), fixed)
     return _chosen(events, alone, together, np.array([name not in fixed for name in events.segments]))
 
 

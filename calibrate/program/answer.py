@@ -139,8 +139,7 @@ def _check_published(
     """
     if certificate is None:
         return solution.lower_bound
-    judged = (fairness["gap"] > 0).any() or certificate["auxiliary"] > 0
-    broken = certificate.broken() if judged else ""
+    broken = certificate.broken() if (fairness["gap"] > 0).any() or certificate.has_auxiliary else ""
     if broken:
         raise SolverError(f"{broken} on the published integers; attempts: {'; '.join(map(str, solution.attempts))}")
     _check_gap(program, solution, objective + max(certificate.costs_more(), 0.0), tolerance)

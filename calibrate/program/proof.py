@@ -75,6 +75,12 @@ class Certificate(Mapping[str, Any]):
         plain: dict[str, Any] = json.loads(json.dumps(retold(program, body)))
         return plain
 
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether rules have variables of their own, which the integers must leave room for."""
+        claim = self._parts[3]
+        return claim is not None and claim.auxiliary.size > 0
+
     def costs_more(self) -> float:
         """What the published integers cost more than the plan, money; 0 where a unit a decision cannot cost much."""
         program, _, _, claim = self._parts

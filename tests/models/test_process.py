@@ -178,6 +178,9 @@ def test_frequencies_are_given_by_segment():
     labels = [("(all members)", "together"), *[column for column in history.losses.columns if column[1] == "own"]]
     assert list(model.correlation_.index) == labels
     assert model.tail_dependence_.shape == (9, 9)
+    bound = JointLossModel(severity=severity.Empirical(), dependence=dependence.Gaussian()).fit(history)
+    assert len({type(node.margins.segments[0].frequency) for node in bound.process_.nodes}) == 1
+    assert not any(model.shared for model in bound.frequencies_.values())
     asked = dict.fromkeys(("own", "together"), frequency.SharedShock())
     both = JointLossModel(
         severity=severity.Empirical(), frequency=dict.fromkeys(("own", "together"), frequency.SharedShock())
