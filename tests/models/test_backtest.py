@@ -125,7 +125,7 @@ def test_size_and_power_over_1000_simulations(level):
     shortfall = true.expect(lambda x: x, lb=var) / (0.5 - level / 2)
     for _ in range(1000):
         for row, factor in enumerate((1.0, 1.5)):
-            losses, draws = factor * np.abs(rng.standard_t(4, 1000)), np.abs(rng.standard_t(4, (1000, 400)))
+            losses, draws = factor * np.abs(rng.standard_t(4, 1000)), np.abs(rng.standard_t(4, (1000, 200)))
             forecasts = Forecasts(losses, np.full(1000, var), np.full(1000, shortfall), level, draws)
             p_values = [test(forecasts).p_value for test in TESTS] + [traffic_light(forecasts).p_value]
             rejected[row] += np.array(p_values) <= 0.05

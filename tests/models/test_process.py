@@ -153,7 +153,7 @@ def own_and_together(seed, years=15, members=8):
 def test_a_segment_that_tells_another_family_than_the_rest_has_it():
     """The chance of a quiet year is that of the truth, exp(-1/2), which eight members apart would never have."""
     quiet = []
-    for seed in range(6):
+    for seed in range(4):
         history = own_and_together(seed)
         model = JointLossModel(severity=severity.Empirical()).fit(history)
         assert type(model.process_.around) is PartlyShared
