@@ -25,7 +25,7 @@ Places = npt.NDArray[np.intp]
 
 FEWEST = 8  # periods with losses
 SURE = 0.01  # p-value from which a trend is clear: in one history of a hundred without one
-LIKELY = 0.5  # chance of a trend from which it is carried
+LIKELY = 0.5  # chance of a trend from which it is told
 WHOLE = 1.0  # deviation, before the data, of what a trend adds to the log from the first period to the last
 TOLD = 10  # losses beyond one of each member, from which the members' own scatter is told
 LENGTHS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
@@ -39,6 +39,9 @@ class SizeTrend:
     `log X = a + b t + u[member] + v[period] + e`, all of them normal; the line by generalized least squares, its error
     with two degrees of freedom less than there are periods. Before the data: no trend with chance 1/2, else `b` is
     normal, and moves losses by one in the log from the first period to the last.
+
+    A rise is carried to the period ahead where it is likelier than none, a fall only where it is clear: money loses its
+    worth, and a calm that is taken for a law is what crises begin with.
     Source: Henderson 1975, Biometrics 31 (mixed models); George and McCulloch 1993, JASA 88 (spike and slab).
 
     `chance` that there is one; `slope` and `deviation` of `b` if there is; `middle`: time of the level that does not
@@ -76,6 +79,11 @@ class SizeTrend:
         return self.p_value <= SURE
 
     @property
+    def carried(self) -> bool:
+        """Whether sizes are brought to the period ahead."""
+        return self.clear or (self.slope > 0 and self.chance >= LIKELY)
+
+    @property
     def mean(self) -> float:
         """Expected growth of the log by period."""
         return self.chance * self.slope
@@ -105,9 +113,10 @@ class SizeTrend:
 
     def left_out(self, name: str, periods: pd.PeriodIndex) -> str:
         """What is to be said of it where it is not."""
+        why = "leave KnownLevel out, or bring" if self.carried else "a fall is carried where it is clear; else bring"
         return (
-            f"{self._said(name, periods)}. Sizes are drawn as in the whole history: leave KnownLevel out, or bring "
-            "them to the money of today first (LossHistory.at_prices)"
+            f"{self._said(name, periods)}. Sizes are drawn as in the whole history: {why} them to the money of today "
+            "first (LossHistory.at_prices)"
         )
 
     def _said(self, name: str, periods: pd.PeriodIndex) -> str:
@@ -121,15 +130,17 @@ def told_trends(history: LossHistory, level: PoolLevel | None) -> tuple[dict[str
 
     A known `level` has none. ModelError for another one where there are events.
     """
-    found = _trends(history)
+    found, periods = _trends(history), history.periods
     if history.events is None or level is None:
-        return found, tuple(trend.flag(name, history.periods) for name, trend in found.items())
+        carried = {name: trend for name, trend in found.items() if trend.carried}
+        said = (t.flag(name, periods) if t.carried else t.left_out(name, periods) for name, t in found.items())
+        return carried, tuple(said)
     if not isinstance(level, KnownLevel):
         raise ModelError(
             f"pool_level is {level!r}, and this history has events: KnownLevel() takes no trend of their sizes; or "
             "leave it out"
         )
-    return {}, tuple(trend.left_out(name, history.periods) for name, trend in found.items() if trend.clear)
+    return {}, tuple(trend.left_out(name, periods) for name, trend in found.items() if trend.clear)
 
 
 def _trends(history: LossHistory) -> dict[str, SizeTrend]:

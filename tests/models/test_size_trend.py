@@ -152,3 +152,21 @@ def test_a_growth_that_is_not_known_raises_the_tail():
     assert np.std(np.log(levels)) > 0.1
     drawn = model.sample(200_000, 1).losses.sum(axis=1)
     assert drawn.mean() == pytest.approx(model.summary_["expected_loss"].sum(), rel=0.03)
+
+
+def test_a_fall_is_carried_only_where_it_is_clear():
+    """The same slopes, up and down: a rise of p-value .05 moves sizes, a fall does not, and both are said."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=60)
+    when, owner = np.repeat(np.arange(20), 3), np.zeros(60, dtype=int)
+    rises = [SizeTrend.of(noise + slope * when, owner, when, 20.0) for slope in np.linspace(0.0, 0.2, 41)]
+    falls = [SizeTrend.of(-noise - slope * when, owner, when, 20.0) for slope in np.linspace(0.0, 0.2, 41)]
+    between = [k for k, trend in enumerate(rises) if 0.02 < trend.p_value < 0.06 and trend.slope > 0]
+    assert between
+    for k in between:
+        assert rises[k].p_value == pytest.approx(falls[k].p_value)
+        assert rises[k].carried and not falls[k].carried
+        years = pd.period_range("2000", periods=20, freq="Y")
+        assert "losses shrink with time" in falls[k].left_out("all", years)
+        assert "a fall is carried where it is clear; else bring them" in falls[k].left_out("all", years)
+    assert rises[-1].carried and falls[-1].carried
