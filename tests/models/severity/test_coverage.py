@@ -23,7 +23,9 @@ spec.loader.exec_module(recovery)
 FEWER = {  # the costly ones share the schemes; the script runs all
     "Burr": (),  # a hundred losses do not tell its three parameters apart: 5,000 complete ones only
     "GeneralizedPareto": ("complete", "deductible and limit"),
-    "GeneralizedPareto, end": ("complete", "limit"),
+    "GeneralizedPareto, end": ("limit",),
+    "Gamma": ("complete", "deductible", "limit"),
+    "Weibull": ("deductible and limit", "open claims", "weighted"),
 }
 CELLS = [(name, scheme) for name in recovery.TRUTHS for scheme in FEWER.get(name, recovery.SCHEMES)]
 
@@ -88,11 +90,11 @@ def test_bias_and_intervals_of_100_losses(name, scheme):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "scheme"), [cell for cell in CELLS if cell[1] == "complete" and "end" not in cell[0]])
-def test_bias_and_intervals_of_500_losses(name, scheme):
-    estimates, coverage = study(name, scheme, 500, by_interval)
+@pytest.mark.parametrize("name", ["LogNormal", "Weibull"])  # all in recovery.py
+def test_bias_and_intervals_of_500_losses(name):
+    estimates, coverage = study(name, "complete", 500, by_interval)
     assert in_band(coverage), coverage
-    assert as_theory_says(name, scheme, 500, estimates).all()
+    assert as_theory_says(name, "complete", 500, estimates).all()
 
 
 @pytest.mark.slow
