@@ -18,7 +18,7 @@ from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.process import CollectiveProcess, OrderedMargins
 from calibrate.models.shocks import PartlyShared, SelfExcitedEvents, shock_process
 
-__all__ = ["bound_columns", "bound_events", "excited_events", "units"]
+__all__ = ["bound_columns", "bound_events", "excited_events", "over", "units"]
 
 ALL = "(all members)"
 
@@ -26,10 +26,10 @@ ALL = "(all members)"
 def bound_columns(asked: Dependence | None, losses: Floats, expected: Floats, segments: int) -> Dependence:
     """Dependence of losses (periods, columns) over what was to be expected: exposures, or expected events."""
     groups = np.tile(np.arange(segments), losses.shape[1] // segments)
-    return _fresh(asked).fit(_over(losses, expected), groups=groups)
+    return _fresh(asked).fit(over(losses, expected), groups=groups)
 
 
-def _over(losses: Floats, expected: Floats) -> Floats:
+def over(losses: Floats, expected: Floats) -> Floats:
     """Losses over what was to be expected; 0 where that is nothing."""
     return np.divide(losses, expected, out=np.zeros_like(losses), where=expected > 0)
 
@@ -47,7 +47,7 @@ def bound_events(asked: Dependence | None, losses: Floats, counts: Floats, colle
     if len(shared) == len(models):
         return shock_process(collective, _fresh(asked).fit(ratios, reliability=reliability))
     columns = np.flatnonzero(~np.isin(np.arange(losses.shape[1]) % len(models), shared))
-    own = _over(losses, expected.reshape(losses.shape))[:, columns]
+    own = over(losses, expected.reshape(losses.shape))[:, columns]
     groups = np.append(shared, columns % len(models))
     known = np.append(reliability, np.ones(columns.size))
     bound = _fresh(asked).fit(np.hstack([ratios, own]), groups=groups, reliability=known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import CalibrateError, ModelError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
+from calibrate.models.binding import over
 from calibrate.models.collective import Collective, Events
 from calibrate.models.dependence.correlation import Ranks
 from calibrate.models.dependence.gaussian import Gaussian
@@ -89,8 +90,7 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
             rows += _clustering(name, events, g, part.frequency)
             rows += _severities(name, part.sizes.law, seen.standard[g], seen.at_least[g])
         expected = np.stack([part.frequency.means_ for part in collective.segments], axis=2).reshape(losses.shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rows += _dependences(model, np.where(expected > 0, losses / expected, 0.0))
+    rows += _dependences(model, over(losses, expected))
     table = pd.DataFrame(rows, columns=["part", "segment", "candidate", *COLUMNS])
     return table.set_index(["part", "segment", "candidate"]).sort_index(level=[0, 1], sort_remaining=False)
 
@@ -101,7 +101,7 @@ def _collective(model: JointLossModel) -> Collective:
     return model.margins_
 
 
-def _row(part: str, segment: str, candidate: object, **found: Any) -> dict[str, Any]:
+def _row(part: str, segment: str, candidate: object, found: Mapping[str, Any]) -> dict[str, Any]:
     blank = dict.fromkeys(COLUMNS[:5], math.nan) | {"chosen": False, "note": ""}
     return {"part": part, "segment": segment, "candidate": " ".join(str(candidate).split()), **blank, **found}
 
@@ -113,7 +113,7 @@ def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats)
         try:
             fitted = clone(candidate).fit(counts, exposure=exposures)
         except CalibrateError as error:
-            yield _row("frequency", name, repr(candidate), note=str(error))
+            yield _row("frequency", name, repr(candidate), {"note": str(error)})
             continue
         plain = getattr(candidate, "base", None) or candidate
         more = isinstance(candidate, ZeroInflated) + len(getattr(fitted, "coefficients_", ()))
@@ -127,7 +127,7 @@ def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats)
         if isinstance(fitted, ZeroInflated):
             note = f"idle with probability {fitted.idle_probability_:.3g}{', ' if note else ''}{note}"
         scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}
-        yield _row("frequency", name, repr(candidate), **scores, chosen=repr(candidate) == repr(used), note=note)
+        yield _row("frequency", name, repr(candidate), scores | {"chosen": repr(candidate) == repr(used), "note": note})
 
 
 def _clustering(name: str, events: Events, g: int, used: CountModel) -> Iterator[dict[str, Any]]:
@@ -143,7 +143,7 @@ def _clustering(name: str, events: Events, g: int, used: CountModel) -> Iterator
         fresh = Hawkes(resolution=1.0)
         process = used.process_ if excited else fresh.fit(recent, start=0.0, end=edges[-1], exposure=baseline)
     except CalibrateError as error:
-        yield _row("clustering", name, "Hawkes", note=str(error))
+        yield _row("clustering", name, "Hawkes", {"note": str(error)})
         return
     brings = f"an event brings {process.branching_ratio_:.2f} more, {1 / process.decay_:.3g} days later in the mean"
     brings += f" (of the latest {len(recent):,} events)" if first else ""
@@ -154,7 +154,7 @@ def _clustering(name: str, events: Events, g: int, used: CountModel) -> Iterator
     ):
         scores = {"log_likelihood": value, "parameters": parameters, "aic": 2 * parameters - 2 * value}
         p_value = float(kstest(residuals, "expon").pvalue)
-        yield _row("clustering", name, candidate, **scores, p_value=p_value, chosen=chosen, note=note)
+        yield _row("clustering", name, candidate, scores | {"p_value": p_value, "chosen": chosen, "note": note})
 
 
 def _severities(name: str, used: Severity, losses: Floats, at_least: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
@@ -163,11 +163,11 @@ def _severities(name: str, used: Severity, losses: Floats, at_least: npt.NDArray
     try:
         scores = BestOf(candidates).fit(losses, observation=Observation(open_claim=at_least)).scores_
     except CalibrateError as error:
-        yield _row("severity", name, repr(used), chosen=True, note=str(error))
+        yield _row("severity", name, repr(used), {"chosen": True, "note": str(error)})
         return
     for candidate, found in scores.iterrows():
         row = {key: found[key] for key in ("aic", "log_score")} | {"note": found["reason"]}
-        yield _row("severity", name, candidate, **row, chosen=str(candidate) == repr(used))
+        yield _row("severity", name, candidate, row | {"chosen": str(candidate) == repr(used)})
 
 
 def _dependences(model: JointLossModel, ratios: Floats) -> Iterator[dict[str, Any]]:
@@ -189,6 +189,8 @@ def _dependences(model: JointLossModel, ratios: Floats) -> Iterator[dict[str, An
     for candidate, (correlation, v) in laws.items():
         value = pairwise_log_likelihood(ranks, weights, correlation, v)
         note = "" if v == NORMAL else f"degrees of freedom {v:.3g}"
-        yield _row("dependence", "", candidate, log_likelihood=value, chosen=candidate == repr(used), note=note)
+        yield _row(
+            "dependence", "", candidate, {"log_likelihood": value, "chosen": candidate == repr(used), "note": note}
+        )
     if repr(used) not in laws:
-        yield _row("dependence", "", repr(used), chosen=True, note="has no likelihood of pairs to compare")
+        yield _row("dependence", "", repr(used), {"chosen": True, "note": "has no likelihood of pairs to compare"})

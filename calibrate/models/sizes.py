@@ -227,12 +227,12 @@ def _missed(law: Severity, losses: Floats) -> str:
     above = 1 - np.cumsum(count) / losses.size
     fitted = np.asarray(law.sf(points))
     apart = np.maximum(np.abs(above - fitted), np.abs(above + count / losses.size - fitted))
-    if not law.has_density_ or np.unique(losses).size < losses.size / 2 or apart.max() * losses.size**0.5 <= REFUTED:
+    if not law.has_density_ or points.size < losses.size / 2 or apart.max() * losses.size**0.5 <= REFUTED:
         return ""
     k = int(np.argmax(apart))
     return (
-        f"{type(law).__name__} misses losses of its own: {above[k]:.0%} lie above {points[k]:.3g}, fitted "
-        f"{fitted[k]:.0%}; where layers there matter, ask for Spliced(body=Empirical())"
+        f"{type(law).__name__} misses losses of its own: of a member of the segment's scale {above[k]:.0%} lie above "
+        f"{points[k]:.3g} (money), fitted {fitted[k]:.0%}; where layers there matter, ask for Spliced(body=Empirical())"
     )
 
 

@@ -16,7 +16,7 @@ from calibrate.models.doubts import alike_flags, alike_neighbours
 from calibrate.models.doubts_of_counts import season_flags, together_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.frequency import LogLinear, SharedShock
-from calibrate.models.pool_level import KnownLevel, LocalLevel
+from calibrate.models.pool_level import LocalLevel
 
 
 def test_p_value_is_close_to_that_of_all_permutations():
@@ -137,9 +137,7 @@ def test_members_who_come_late_with_large_losses_are_no_trend():
     losses = rng.lognormal(5, 1, 80) * np.where(who == "B", 100.0, 1.0)
     by_year = np.log(losses).reshape(20, 4).mean(axis=1)
     assert stats.kendalltau(np.arange(20), by_year).pvalue < 0.001  # all members together grow
-    assert "with time" not in events(losses, years, list(who), pool_level=KnownLevel())
-    moved = events(losses, years, list(who))  # the line is said where it moves sizes, and it hardly does
-    assert "with time" not in moved or abs(float(moved.split("period ahead, ")[1].split(" times")[0]) - 1) < 0.3
+    assert "with time" not in events(losses, years, list(who))
 
 
 def test_a_year_mistyped_by_decades_is_said():

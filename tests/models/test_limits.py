@@ -53,9 +53,12 @@ def test_limits_that_are_said_do_not_lower_the_tail(limits):
             fitted = model.fit(seen)
             far = np.quantile(fitted.sample(20_000, 1).losses.sum(axis=1), 0.99)
             found.append([fitted.summary_["expected_loss"].sum() / true, far])
-    (said, far), (silent, near), (whole, quantile) = np.mean(np.reshape(found, (6, 3, 2)), axis=0)
-    assert said == pytest.approx(1.0, abs=0.09)  # three standard errors
-    assert said == pytest.approx(whole, rel=0.06)
+    by_pool = np.reshape(found, (6, 3, 2))
+    (said, far), (silent, near), (whole, quantile) = by_pool.mean(axis=0)
+    error, _, least = by_pool[:, :, 0].std(axis=0, ddof=1) / np.sqrt(6)
+    assert said == pytest.approx(1.0, abs=3 * error)
+    assert whole == pytest.approx(1.0, abs=3 * least)
+    assert error < 0.05  # so that this says something
     assert far == pytest.approx(quantile, rel=0.15)
     assert silent < said
     assert near < far
@@ -112,6 +115,15 @@ def test_bounds_are_kept_and_checked():
     assert history(texts, at_least="capped").digest == told.digest
     with pytest.raises(ModelError, match=r"all 7\d\d losses are known only to be at least as large as they are"):
         JointLossModel().fit(history(frame.assign(capped=True), at_least="capped"))
+
+
+def test_two_events_may_differ_in_nothing_but_the_mark():
+    """One of two losses of the same amount reached the limit of its policy: no row is told twice."""
+    rows = [("2012-06-15", "A", 50.0, True), ("2012-06-15", "A", 50.0, False), ("2014-01-01", "B", 7.0, False)]
+    frame = pd.DataFrame(rows, columns=["date", "member", "loss", "capped"])
+    assert history(frame, at_least="capped").events["at_least"].tolist() == [True, False, False]
+    with pytest.raises(DataError, match="row 1 repeats row 0"):
+        history(frame.assign(capped=True), at_least="capped")
 
 
 def test_candidates_are_compared_as_the_losses_were_seen():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from calibrate.errors import ModelError
 from calibrate.models.severity.base import Severity
 from calibrate.models.severity.intervals import ProfileSearch
-from calibrate.models.severity.likelihood import Function, curvature, maximise
+from calibrate.models.severity.likelihood import curvature, maximise
 from calibrate.models.severity.observation import Sample
 
 __all__ = ["ScaleFamily"]
@@ -40,6 +39,7 @@ class ScaleFamily(Severity):
     standard_errors_: pd.Series[float]
     observed_: Sample
     unit_: float
+    _below: tuple[float, float] | None = None  # of the body of a splice: threshold in units, share of losses above it
 
     @abstractmethod
     def _start(self, z: Floats, weights: Floats) -> tuple[float, ...]:
@@ -66,7 +66,8 @@ class ScaleFamily(Severity):
         self._refuse_degenerate(sample)
         scaled = sample.scaled(sample.unit)
         start = np.log(self._start(scaled.losses, scaled.weights))
-        self._settle(scaled, sample.unit, start, lambda points: self._log_likelihood(scaled, points))
+        self._below = None
+        self._settle(scaled, sample.unit, start)
 
     def fit_below(self, sample: Sample, threshold: float, share: float) -> None:
         """Go on from a fit, to the likeliest body of a splice at a threshold, whose tail has this `share` of losses.
@@ -74,15 +75,19 @@ class ScaleFamily(Severity):
         Deductibles are below the threshold, and some losses have none. ModelError, and the fit that was, where none is
         likeliest.
         """
-        scaled, start = sample.scaled(self.unit_), np.log([*self._shape_values, self.scale_ / self.unit_])
-        height = partial(self._spliced, scaled, threshold / self.unit_, share)
-        self._settle(scaled, self.unit_, start, height)
+        start = np.log([*self._shape_values, self.scale_ / self.unit_])
+        self._below = threshold / self.unit_, share
+        try:
+            self._settle(sample.scaled(self.unit_), self.unit_, start)
+        except ModelError:
+            self._below = None
+            raise
 
-    def _settle(self, scaled: Sample, unit: float, start: Floats, height: Function) -> None:
+    def _settle(self, scaled: Sample, unit: float, start: Floats) -> None:
         """The parameters of the largest log-likelihood, and what is known of them."""
 
         def mean_log_likelihood(points: Floats) -> Floats:
-            return height(points) / scaled.weight
+            return self._height(scaled, points) / scaled.weight
 
         theta = maximise(mean_log_likelihood, start, type(self).__name__)
         observed = scaled.effective
@@ -94,7 +99,7 @@ class ScaleFamily(Severity):
         self.endpoint_, self.has_density_, self.n_parameters_ = math.inf, True, theta.size
         self.has_mean_ = self._z_has_mean(*found)
         seen = float(scaled.weights[~scaled.censored].sum())
-        self.log_likelihood_ = float(height(theta[None])[0]) - seen * math.log(unit)
+        self.log_likelihood_ = float(self._height(scaled, theta[None])[0]) - seen * math.log(unit)
         self.standard_errors_ = self._standard_errors(information)
         self.observed_, self.unit_ = observed, unit
 
@@ -110,7 +115,7 @@ class ScaleFamily(Severity):
 
     def _interval(self, place: int, theta: Floats, confidence: float) -> tuple[float, float, float]:
         def height(points: Floats) -> Floats:
-            return self._log_likelihood(self.observed_, np.insert(points[:, 1:], place, points[:, 0], axis=1))
+            return self._height(self.observed_, np.insert(points[:, 1:], place, points[:, 0], axis=1))
 
         rest, best = np.delete(theta, place), float(theta[place])
         search = ProfileSearch(height, [rest], self.observed_.weight, free=rest.size)
@@ -124,6 +129,12 @@ class ScaleFamily(Severity):
         with np.errstate(invalid="ignore"):
             errors = values * np.sqrt(np.diag(np.linalg.inv(information)))
         return pd.Series(errors, index=[name.rstrip("_") for name in (*self.shapes, "scale_")], name="standard error")
+
+    def _height(self, sample: Sample, points: Floats) -> Floats:
+        """What the fit is the maximum of: the log-likelihood, of the whole law or of the body of a splice."""
+        if self._below is None:
+            return self._log_likelihood(sample, points)
+        return self._spliced(sample, *self._below, points)
 
     def _log_likelihood(self, sample: Sample, points: Floats) -> Floats:
         """At many points of log-parameters (k, shapes and scale); minus infinity where it is not finite."""

@@ -164,6 +164,25 @@ def test_the_body_of_a_splice_is_the_likeliest_below_the_threshold(law, entry):
     assert model.layer_mean(0.0, u) == pytest.approx(np.minimum(limited, u).mean(), rel=0.03)
 
 
+def test_intervals_of_a_body_are_where_its_own_likelihood_falls():
+    """Twice the fall at each end is the quantile of chi-square, the other parameter found again by scipy."""
+    x = stats.lomax(2.2, scale=10.0).rvs(3000, random_state=np.random.default_rng(3))
+    model = severity.Spliced(body=severity.Weibull()).fit(x)
+    seen = x[x <= model.threshold_]
+    body = model.body_
+
+    def height(shape, scale):
+        law = stats.weibull_min(shape, scale=scale)
+        return float(law.logpdf(seen).sum() - seen.size * law.logcdf(model.threshold_))
+
+    best, ends = height(body.shape_, body.scale_), body.intervals().loc["shape", ["lower", "upper"]]
+    for end in ends:
+        found = optimize.minimize_scalar(
+            lambda t, end=end: -height(end, np.exp(t)), bounds=(0.0, 6.0), method="bounded", options={"xatol": 1e-10}
+        )
+        assert 2 * (best + found.fun) == pytest.approx(stats.chi2.ppf(0.95, 1), rel=0.02)
+
+
 def test_deductibles_that_do_not_overlap_are_refused():
     """All losses of the lower deductible are smaller than the higher one: nothing says how many lie beyond."""
     x = np.r_[[1.05, 1.14, 1.55, 2.24], 5 * (1 - np.random.default_rng(0).random(77)) ** -0.5]
