@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,12 @@ Floats = npt.NDArray[np.float64]
 RandomState = int | np.random.SeedSequence | np.random.Generator | None
 
 
-def table(estimator: Any, X: Any, minimum: int = 1) -> Floats:
-    """`X` as (rows, columns) of finite numbers; a vector is one column. Sets `n_features_in_`."""
+def table(estimator: Any, X: Any, minimum: int = 1, finite: Literal["allow-nan"] | bool = True) -> Floats:
+    """`X` as (rows, columns) of finite numbers, or NaN if allowed; a vector is one column. Sets `n_features_in_`."""
     vector = getattr(X, "ndim", 0) == 1 or (isinstance(X, list | tuple) and np.ndim(X) == 1)
     try:
-        found = validate_data(
-            estimator, np.asarray(X)[:, None] if vector else X, dtype=np.float64, ensure_min_samples=minimum
-        )
+        given = np.asarray(X)[:, None] if vector else X
+        found = validate_data(estimator, given, dtype=np.float64, ensure_min_samples=minimum, ensure_all_finite=finite)
     except ValueError as error:
         raise DataError(f"{type(estimator).__name__}: {error}") from None
     return np.asarray(found, dtype=np.float64)

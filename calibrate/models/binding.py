@@ -30,8 +30,8 @@ def bound_columns(asked: Dependence | None, losses: Floats, expected: Floats, se
 
 
 def over(losses: Floats, expected: Floats) -> Floats:
-    """Losses over what was to be expected; 0 where that is nothing."""
-    return np.divide(losses, expected, out=np.zeros_like(losses), where=expected > 0)
+    """Losses over what was to be expected; NaN where that is nothing: who is not there does not lose nothing."""
+    return np.divide(losses, expected, out=np.full_like(losses, np.nan), where=expected > 0)
 
 
 def bound_events(asked: Dependence | None, losses: Floats, counts: Floats, collective: Collective) -> CollectiveProcess:
@@ -71,7 +71,7 @@ def _shocks_seen(counts: Floats, expected: Floats, sizes: Sequence[float]) -> tu
     exposed = means > 0
     inverse = np.divide(1.0, means, out=np.zeros_like(means), where=exposed)
     chance = np.array(sizes) * inverse.sum(axis=0) / exposed.sum(axis=0)  # Poisson variance over that of the shock
-    return np.where(exposed, counts.sum(axis=1) * inverse, 1.0), 1 / (1 + chance)
+    return np.where(exposed, counts.sum(axis=1) * inverse, np.nan), 1 / (1 + chance)
 
 
 def excited_events(

@@ -8,6 +8,8 @@ from scipy import stats
 
 from calibrate.errors import DataError, ModelError
 from calibrate.models.dependence import Gaussian, GroupedT, Independent, StudentT
+from calibrate.models.dependence.correlation import Ranks
+from calibrate.models.dependence.likelihood import copula_log_likelihood
 
 
 def equal(d, rho):
@@ -43,6 +45,48 @@ def test_point_masses_do_not_water_the_correlation_down(rho, mass):
         found.append(off_diagonal(Gaussian().fit(losses).correlation_).mean())
     error = 4 * np.std(found, ddof=1) / np.sqrt(len(found))
     assert abs(np.mean(found) - rho) < error + 0.02
+
+
+@pytest.mark.parametrize("family", [Gaussian, StudentT, GroupedT])
+@pytest.mark.parametrize("mass", [0.0, 0.7])
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_who_came_late_did_not_lose_nothing_before(family, mass, rho):
+    """Absence taken for no loss makes those who come together move together (0.56 for 0 in twenty years)."""
+    rng = np.random.default_rng(8)
+    late, mixed, old = [], [], []
+    for _ in range(12):
+        z = draw(rng, 40, equal(12, rho))
+        losses = np.where(z > stats.norm.ppf(mass), np.exp(z), 0.0) if mass else np.exp(z)
+        losses[:20, :6] = np.nan
+        found = family().fit(losses).correlation_
+        late.append(off_diagonal(found[:6, :6]).mean())
+        mixed.append(found[:6, 6:].mean())
+        old.append(off_diagonal(found[6:, 6:]).mean())
+    for seen in (late, mixed, old):
+        assert abs(np.mean(seen) - rho) < 4 * np.std(seen, ddof=1) / np.sqrt(len(seen)) + 0.03
+
+
+def test_two_who_were_never_there_together_have_what_all_share():
+    z = draw(np.random.default_rng(9), 60, equal(6, 0.5))
+    z[:30, 0] = z[30:, 1] = np.nan
+    found = Gaussian().fit(z).correlation_
+    assert found[0, 1] == pytest.approx(off_diagonal(found).mean(), abs=0.1)
+    never, quiet = (Gaussian().fit(np.where(np.arange(6) == 2, value, z)).correlation_ for value in (np.nan, 0.0))
+    np.testing.assert_array_equal(never, quiet)  # neither tells anything
+
+
+def test_whole_table_likelihood_is_that_of_the_columns_that_are_there():
+    """Against scipy's multivariate t of each row's own columns."""
+    rng = np.random.default_rng(10)
+    values, weights, v = draw(rng, 9, equal(4, 0.4), 5.0), rng.uniform(0.5, 2.0, 9), 4.0
+    values[:4, 0] = values[2, 1:] = values[6, 3] = np.nan
+    ranks, truth = Ranks.of(values, weights, np.ones(4)), 0.0
+    for row, weight, there in zip(ranks.uniform, weights, ~np.isnan(values), strict=True):
+        if there.any():
+            x, shape = stats.t.ppf(row[there], v), equal(4, 0.4)[np.ix_(there, there)]
+            joint = stats.multivariate_t.logpdf(x, shape=shape, df=v)
+            truth += weight * (joint - stats.t.logpdf(x, v).sum())
+    assert copula_log_likelihood(ranks, weights, equal(4, 0.4), v) == pytest.approx(truth, rel=1e-9)
 
 
 def test_more_members_than_periods_stay_positive_definite():

@@ -119,8 +119,20 @@ def test_contract():
     np.testing.assert_array_equal(found.counts, (scores > thresholds).sum(axis=0))
     with pytest.raises(ModelError, match="Vine: trees is 0, expected a whole number >= 1"):
         Vine(trees=0).fit(x)
-    with pytest.raises(DataError, match="NaN"):
-        Vine().fit(np.where(x == x[0, 0], np.nan, x))
+    with pytest.raises(DataError, match="infinity"):
+        Vine().fit(np.where(x == x[0, 0], np.inf, x))
+
+
+def test_periods_in_which_a_column_was_not_there_are_left_out():
+    x = losses(np.random.default_rng(3), 80, 3, 0.5)
+    x[:20, 0] = np.nan
+    found, known = Vine().fit(x).correlation_, Vine().fit(x[20:]).correlation_
+    np.testing.assert_allclose(found, known, atol=0.1)  # the levels of the other two are those of all periods
+    x[:71, 0] = np.nan
+    with pytest.raises(
+        ModelError, match="Vine: in 9 of 80 periods all columns are there, and it needs 10 such periods"
+    ):
+        Vine().fit(x)
 
 
 @pytest.mark.slow

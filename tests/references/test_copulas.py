@@ -14,7 +14,13 @@ R = np.array([[1.0, 0.5, -0.2], [0.5, 1.0, 0.3], [-0.2, 0.3, 1.0]])
 
 
 def no_mass(uniform):
-    return Ranks(uniform, np.zeros(uniform.shape[1]), np.zeros(uniform.shape, dtype=bool), np.ones(uniform.shape[1]))
+    return Ranks(
+        uniform,
+        np.zeros(uniform.shape[1]),
+        np.zeros(uniform.shape, dtype=bool),
+        np.ones(uniform.shape, dtype=bool),
+        np.ones(uniform.shape[1]),
+    )
 
 
 @pytest.mark.parametrize("v", [3.0, 8.0, 50.0])
@@ -44,7 +50,7 @@ def test_pairs_with_point_masses(v):
 
     corner = np.log(law.cdf(cut, maxpts=2_000_000, random_state=0))
     expected = density + given(cut[0], x[1, 1]) + given(cut[1], x[2, 0]) + corner
-    got = pairwise_log_likelihood(Ranks(uniform, mass, at, np.ones(2)), np.ones(4), matrix, v)
+    got = pairwise_log_likelihood(Ranks(uniform, mass, at, np.ones_like(at), np.ones(2)), np.ones(4), matrix, v)
     assert got == pytest.approx(expected, abs=2e-4)
 
 
@@ -78,7 +84,7 @@ def test_hermite_series_against_the_bivariate_normal():
     from calibrate.models.dependence.correlation import _scores
 
     rho, mass = 0.5, np.array([0.6, 0.8])
-    ranks = Ranks(np.full((1, 2), 0.9), mass, np.zeros((1, 2), dtype=bool), np.ones(2))
+    ranks = Ranks(np.full((1, 2), 0.9), mass, np.zeros((1, 2), dtype=bool), np.ones((1, 2), dtype=bool), np.ones(2))
     series = _scores(ranks)[1]
     by_series = float((rho ** np.arange(1, len(series) + 1)) @ (series[:, 0] * series[:, 1]))
     cut = stats.norm.ppf(mass)

@@ -18,7 +18,7 @@ def test_without_zeros_it_is_the_density_of_the_t_copula(v):
     np.fill_diagonal(matrix, 1.0)
     uniform = np.random.default_rng(0).random((30, 4))
     weights = np.random.default_rng(1).random(30)
-    ranks = Ranks(uniform, np.zeros(4), np.zeros((30, 4), dtype=bool), np.ones(4))
+    ranks = Ranks(uniform, np.zeros(4), np.zeros((30, 4), dtype=bool), np.ones((30, 4), dtype=bool), np.ones(4))
     x = stats.t(v).ppf(uniform)
     exact = stats.multivariate_t(shape=matrix, df=v).logpdf(x) - stats.t(v).logpdf(x).sum(axis=1)
     assert FactorLikelihood(ranks, weights, loading)(v, np.ones(1))[0] == pytest.approx(weights @ exact, rel=2e-4)
@@ -32,7 +32,9 @@ def test_zeros_are_intervals():
     at = np.array([[True, True], [True, False]])
     uniform = np.array([[0.35, 0.4], [0.35, 0.95]])
     got = [
-        FactorLikelihood(Ranks(uniform[[k]], mass, at[[k]], np.ones(2)), np.ones(1), loading)(v, np.ones(1))[0]
+        FactorLikelihood(
+            Ranks(uniform[[k]], mass, at[[k]], np.ones((1, 2), dtype=bool), np.ones(2)), np.ones(1), loading
+        )(v, np.ones(1))[0]
         for k in (0, 1)
     ]
     cut = stats.t(v).ppf(mass)
@@ -41,7 +43,9 @@ def test_zeros_are_intervals():
     x = stats.t(v).ppf(0.95)
     spread = np.sqrt((v + x**2) / (v + 1) * (1 - rho**2))
     assert got[1] == pytest.approx(stats.t(v + 1).logcdf((cut[0] - rho * x) / spread), abs=1e-4)
-    three = Ranks(np.full((1, 3), 0.4), np.full(3, 0.8), np.ones((1, 3), dtype=bool), np.ones(3))
+    three = Ranks(
+        np.full((1, 3), 0.4), np.full(3, 0.8), np.ones((1, 3), dtype=bool), np.ones((1, 3), dtype=bool), np.ones(3)
+    )
 
     f, w = np.linspace(-8, 8, 161)[:, None], np.linspace(1e-6, 60, 6_001)
     inner = (stats.t(v).ppf(0.8) * np.sqrt(w / v) - 0.6 * f) / 0.8

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import DataError
@@ -62,6 +63,7 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
     """Copula of the columns of a table (periods x columns), fitted to their ranks: no unit and no margin matters.
 
     Equal smallest values (periods without loss) are a point mass: all that is known of them is that they lie there.
+    NaN is a period in which a column was not there (a member before it joined): pairs are seen where both were.
     Rows are drawn as scores, increasing in the loss; `sample` gives them as uniforms. Every model has
     `tail_dependence_`, (columns, columns): the chance that one column is extreme given that another is.
     """
@@ -96,12 +98,12 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
     def fit(
         self, X: Any, y: object = None, sample_weight: Any = None, *, groups: Any = None, reliability: Any = None
     ) -> Self:
-        """Fit to losses `X` (periods, columns), at least 2 periods; `y` is ignored.
+        """Fit to losses `X` (periods, columns), NaN where a column was not there; at least 2 periods; `y` is ignored.
 
         `groups` names the group (segment) of each column; `reliability`, in (0, 1], is the share of each column's
         variance that is not chance and can depend on others (1 if not given). DataError says what is wrong.
         """
-        values = table(self, X, minimum=2)
+        values = table(self, X, minimum=2, finite="allow-nan")
         weights = row_weights(sample_weight, len(values))
         labels = np.zeros(values.shape[1], dtype=int) if groups is None else np.unique(groups, return_inverse=True)[1]
         if labels.size != values.shape[1]:
@@ -110,6 +112,11 @@ class Dependence(BaseEstimator, ABC):  # type: ignore[misc]
         kept = weights > 0
         self._fit(Ranks.of(values[kept], weights[kept], share), weights[kept], labels)
         return self
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def scores(self, n: int, random_state: RandomState = None) -> Floats:
         """`n` rows of dependent scores, shape (n, columns)."""

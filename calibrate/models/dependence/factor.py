@@ -32,7 +32,7 @@ class FactorLikelihood:
 
     def __init__(self, ranks: Ranks, weights: Floats, loading: Floats) -> None:
         self.ranks, self.weights, self.loading = ranks, weights, loading
-        self.losing = ~ranks.at_mass
+        self.losing = ranks.losing
         self.zero = ranks.at_mass.astype(np.float64)
 
     def __call__(self, v: float, factors: Floats) -> Floats:

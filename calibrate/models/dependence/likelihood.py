@@ -95,8 +95,17 @@ def _log_moment(v: float) -> float:
 
 
 def copula_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, v: float) -> float:
-    """`sum_t w (log t_R,v(x_t) - sum_j log t_v(x_tj))` with `x = t_v^-1(u)`."""
+    """`sum_t w (log t_R,v(x_t) - sum_j log t_v(x_tj))` with `x = t_v^-1(u)`, over the columns that are there."""
     x = np.asarray(stdtrit(v, ranks.uniform), dtype=np.float64)
+    kinds, kind = np.unique(ranks.present, axis=0, return_inverse=True)
+    return sum(
+        _density_of_rows(x[kind == k][:, there], weights[kind == k], correlation[np.ix_(there, there)], v)
+        for k, there in enumerate(kinds)
+        if there.any()
+    )
+
+
+def _density_of_rows(x: Floats, weights: Floats, correlation: Floats, v: float) -> float:
     d = x.shape[1]
     factor = np.linalg.cholesky(correlation)
     distance = (np.linalg.solve(factor, x.T) ** 2).sum(axis=0)
@@ -111,7 +120,7 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
     Both lose: copula density. One loses: `P(other at its mass | loss)`. None: probability of the corner.
     """
     i, j = np.triu_indices(ranks.mass.size, 1)
-    losing = weights @ ~ranks.at_mass
+    losing = weights @ ranks.losing
     spread = np.arange(i.size) * 7919 % 104729  # equals are taken from everywhere, not from the first columns only
     most = np.lexsort((spread, -(losing[i] * losing[j])))[:PAIRS]
     i, j = i[most], j[most]
@@ -119,12 +128,12 @@ def pairwise_log_likelihood(ranks: Ranks, weights: Floats, correlation: Floats, 
         cut = np.where(ranks.mass > 0, stdtrit(v, ranks.mass), -1e8)
     x = np.asarray(stdtrit(v, ranks.uniform), dtype=np.float64)
     rho = correlation[i, j]
-    a, b = ranks.at_mass[:, i], ranks.at_mass[:, j]
+    a, b, a_loses, b_loses = ranks.at_mass[:, i], ranks.at_mass[:, j], ranks.losing[:, i], ranks.losing[:, j]
     value = 0.0
-    t, p = np.nonzero(~a & ~b)
+    t, p = np.nonzero(a_loses & b_loses)
     value += float(weights[t] @ _log_pair(x[t, i[p]], x[t, j[p]], rho[p], v))
-    for at, loses, column, other in ((a, b, j, i), (b, a, i, j)):
-        t, p = np.nonzero(at & ~loses)
+    for at, loses, column, other in ((a, b_loses, j, i), (b, a_loses, i, j)):
+        t, p = np.nonzero(at & loses)
         value += float(weights[t] @ _log(_given(cut[other[p]], x[t, column[p]], rho[p], v)))
     none = weights @ (a & b)
     if none.any():

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 ROWS, TAIL_ROWS, LEVEL = 20_000, 50_000, 0.99  # drawn for the correlation, and for the tail
 SEED = 20_260_101
+FEWEST = 10  # periods in which all columns are there, if some are not always
 LOST = 0.1  # of the mean correlation, from which it is said
 MANY = 20  # columns beyond which what all have in common is a column of its own
 NEAREST = 1e-10  # of a level to 0 and 1
@@ -32,7 +33,8 @@ class Vine(Dependence):
     Pairs may be close in the tail or only in the middle, alike or not. Structure by Dissmann's algorithm, kinds
     (independent, Gaussian, Student t, Clayton, Gumbel, Frank, Joe and rotations) by the modified BIC for vines, which
     is sparse where members outnumber periods. Losses at the point mass enter as an interval of levels (likelihood of
-    mixed data, Panagiotelis et al. 2012), not at a random or middle level. What `reliability` says is not used.
+    mixed data, Panagiotelis et al. 2012), not at a random or middle level. What `reliability` says is not used,
+    nor are periods in which a column was not there.
     Needs the extra `vine` (pyvinecopulib, MIT). Source: Aas et al. 2009; Dissmann et al. 2013; Nagler et al. 2019.
 
     Parameters
@@ -60,6 +62,16 @@ class Vine(Dependence):
 
     def _fit(self, ranks: Ranks, weights: Floats, groups: np.ndarray) -> None:
         library = _library()
+        whole_rows = np.asarray(
+            ranks.present.all(axis=1)
+        )  # with missing levels of a mass the library's fits are wrong (1.0.1)
+        if not whole_rows.all():
+            if whole_rows.sum() < FEWEST:
+                raise ModelError(
+                    f"Vine: in {whole_rows.sum()} of {whole_rows.size} periods all columns are there, and it needs "
+                    f"{FEWEST} such periods; leave members out that came late or left, or use StudentT"
+                )
+            ranks, weights = ranks.rows(whole_rows), weights[whole_rows]
         if not self.trees >= 1:
             raise ModelError(f"Vine: trees is {self.trees!r}, expected a whole number >= 1")
         kinds = library.BicopFamily
