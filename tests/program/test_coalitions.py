@@ -5,6 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from calibrate import Scenarios, fairness
+from calibrate.errors import SolverError
 from calibrate.program import CostOfCapital, CVaR, PoolProblem, Waterfall
 from calibrate.program.fairness import coalitions
 from calibrate.program.fairness.coalitions import TOLERANCE, all_coalitions, most_aggrieved
@@ -31,9 +32,47 @@ def test_a_gain_of_a_few_tolerances_is_told_from_none(seed: int, gain: float) ->
         too_much = gains(middle * paid, losses).max() > gain * TOLERANCE * middle * paid.sum()
         low, high = (low, middle) if too_much else (middle, high)
     found = most_aggrieved(low * paid, Scenarios(losses), LEVEL, 0.0)
-    assert (found is not None) == (gain > 1.0)
-    if found is not None:
-        assert found @ (low * paid) - np.sort(losses @ found)[-6:].mean() > 0.99 * TOLERANCE * low * paid.sum()
+    assert (len(found) > 0) == (gain > 1.0)
+    for group in found:
+        assert group @ (low * paid) - np.sort(losses @ group)[-6:].mean() > 0.99 * TOLERANCE * low * paid.sum()
+
+
+@pytest.mark.parametrize("more", [0.97, 1.02])
+def test_the_whole_pool_is_no_group(more):
+    """Who pays more than the whole pool's risk, to nobody's harm, is told from who aggrieves a group."""
+    rng = np.random.default_rng(4)
+    losses = rng.lognormal(0, 1.0, (60, 8))
+    paid = more * np.sort(losses, axis=0)[-6:].mean(axis=0) * 0.75
+    found = most_aggrieved(paid, Scenarios(losses), LEVEL, 0.0)
+    assert (len(found) > 0) == (gains(paid, losses).max() > TOLERANCE * paid.sum())
+    assert not found.all(axis=1).any()
+
+
+def test_a_search_that_does_not_end_says_so(monkeypatch):
+    monkeypatch.setattr(coalitions, "MOST_PARTS", 3)
+    monkeypatch.setattr(coalitions, "MOST_GROUPS", 0)
+    losses = np.random.default_rng(1).lognormal(0, 1.0, (200, 14))
+    whole = np.sort(losses.sum(axis=1))[-100:].mean()  # CVaR 50 %
+    rules = [fairness.CoalitionStability(0.5), fairness.FundFloor(0.98 * whole)]
+    with pytest.raises(SolverError, match="no aggrieved coalition among 14 members was found in 3 parts of all groups"):
+        PoolProblem(Scenarios(losses), Waterfall(), [CostOfCapital(0.05, 0.04)], rules).solve()
+
+
+def test_losses_of_twenty_members_that_are_all_positive_are_searched_through():
+    """The gains of all `2^20` groups are looked at here, in blocks; hundreds of integer programs took minutes."""
+    rng = np.random.default_rng(0)
+    losses = rng.lognormal(0, 1.2, (120, 20)) * rng.lognormal(0, 1, 20)
+    half = np.sort(losses.sum(axis=1))[-60:].mean()
+    terms = [CostOfCapital(0.05, 0.04), 0.2 * CVaR(0.95, of="mutualised")]
+    rules = [fairness.CoalitionStability(0.5), fairness.FundFloor(0.95 * half)]
+    solved = PoolProblem(Scenarios(losses), Waterfall(), terms, rules).solve()
+    paid = solved.contributions.to_numpy()
+    bits = np.arange(1, 2**20 - 1)
+    for block in np.array_split(bits, 64):
+        groups = ((block[:, None] >> np.arange(20)) & 1).astype(float)
+        pooled = groups @ losses.T
+        worst = np.partition(pooled, 60, axis=1)[:, 60:].mean(axis=1)
+        assert (groups @ paid - worst).max() <= 2e-7 * paid.sum()
 
 
 @pytest.mark.slow

@@ -88,8 +88,8 @@ class CoalitionStability(GeneratedRule):
             every = all_coalitions(n)
             groups = aggrieved(contributions, every, ordered.coalition_risks(every, self.level), self.epsilon)
         else:
-            worst = most_aggrieved(contributions, ordered.scenarios, self.level, self.epsilon)
-            near = np.zeros((0, n), dtype=bool) if worst is None else neighbours(worst, len(ordered.scenarios))
+            found = most_aggrieved(contributions, ordered.scenarios, self.level, self.epsilon)
+            near = neighbours(found, len(ordered.scenarios))
             groups = aggrieved(contributions, near, ordered.coalition_risks(near, self.level), self.epsilon)
         return replace(self, found=(*self.found, *groups[:, rank])) if len(groups) else None
 
