@@ -279,13 +279,14 @@ def _labelled(calibration: Calibration, model: Any) -> dict[str, list[str]]:
 def _closed_form(model: Any, periods: int) -> pd.Series[float] | None:
     """Expected losses by member of a model that knows them: no sample shows the mean of a heavy tail.
 
-    None for several periods ahead of a frequency that is not the same in each: its summary is of the next one.
+    None for several periods ahead of frequencies or sizes that are not the same in each: it knows the next one.
     """
     summary = getattr(model, "summary_", None)
     if summary is None or "expected_loss" not in summary:
         return None
     frequencies = getattr(model, "frequencies_", {}).values()
-    if periods > 1 and any(each.order is not Order.NOTHING for each in frequencies):
+    moves = any(each.order is not Order.NOTHING for each in frequencies) or bool(getattr(model, "size_trends_", {}))
+    if periods > 1 and moves:
         return None
     by_member: pd.Series[float] = summary["expected_loss"].groupby(level=0, sort=False).sum()
     return periods * by_member

@@ -154,6 +154,12 @@ class Collective(DrawnMargins):
         parts = [replace(part, frequency=model.moved(w)) for part, model, w in rows if isinstance(model, Open)]
         return Collective(parts, self.terms, self.exposure_cap)
 
+    def grown(self, times: Floats) -> Collective:
+        """The same with all sizes of each segment so many times as large."""
+        rows = zip(self.segments, times.tolist(), strict=True)
+        parts = [replace(part, sizes=replace(part.sizes, level=part.sizes.level * by)) for part, by in rows]
+        return Collective(parts, self.terms, self.exposure_cap)
+
     def zero_probability(self, exposures: Floats) -> Floats:
         """Probability that no event happens, by column."""
         table = self.by_segment(exposures)

@@ -293,6 +293,11 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                     f"periods is {periods}, and {type(frequency).__name__} knows the rate of the next period only; ask "
                     "for one, or fit to a history of longer periods"
                 )
+        if periods > 1 and getattr(self, "size_trends_", {}) and not isinstance(self.process_, OpenParameters):
+            raise ModelError(
+                f"periods is {periods}, and sizes of segment {next(iter(self.size_trends_))!r} move with time, which "
+                "these frequencies take to the next one only; ask for one, or take no trend (pool_level=KnownLevel())"
+            )
 
     def _exposures(self, exposures: Any) -> Floats:
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""

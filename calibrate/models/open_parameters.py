@@ -15,7 +15,7 @@ from calibrate.models.alike import Alike, AlikePosterior, pooled_evidence
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
 from calibrate.models.frequency import CountModel, Open
-from calibrate.models.process import CollectiveProcess, Key, Memoryless, Process, Step, children
+from calibrate.models.process import CollectiveProcess, Key, Memoryless, Mixed, Process, Step, children
 from calibrate.models.size_trend import SizeTrend
 from calibrate.models.sizes import Seen, Sizes
 from calibrate.models.sizes_again import sizes_again
@@ -39,27 +39,40 @@ class OpenParameters(Process):
     laws by mixing over what the estimates may be).
     """
 
-    def __init__(self, around: Memoryless, nodes: Sequence[Memoryless]) -> None:
+    def __init__(self, around: Memoryless, nodes: Sequence[Memoryless], growth: Floats | None = None) -> None:
         self.margins: Collective = around.margins
         self.around, self.nodes = around, tuple(nodes)
+        self.growth = np.zeros((len(nodes), len(around.margins.segments))) if growth is None else growth
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """All periods, each scenario by its model. Neighbours that share a dependence are drawn together."""
         kept, steps, ends = self._kept(exposures), [], [0]
+        parts = [node.margins.thinned(kept) for node in self.nodes]
         for _, alike in groupby(self.nodes, lambda node: id(node.dependence)):
-            nodes = list(alike)
-            steps.append(nodes[0].among([node.margins.thinned(kept) for node in nodes], exposures))
-            ends.append(ends[-1] + len(nodes))
+            size = len(list(alike))
+            steps += self._by_period(slice(ends[-1], ends[-1] + size), parts, exposures, periods)
+            ends.append(ends[-1] + size)
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
-            first, second = (children(key, len(steps) * periods + 1) for key in keys)
+            first, second = (children(key, len(steps) + 1) for key in keys)
             chosen = np.random.Generator(np.random.SFC64(second[-1])).integers(len(self.nodes), size=len(rows))
             for j, (low, high) in enumerate(pairwise(ends)):
                 own = np.flatnonzero((low <= chosen) & (chosen < high))
                 for place in range(j * periods, (j + 1) * periods if own.size else 0):
-                    steps[j](rows, own, chosen[own] - low, (first[place], second[place]))
+                    steps[place](rows, own, chosen[own] - low, (first[place], second[place]))
 
         return [add]
+
+    def _by_period(self, own: slice, parts: Sequence[Collective], exposures: Floats, periods: int) -> list[Mixed]:
+        """What draws a period by any of the own nodes, period after period: sizes go on growing."""
+        among, growth = self.nodes[own.start].among, self.growth[own]
+        if not growth.any():
+            return [among(list(parts[own]), exposures)] * periods
+        ahead = range(periods)
+        return [
+            among([part.grown(np.exp(h * by)) for part, by in zip(parts[own], growth, strict=True)], exposures)
+            for h in ahead
+        ]
 
     def flags(self, exposures: Floats, names: Sequence[str]) -> tuple[str, ...]:
         """A sentence for each segment whose events are clearly fewer than fitted, so that their mean is kept."""
@@ -122,12 +135,10 @@ def opened(
     places = np.argsort(np.argsort(points[:, 1]))
     moved = [_moved(each, family, counts, exposures, points) for each, family in zip(ready, models, strict=True)]
     drawn = [_alike(each, points[:, 2 + 2 * counts.shape[2] : known]) for each in alike]
-    grown = _grown(trends, points[:, known:]) if any(trends) else np.ones((NODES, counts.shape[2]))
-    nodes = [
-        _node(ready[k := which[j]], moved[k][j], laws[places[j]], drawn[k][j], grown[j])
-        for j in np.argsort(which, kind="stable")
-    ]
-    return OpenParameters(ready[0], nodes)
+    growth, ahead = _grown(trends or [None] * counts.shape[2], points[:, known:])
+    order = np.argsort(which, kind="stable")
+    nodes = [_node(ready[k := which[j]], moved[k][j], laws[places[j]], drawn[k][j], ahead[j]) for j in order]
+    return OpenParameters(ready[0], nodes, growth[order])
 
 
 def _open(candidate: Memoryless) -> list[Open]:
@@ -145,10 +156,14 @@ def _alike(laws: Sequence[AlikePosterior], points: Floats) -> list[tuple[tuple[A
     return list(zip(*found, strict=True))
 
 
-def _grown(trends: Sequence[SizeTrend | None], points: Floats) -> Floats:
-    """Factor of all sizes of each segment that its growth leaves open, by node."""
-    chances = iter(points.T)
-    return np.column_stack([np.ones(NODES) if trend is None else trend.factors(next(chances)) for trend in trends])
+def _grown(trends: Sequence[SizeTrend | None], points: Floats) -> tuple[Floats, Floats]:
+    """Growth of the log of sizes by period, and the factor of those ahead that it leaves open; by node and segment."""
+    growth, ahead = np.zeros((NODES, len(trends))), np.ones((NODES, len(trends)))
+    told = [(g, trend) for g, trend in enumerate(trends) if trend is not None]
+    for (g, trend), chances in zip(told, points.T, strict=True):
+        growth[:, g] = trend.growths(chances)
+        ahead[:, g] = trend.factors(growth[:, g])
+    return growth, ahead
 
 
 def _node(

@@ -36,13 +36,15 @@ ROUNDS = 3  # of what members and periods have in common, and of the line
 class SizeTrend:
     """The log of a loss grows by `b` a period; `b` is 0 with one chance, else normal.
 
-    `log X = a + b t + u[member] + v[period] + e`, all of them normal; the line by generalized least squares, its error
-    with two degrees of freedom less than there are periods. Before the data: no trend with chance 1/2, else `b` is
-    normal, and moves losses by one in the log from the first period to the last.
+    `log X = a + b t + c m[member] + u[member] + v[period] + e`, all of them normal; the line by generalized least
+    squares, its error with two degrees of freedom less than there are periods. `m` is the middle of the periods in
+    which a member is there: who came later may have larger losses, and that is no growth. Before the data: no trend
+    with chance 1/2, else `b` is normal, and moves losses by one in the log from the first period to the last.
 
     A rise is carried to the period ahead where it is likelier than none, a fall only where it is clear: money loses its
     worth, and a calm that is taken for a law is what crises begin with.
-    Source: Henderson 1975, Biometrics 31 (mixed models); George and McCulloch 1993, JASA 88 (spike and slab).
+    Source: Henderson 1975, Biometrics 31 (mixed models); Mundlak 1978, Econometrica 46 (what groups differ by); George
+    and McCulloch 1993, JASA 88 (spike and slab).
 
     `chance` that there is one; `slope` and `deviation` of `b` if there is; `middle`: time of the level that does not
     depend on `b`; `ahead`: the time of the period ahead; `p_value` of none.
@@ -56,12 +58,17 @@ class SizeTrend:
     p_value: float
 
     @classmethod
-    def of(cls, logs: Floats, owner: Places, when: Places, ahead: float) -> SizeTrend | None:
-        """From log-losses, the places of their members and periods; None where too few periods have losses."""
+    def of(
+        cls, logs: Floats, owner: Places, when: Places, ahead: float, there: Floats | None = None
+    ) -> SizeTrend | None:
+        """From log-losses, the places of their members and periods; None where too few periods have losses.
+
+        `there`: the middle of the periods in which each member is there, if not all of them are.
+        """
         seen = np.unique(when)
         if seen.size < FEWEST or not np.ptp(logs) > 0:
             return None
-        found = _line(logs, owner, when)
+        found = _line(logs, owner, when, np.zeros(owner.max() + 1) if there is None else there)
         if found is None:
             return None
         slope, error, middle = found
@@ -93,15 +100,18 @@ class SizeTrend:
         """Level in the period ahead over that of the whole history, at the expected growth."""
         return math.exp(self.mean * (self.ahead - self.middle))
 
-    def factors(self, chances: Floats) -> Floats:
-        """Of all sizes in the period ahead, at `chances` of a smaller growth; mean 1."""
-        way, none = self.ahead - self.middle, 1 - self.chance
-        below = self.chance * float(norm.cdf(-self.slope / self.deviation))
+    def growths(self, chances: Floats) -> Floats:
+        """Growth of the log by period, at `chances` of a smaller one."""
+        none, below = 1 - self.chance, self.chance * float(norm.cdf(-self.slope / self.deviation))
         flat = (chances >= below) & (chances <= below + none)
         level = np.where(chances < below, chances, chances - none) / self.chance
-        growth = np.where(flat, 0.0, self.slope + self.deviation * ndtri(np.clip(level, 1e-12, 1 - 1e-12)))
-        mean = none + self.chance * math.exp(self.slope * way + (self.deviation * way) ** 2 / 2)
-        return np.asarray(np.exp(growth * way) / mean)
+        return np.where(flat, 0.0, self.slope + self.deviation * ndtri(np.clip(level, 1e-12, 1 - 1e-12)))
+
+    def factors(self, growths: Floats) -> Floats:
+        """Of all sizes in the period ahead if the log grows so, over their mean."""
+        way = self.ahead - self.middle
+        mean = 1 - self.chance + self.chance * math.exp(self.slope * way + (self.deviation * way) ** 2 / 2)
+        return np.asarray(np.exp(growths * way) / mean)
 
     def flag(self, name: str, periods: pd.PeriodIndex) -> str:
         """What is to be said of it where it is carried to the period ahead."""
@@ -154,12 +164,20 @@ def _trends(history: LossHistory) -> dict[str, SizeTrend]:
     )
     owner = pd.Index(history.members).get_indexer(pd.Index(events["member"]))
     logs = np.log(events["loss"].to_numpy(dtype=np.float64))
-    for name in history.segments:
+    there = _middles(history)
+    for g, name in enumerate(history.segments):
         own = (events["segment"] == name).to_numpy()
-        trend = SizeTrend.of(logs[own], owner[own], when[own], float(len(history.periods)))
+        trend = SizeTrend.of(logs[own], owner[own], when[own], float(len(history.periods)), there[:, g])
         if trend is not None and trend.chance >= LIKELY:
             found[name] = trend
     return found
+
+
+def _middles(history: LossHistory) -> Floats:
+    """Middle of the periods in which each member has exposure, (members, segments)."""
+    shape = (len(history.periods), len(history.members), len(history.segments))
+    there = np.ones(shape) if history.exposures is None else (history.exposures.to_numpy() > 0).reshape(shape)
+    return np.asarray(np.arange(shape[0]) @ there.reshape(shape[0], -1) / there.sum(axis=0).ravel()).reshape(shape[1:])
 
 
 def at_sizes_ahead(history: LossHistory, trends: Mapping[str, SizeTrend]) -> LossHistory:
@@ -171,22 +189,26 @@ def at_sizes_ahead(history: LossHistory, trends: Mapping[str, SizeTrend]) -> Los
     return history.times(np.exp(np.multiply.outer(left, growth)))
 
 
-def _line(logs: Floats, owner: Places, when: Places) -> tuple[float, float, float] | None:
+def _line(logs: Floats, owner: Places, when: Places, there: Floats) -> tuple[float, float, float] | None:
     """Slope, its error, and the time at which the level does not depend on it; None where nothing scatters about it."""
     (members, who), (seen, at) = (np.unique(each, return_inverse=True) for each in (owner, when))
     counts = np.zeros((members.size, seen.size))
     np.add.at(counts, (who, at), 1.0)
     centre = float(when.mean())
-    X = np.column_stack([np.ones(logs.size), when - centre, logs - logs.mean()])
-    slope = float(X[:, 1] @ X[:, 2] / (X[:, 1] @ X[:, 1]))
+    cohorts = [there[owner] - there[owner].mean()] if np.ptp(there[owner]) > 0 else []
+    X = np.column_stack([np.ones(logs.size), *cohorts, when - centre])
+    if np.linalg.matrix_rank(X) < X.shape[1]:
+        return None  # who was there tells the time
+    y = logs - logs.mean()
+    line = np.linalg.lstsq(X, y)[0]
     for _ in range(ROUNDS):
-        variance, *common = _scatter(X[:, 2] - slope * X[:, 1], who, at)
+        variance, *common = _scatter(y - X @ line, who, at)
         if not variance > 1e-24 * float(np.ptp(logs)) ** 2:
             return None
-        Q = _products(X, who, at, counts, *common)
-        slope = float(np.linalg.solve(Q[:2, :2], Q[:2, 2])[1])
-    error = math.sqrt(variance * float(np.linalg.inv(Q[:2, :2])[1, 1]))
-    return slope, error, centre + float(Q[0, 1] / Q[0, 0])
+        Q = _products(np.column_stack([X, y]), who, at, counts, *common)
+        line = np.linalg.solve(Q[:-1, :-1], Q[:-1, -1])
+    error = math.sqrt(variance * float(np.linalg.inv(Q[:-1, :-1])[-1, -1]))
+    return float(line[-1]), error, centre + float(np.linalg.solve(Q[:-2, :-2], Q[:-2, -2])[0])
 
 
 def _scatter(left: Floats, who: Places, at: Places) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from calibrate import JointLossModel, LossHistory
+from calibrate import JointLossModel, LossHistory, PoolCalibrator
 from calibrate.errors import ModelError
 from calibrate.models import frequency, severity
 from calibrate.models.pool_level import KnownLevel, LocalLevel
@@ -35,6 +35,37 @@ def test_a_trend_of_many_losses_a_year_is_seen_and_luck_is_not():
     for common, more in ((0.0, {}), (0.6, {}), (0.0, {"per_year": 1}), (0.6, {"members": 8, "apart": 1.0})):
         assert clear(400, 0.0, common, **more) <= 10  # four, and three standard deviations
     assert clear(400, 0.0, 0.0, members=150, apart=1.0, per_year=3) <= 10  # nearly each loss has a member of its own
+
+
+def late(seed, growth, larger, members=40, years=30):
+    """Half of the members come in the middle, their losses `larger` in the log: logs, owners, years, middles."""
+    rng = np.random.default_rng([29, seed])
+    first = np.where(np.arange(members) < members // 2, years // 2, 0)
+    counts = rng.poisson(0.1, (members, years)) * (np.arange(years) >= first[:, None])
+    owner, when = np.repeat(np.argwhere(counts >= 0), counts.ravel(), axis=0).T
+    logs = rng.normal(size=owner.size) + growth * when + larger * (first > 0)[owner]
+    return logs + 0.5 * rng.normal(size=members)[owner], owner, when, (first + years - 1) / 2
+
+
+def test_members_that_come_later_with_larger_losses_are_no_trend():
+    """Without regard to when members came, most of these histories would be told to grow."""
+    blind, seeing = [], []
+    for seed in range(200):
+        *data, there = late(seed, 0.0, 1.6)
+        blind.append(SizeTrend.of(*data, 30.0))
+        seeing.append(SizeTrend.of(*data, 30.0, there))
+    assert sum(trend.clear for trend in seeing) <= 7  # two, and three standard deviations
+    assert sum(trend.p_value < 0.05 for trend in seeing) <= 20
+    assert sum(trend.p_value < 0.05 for trend in blind) > 30
+    found = [SizeTrend.of(*data, 30.0, there) for *data, there in (late(seed, 0.06, 1.6) for seed in range(100))]
+    slopes = [trend.slope / (1 - (trend.deviation * 29) ** 2) for trend in found]  # less what the prior takes
+    assert np.mean(slopes) == pytest.approx(0.06, abs=4 * np.std(slopes) / 10)
+
+
+def test_where_who_is_there_tells_the_time_nothing_is_said():
+    """A member a period: nobody can tell growth from members that are larger."""
+    logs = np.arange(9.0) / 3 + np.tile([0.0, 0.3, -0.2], 3)
+    assert SizeTrend.of(logs, np.arange(9), np.arange(9), 9.0, np.arange(9.0)) is None
 
 
 def test_one_loss_a_period_is_the_textbooks_regression():
@@ -82,7 +113,7 @@ def test_factors_are_quantiles_of_growth_with_mean_one():
     rng = np.random.default_rng(0)
     drawn = np.exp(9.0 * np.where(rng.random(10**6) < 0.7, rng.normal(0.05, 0.03, 10**6), 0.0))
     even = (np.arange(20_000) + 0.5) / 20_000
-    factors = trend.factors(even)
+    factors = trend.factors(trend.growths(even))
     assert np.all(np.diff(factors) >= 0)
     assert factors.mean() == pytest.approx(1.0, abs=1e-4)
     for q in (0.02, 0.2, 0.4, 0.8, 0.99):
@@ -114,6 +145,23 @@ def test_expected_losses_are_those_of_the_period_ahead():
     assert np.mean(carried) == pytest.approx(1.0, abs=0.1)
     assert np.mean(still) == pytest.approx(1.0, abs=0.1)
     assert np.mean(left_out) < 0.6
+
+
+def test_sizes_grow_on_from_period_to_period():
+    """Of twelve years ahead the last ones are the largest: the sum of the truth, not twelve times the first."""
+    found = []
+    for seed in range(6):
+        model = JointLossModel(severity=severity.LogNormal()).fit(history(seed, 0.08))
+        one, twelve = (model.sample(60_000, 1, periods=n).losses.sum(axis=1).mean() for n in (1, 12))
+        found.append(twelve / one)
+    assert np.mean(found) == pytest.approx(np.exp(0.08 * np.arange(12)).sum(), rel=0.1)
+    grown = history(0, 0.08)
+    drifting = JointLossModel(severity=severity.LogNormal(), frequency=frequency.Drifting()).fit(grown)
+    with pytest.raises(ModelError, match="periods is 12, and sizes of segment 'all' move with time"):
+        drifting.sample(10, periods=12)
+    calibrator = PoolCalibrator(n_scenarios=2_000, n_out_of_sample=500, periods=12, random_state=1).fit(grown)
+    members = calibrator.calibration_.members  # twelve times the closed form of the next year is not to be expected
+    assert (members["expected_loss"] == members["sampled_loss"]).all()
 
 
 def test_what_is_done_about_a_trend_is_said():
