@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import kruskal, norm, rankdata
+from scipy.stats import chi2, kruskal, norm, rankdata
 
 from calibrate.models.arrays import Floats
 
@@ -34,7 +34,8 @@ TIED = 3  # losses at one amount that look cut off there
 APART = 2.0  # factor between expected and observed losses from which it is said
 DRAWN_ANEW = (
     "Scenarios draw every period anew around the whole history: the next one may lie outside their intervals more "
-    "often than they say; consider frequency=Drifting(), Trend(...) or Hawkes(resolution=1.0)"
+    "often than they say, and a sum of several much more often; consider frequency=Drifting(), Trend(...) or "
+    "Hawkes(resolution=1.0)"
 )
 SURE = 0.01  # p-value from which it is said: one pool in a hundred that forgets is called one that remembers
 
@@ -58,17 +59,25 @@ def alike_neighbours(values: Floats) -> float:
 
 
 def persistence_flags(
-    what: str, seen: Floats, expected: Floats, periods: pd.PeriodIndex, outlook: str
+    what: str,
+    seen: Floats,
+    expected: Floats,
+    periods: pd.PeriodIndex,
+    outlook: str,
+    evidence: Callable[[Floats, Floats], float] | None = None,
 ) -> tuple[str, ...]:
     """A sentence if what was `seen` of the pool (periods first) over what was `expected` remembers; else nothing.
 
-    `outlook` is what scenarios do about it.
+    `outlook` is what scenarios do about it. By ranks, and by the `evidence` for memory of a law of what was seen, twice
+    which is chi-square of one degree half of the time, else 0 (Self and Liang 1987, JASA 82); Bonferroni's of the two.
     """
     seen, expected = (table.reshape(len(table), -1).sum(axis=1) for table in (seen, expected))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(expected > 0, seen / expected, np.nan)
     known = np.isfinite(ratios)
     p_value = alike_neighbours(ratios[known])
+    if evidence is not None:
+        p_value = min(2 * p_value, float(chi2.sf(2 * evidence(seen[known], expected[known]), 1)))
     if p_value > SURE:
         return ()
     names = [str(period) for period, kept in zip(periods, known, strict=True) if kept]

@@ -13,6 +13,7 @@ from scipy.stats import binom, f
 
 from calibrate.models.arrays import Floats
 from calibrate.models.doubts import APART, DRAWN_ANEW, SURE, persistence_flags
+from calibrate.models.frequency.drifting import memory_evidence
 from calibrate.models.frequency.model import CountModel, Order
 
 __all__ = ["count_flags", "season_flags", "together_flags"]
@@ -32,7 +33,9 @@ def count_flags(
     """What counts (periods, members, segments) say against the models of the segments."""
     expected = np.stack([model.means_ for model in models], axis=2)
     what = "numbers of events over expected ones"
-    found = persistence_flags(what, counts, expected, periods, DRAWN_ANEW) + season_flags(counts, expected, periods)
+    found = persistence_flags(what, counts, expected, periods, DRAWN_ANEW, memory_evidence) + season_flags(
+        counts, expected, periods
+    )
     for g, (name, model) in enumerate(zip(names, models, strict=True)):
         if model.shared and model.order is not Order.NEIGHBOURS:
             found += together_flags(name, counts[:, :, g], model.means_, model.size_)

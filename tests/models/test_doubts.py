@@ -13,9 +13,10 @@ from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
 from calibrate.models import severity
 from calibrate.models.doubts import alike_flags, alike_neighbours
-from calibrate.models.doubts_of_counts import season_flags, together_flags
+from calibrate.models.doubts_of_counts import count_flags, season_flags, together_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
-from calibrate.models.frequency import LogLinear, SharedShock
+from calibrate.models.frequency import Drifting, LogLinear, SharedShock
+from calibrate.models.frequency.drifting import memory_evidence
 from calibrate.models.pool_level import LocalLevel
 
 
@@ -45,6 +46,50 @@ def test_pools_that_forget_are_hardly_ever_flagged_and_a_wandering_level_is():
     remember = sum(flagged(panel(np.cumsum(0.3 * rng.standard_normal(24)), seed)) for seed in range(30))
     assert forget <= 3  # one in a hundred, and luck
     assert remember >= 20  # of 24 periods; of 12 only two in five are seen
+
+
+def remembered(rates, draws):
+    """In how many of so many histories it is said that counts remember; rates (periods, members) of a generator."""
+    found = 0
+    for seed in range(draws):
+        rng = np.random.default_rng([41, seed])
+        counts = rng.poisson(rates(rng)).astype(float)
+        model, months = SharedShock().fit(counts), pd.period_range("2015-01", periods=len(counts), freq="M")
+        flags = count_flags(counts[:, :, None], [model], months, ["all"])
+        found += any("remember where they were" in flag for flag in flags)
+    return found
+
+
+def storms(rng):
+    """Eight months of ten calm, storms of four months on average with ten times the events."""
+    storm = np.zeros(96)
+    for t in range(1, 96):
+        storm[t] = rng.random() < (0.75 if storm[t - 1] else 0.05)
+    return np.outer(0.1 + 0.9 * storm, np.ones(10))
+
+
+def test_counts_that_grow_or_come_in_storms_are_mostly_seen_and_luck_is_not():
+    """By the ranks of neighbours alone it was three in five of either."""
+    assert remembered(lambda rng: np.outer(0.15 * 4 ** (np.arange(60) / 60), np.ones(10)), 60) >= 46
+    assert remembered(storms, 60) >= 46
+    exposures = np.geomspace(0.1, 1.0, 60)[:, None] * np.ones(10)
+    forgetful = (
+        lambda rng: np.full((60, 10), 0.3),
+        lambda rng: np.outer(rng.gamma(1.5, 0.2, 60), np.ones(10)),
+        lambda rng: np.outer(rng.lognormal(-1.0, 1.2, 60), np.ones(10)),
+        lambda rng: np.full((12, 10), 1.0),
+    )
+    for rates in forgetful:
+        assert remembered(rates, 150) <= 6  # of a hundredth, and three standard deviations
+    rng = np.random.default_rng(5)
+    grown = [rng.poisson(exposures).sum(axis=1).astype(float) for _ in range(150)]
+    assert sum(memory_evidence(seen, exposures.sum(axis=1) * seen.sum() / exposures.sum()) > 3.3 for seen in grown) <= 5
+
+
+def test_evidence_for_memory_is_that_of_the_model_that_remembers():
+    counts = np.random.default_rng(2).poisson(np.repeat([0.5, 2.0, 0.4], 12)[:, None] * np.ones(3)).astype(float)
+    expected = SharedShock().fit(counts).means_.sum(axis=1)
+    assert memory_evidence(counts.sum(axis=1), expected) == pytest.approx(-Drifting().fit(counts).profile_[0.0])
 
 
 def test_counts_in_waves_are_flagged_with_the_models_that_remember():

@@ -15,7 +15,7 @@ from calibrate.models.frequency.model import Order, counted
 from calibrate.models.frequency.reexposed import Reexposed
 from calibrate.models.frequency.shared_shock import SharedShock
 
-__all__ = ["Drifting"]
+__all__ = ["Drifting", "memory_evidence"]
 
 MEMORIES = np.array([0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 SIZES = np.geomspace(0.1, 100.0, 13)
@@ -111,6 +111,17 @@ class Drifting(Reexposed):
 
     def _ahead(self, exposure: Any) -> Floats:
         return broadcast(exposure, self.n_features_in_)
+
+
+def memory_evidence(seen: Floats, expected: Floats) -> float:
+    """Log-likelihood of an intensity that remembers over one that does not: numbers of events by period, over expected.
+
+    >>> memory_evidence(np.repeat([2.0, 20.0, 3.0, 18.0], 12), np.full(48, 10.0)) > 20
+    True
+    """
+    memories, sizes = np.meshgrid(MEMORIES, SIZES, indexing="ij")
+    likely = _filtered(seen, expected, np.ones(len(seen)), memories, sizes)[0].max(axis=1)
+    return float(likely.max() - likely[0])
 
 
 def _filtered(
