@@ -102,7 +102,7 @@ class RatioMargins(InvertibleMargins):
     def exceeded(self, chance: Floats, exposures: Floats, column: int) -> Floats:
         """Exposure times the ratio's quantile, at the level ahead."""
         return np.asarray(
-            self.level[column] * exposures[column] * self.ratio.exceeded(chance, column), dtype=np.float64
+            self.level[column] * exposures[column] * self.ratio.exceeded(chance, column, exposures), dtype=np.float64
         )
 
     def events_per_period(self, exposures: Floats) -> float:

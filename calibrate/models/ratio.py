@@ -21,11 +21,16 @@ from calibrate.models.arrays import (
     row_weights,
     table,
 )
+from calibrate.models.exposed_scatter import at_mean_exposure, time_exponent
 from calibrate.models.open_family import CLEARLY, GAMMA, LOGNORMAL, POWERS, chances, log_evidence, worth
 from calibrate.models.pooling import pooled_means, pooled_shares, pooled_variances, size_exponent
 from calibrate.models.power_gamma import log_mean as log_mean_of
 from calibrate.models.power_gamma import no_heavier, unsure_isf
 from calibrate.models.unsure import SURE, unsure_lognormal_isf
+
+FARTHEST = 10.0  # times as large or small as in the mean of the history: no scatter is carried farther
+STEADY = 1e-9  # of the log of exposures: rounding
+WIDEST = 2.0  # log deviation that being smaller leads to
 
 __all__ = ["EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio", "Ratio"]
 
@@ -36,10 +41,12 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     `L[t, j] = E[t, j] R[t, j]`; `R = 0` with probability `p[j]`, else `log R` has mean `a[j]` and deviation `b[j]`.
     Means by credibility (`Z[j]` by member), variances drawn to the common one (which falls with a member's exposure by
     `size_exponent_`), zeros to the common share: ten periods a member do not carry more.
+    All that is at `mean_exposures_`: of a member `g` times as large, `log R` has the deviation `b g^(c/2)`, no loss the
+    probability `p^(g^-c)`, and `R` the same mean; `c`, `time_exponent_`, is told by periods of other exposure.
     Fitted: `log_mean_`, `log_deviation_`, `freedom_` (degrees of freedom of its square: own and borrowed),
     `zero_share_`, `credibility_`, `collective_log_mean_`, `size_exponent_`, `residuals_` (standardised log-ratios of
-    all) at `residual_levels_`; `log_likelihoods_` of ratios of which one of the `POWERS` (0 lognormal) is gamma
-    (`log_evidence`, times the `worth` of columns that move together).
+    all) at `residual_levels_`, `mean_exposures_`, `time_exponent_`; `log_likelihoods_` of ratios of which one of the
+    `POWERS` (0 lognormal) is gamma (`log_evidence`, times the `worth` of columns that move together).
     """
 
     log_mean_: Floats
@@ -49,6 +56,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     credibility_: Floats
     collective_log_mean_: float
     size_exponent_: float
+    time_exponent_: float
+    mean_exposures_: Floats
     residuals_: Floats
     residual_levels_: Floats
     log_likelihoods_: Floats
@@ -81,8 +90,13 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             seen = f"no member has two positive losses (n_samples = {len(losses)})"
             raise ModelError(f"{type(self).__name__}: {seen}, so the scatter cannot be told; lengthen the history")
         with np.errstate(divide="ignore", invalid="ignore"):
+            sizes = (exposed * exposures).sum(axis=0) / exposed.sum(axis=0)
             logs = np.where(positive > 0, np.log(losses) - np.log(exposures), 0.0)
-        sizes = (exposed * exposures).sum(axis=0) / exposed.sum(axis=0)
+            growth = np.where(positive > 0, np.log(exposures / sizes), 0.0)
+        self.mean_exposures_, self.time_exponent_ = sizes, 0.0
+        if np.ptp(growth) > STEADY:
+            self.time_exponent_ = time_exponent(logs, positive, growth)
+            logs = at_mean_exposure(logs, positive, growth, self.time_exponent_)
         self._fit_logs(logs, positive, np.log(sizes / sizes.mean()))
         self.zero_share_ = pooled_shares((exposed - positive).sum(axis=0), exposed.sum(axis=0))
         return self
@@ -119,13 +133,27 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         positive = self._mean(self.log_mean_, self.log_deviation_)
         return broadcast(exposure, self.n_features_in_) * (1 - self.zero_share_) * positive
 
-    def zero_probability(self, exposure: Any = 1.0) -> Floats:
-        """Probability of no loss, by column; 1 without exposure."""
+    def zero_probability(self, exposure: Any = None) -> Floats:
+        """Probability of no loss, by column, at its mean exposure if none is given; 1 without exposure."""
         check_is_fitted(self)
-        return np.where(broadcast(exposure, self.n_features_in_) > 0, self.zero_share_, 1.0)
+        return np.where(self._exposures(exposure) > 0, self._at(exposure)[2], 1.0)
 
-    def ppf(self, q: Any, exposure: Any = 1.0) -> Floats:
-        """Quantile of each column's loss; `q` (..., columns) or one number."""
+    def _exposures(self, exposure: Any) -> Floats:
+        return self.mean_exposures_ if exposure is None else broadcast(exposure, self.n_features_in_)
+
+    def _at(self, exposure: Any) -> tuple[Floats, Floats, Floats]:
+        """Log mean and log deviation of a positive ratio, and the share of zeros, at this exposure; the same mean."""
+        exposures = self._exposures(exposure)
+        growth = np.where(exposures > 0, exposures / self.mean_exposures_, 1.0).clip(1 / FARTHEST, FARTHEST)
+        b, zeros = self.log_deviation_, self.zero_share_ ** (growth**-self.time_exponent_)
+        wider = np.minimum(b * growth ** (self.time_exponent_ / 2), np.maximum(b, WIDEST))
+        nothing = np.zeros_like(b)
+        mean = self._mean(nothing, b) / self._mean(nothing, wider)
+        seldom = np.where(zeros < 1, (1 - self.zero_share_) / np.where(zeros < 1, 1 - zeros, 1.0), 1.0)
+        return self.log_mean_ + np.log(mean * np.where(seldom > 0, seldom, 1.0)), wider, zeros
+
+    def ppf(self, q: Any, exposure: Any = None) -> Floats:
+        """Quantile of each column's loss, or of its ratio at its mean exposure; `q` (..., columns) or one number."""
         none = self.zero_probability(exposure)
         levels = np.asarray(q, dtype=np.float64)
         if not np.all((levels >= 0) & (levels <= 1)):
@@ -134,17 +162,17 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             inner = np.where(none < 1, (levels - none) / (1 - none), 0.0).clip(0, 1)
         ratios = np.empty_like(inner)
         for column in range(self.n_features_in_):
-            ratios[..., column] = self.exceeded(1 - inner[..., column], column)
-        return np.where(levels > none, broadcast(exposure, self.n_features_in_) * ratios, 0.0)
+            ratios[..., column] = self.exceeded(1 - inner[..., column], column, exposure)
+        times = 1.0 if exposure is None else broadcast(exposure, self.n_features_in_)
+        return np.where(levels > none, times * ratios, 0.0)
 
-    def exceeded(self, chance: Floats, column: int) -> Floats:
-        """Positive ratio of one column that is exceeded with probability `chance`."""
-        return self._isf(
-            chance, float(self.log_mean_[column]), float(self.log_deviation_[column]), float(self.freedom_[column])
-        )
+    def exceeded(self, chance: Floats, column: int, exposure: Any = None) -> Floats:
+        """Positive ratio of one column that is exceeded with probability `chance`; `exposure` (columns) as in `ppf`."""
+        mean, deviation, _ = self._at(exposure)
+        return self._isf(chance, float(mean[column]), float(deviation[column]), float(self.freedom_[column]))
 
-    def sample(self, exposure: Any = 1.0, random_state: RandomState = None, n: int = 1) -> Floats:
-        """`n` independent losses of each column, shape (n, columns)."""
+    def sample(self, exposure: Any = None, random_state: RandomState = None, n: int = 1) -> Floats:
+        """`n` independent losses, or ratios, of each column as in `ppf`, shape (n, columns)."""
         return self.ppf(generator(random_state).random((n, self.n_features_in_)), exposure)
 
     def __sklearn_tags__(self) -> Any:

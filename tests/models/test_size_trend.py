@@ -150,11 +150,11 @@ def test_expected_losses_are_those_of_the_period_ahead():
 def test_sizes_grow_on_from_period_to_period():
     """Of twelve years ahead the last ones are the largest: the sum of the truth, not twelve times the first."""
     found = []
-    for seed in range(6):
+    for seed in range(3):
         model = JointLossModel(severity=severity.LogNormal()).fit(history(seed, 0.08))
-        one, twelve = (model.sample(60_000, 1, periods=n).losses.sum(axis=1).mean() for n in (1, 12))
+        one, twelve = (model.sample(10_000, 1, periods=n).losses.sum(axis=1).mean() for n in (1, 12))
         found.append(twelve / one)
-    assert np.mean(found) == pytest.approx(np.exp(0.08 * np.arange(12)).sum(), rel=0.1)
+    assert np.mean(found) == pytest.approx(np.exp(0.08 * np.arange(12)).sum(), rel=0.15)
     grown = history(0, 0.08)
     drifting = JointLossModel(severity=severity.LogNormal(), frequency=frequency.Drifting()).fit(grown)
     with pytest.raises(ModelError, match="periods is 12, and sizes of segment 'all' move with time"):
