@@ -101,15 +101,18 @@ def _by_place(rows: Sequence[Row], order: Sequence[int]) -> list[Row]:
 def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
     """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
 
-    They stay where they do; else each goes to the least that the rows which hold it from below allow, so that no other
-    row suffers from it. Where that is too much (a loss of 1e-20 of the pool's is below the published unit), those rows
-    give what the verifier grants. `body` is a certificate with its numbers as fractions.
+    They stay where they do, or where an equation among them is closed by the first of its own; else each goes to the
+    least that the rows which hold it from below allow, so that no other row suffers from it. Where that is too much (a
+    loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier grants. `body` is a
+    certificate with its numbers as fractions.
     """
     if not near:
         return []
     body = {**body, "blocks": in_whole_numbers(body["blocks"])}
     v = [n * verifier.FINER for n in published]
-    for found in chain([v + near], (_least(body, v + near, giving) for giving in (False, True))):
+    for found in chain(
+        [v + near, _closed(body, v + near)], (_least(body, v + near, giving) for giving in (False, True))
+    ):
         with suppress(ValueError):
             verifier.feasible(body, found)
             break
@@ -129,13 +132,25 @@ def in_whole_numbers(blocks: Sequence[Any]) -> list[Any]:
     return found
 
 
+def _closed(body: dict[str, Any], v: list[int]) -> list[int]:
+    """Equations in which no decision stands hold exactly: the verifier gives no room where only auxiliaries stand."""
+    n, grid, v = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER, v.copy()
+    for row, amount in (one for _, kind, rows in body["blocks"] if kind == "equal" for one in rows):
+        (first, a), *_ = row
+        missed = amount * grid - verifier.dot(row, v)
+        if all(j >= n for j, _ in row) and missed % a == 0:
+            v[first] += missed // a
+    return v
+
+
 def _least(body: dict[str, Any], v: list[int], giving: bool) -> list[int]:
-    """Sweeps over the auxiliary variables; `giving`: a row gives a unit for each entry, but an equality nothing."""
+    """Sweeps over the auxiliary variables; `giving`: a row gives a unit a decision, or 1e-9 of all; equalities none."""
     n, grid = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER
     below: dict[int, list[tuple[int, int, list[Any]]]] = {}
     for _, kind, rows in body["blocks"] if len(v) > n else ():
-        give = verifier.FINER if giving and kind != "equal" else 0
-        room = give * sum(abs(a) for row, _ in rows for _, a in row)
+        spoken = sum(v[j] for j in {j for row, _ in rows for j, _ in row if j < n}) // verifier.FINER
+        give = max(verifier.FINER, spoken) if giving and kind != "equal" else 0
+        room = give * sum(abs(a) for row, _ in rows for j, a in row if j < n and (a < 0 or v[j] >= give))
         inside = {j for row, _ in rows[1:] for j, _ in row}  # of a norm, which moves with it
         for j, a in rows[0][0]:
             if j >= n and j not in inside and (a < 0 or kind == "equal"):

@@ -104,13 +104,13 @@ def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str
 
 
 def feasible(body: Body, v: list[int]) -> None:
-    """Every row holds, but for a unit an entry, 1e-9 of the decisions that the rule speaks of, or 1e-12 of all."""
+    """Every row holds, but for a unit a decision, 1e-9 of those that the rule speaks of, or 1e-12 of all."""
     n, grid = len(body["costs"]), 10 ** body["decimals"] * FINER
     for name, kind, rows in body["blocks"]:
         slack = [0] * (kind == "equal") + [amount * grid - dot(row, v) for row, amount in rows]
         spoken = sum(v[j] for j in {j for row, _ in rows for j, _ in row} if j < n) // FINER
         grain = max(FINER, spoken, int(LITTLE**2 * body["scale"] * grid))
-        slack[0] += sum(abs(a) * (min(grain, v[j]) if a > 0 and j < n else grain) for row, _ in rows for j, a in row)
+        slack[0] += sum(abs(a) * (min(grain, v[j]) if a > 0 else grain) for row, _ in rows for j, a in row if j < n)
         require(slack[0] >= 0 and slack[0] ** 2 >= sum(s * s for s in slack[1:]), f"{name} does not hold")
 
 

@@ -439,6 +439,35 @@ def test_a_file_that_stands_twice_in_the_seal(honest, tmp_path):
     assert verify(folder).sentence.startswith("rejected: ")
 
 
+@pytest.mark.parametrize("links", [1, 3])
+@pytest.mark.parametrize("times", [1.0, 1e3, 1e9, 1e15])
+def test_auxiliary_variables_give_no_room_to_a_broken_row(times, links, tmp_path):
+    """Two that are equal, times a large number: a row that gave a unit for each of them would say nothing."""
+    problem = PoolProblem(
+        Scenarios(np.random.default_rng(0).lognormal(0, 1, (50, 3))),
+        Waterfall(),
+        [CostOfCapital(0.04, 0.06), 0.1 * CVaR(0.9, of="mutualised")],
+    )
+    folder = problem.solve().save(tmp_path / "run")
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    body, result = json.loads(files["certificate.json"]), json.loads(files["calibration.json"])
+    paid = int(body["published"][0]) / 10 ** body["decimals"]
+    n = len(body["costs"]) + body["auxiliary"]
+    rows = [[[[[n, 1.0], [n + 1, -1.0]], 0.0]]]
+    rows += [[[[[n + k + 1, 1.0], [n + k, -times], [n + k - 1, times]][: 2 + (k == 1)], 0.0]] for k in range(1, links)]
+    last = [[n + links, times]] if links > 1 else [[n, times], [n + 1, -times]]
+    name = "AbilityToPay(share=1.0)"
+    body["blocks"] += [*([name, "equal", row] for row in rows), [name, "linear", [[[[0, 1.0], *last], 0.9 * paid]]]]
+    body["multipliers"]["blocks"] += [[0.0]] * (len(rows) + 1)
+    body["auxiliary"] += links + 1
+    body["witness"] += ["0"] * (links + 1)
+    body["rules"].append(name)
+    result["provenance"]["subject_to"] = body["rules"]
+    files["fairness.csv"] += f"{name},-0.5,False,0.0\n".encode()
+    files["certificate.json"], files["calibration.json"] = json.dumps(body).encode(), json.dumps(result).encode()
+    assert f"{name} does not hold" in verify(sealed(tmp_path / "lie", files)).sentence
+
+
 def test_a_reserve_that_is_nothing_gives_no_room_to_a_broken_row(tmp_path):
     """A row may miss by a unit for each entry; a decision that is zero cannot fall by one, whatever its rate."""
     losses = np.random.default_rng(0).pareto(2.5, (300, 3))
