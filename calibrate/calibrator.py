@@ -194,6 +194,8 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
                 f"history is a {type(history).__name__}, expected a LossHistory; "
                 "make one by LossHistory.from_panel or LossHistory.from_events"
             )
+        if isinstance(self.model, type) or not (self.model is None or hasattr(self.model, "fit")):
+            raise ProblemError(f"model is {self.model!r}, expected a loss model, such as JointLossModel()")
         least = {"n_scenarios": 1, "n_out_of_sample": 1, "periods": 1}
         for name, low in (least if self.random_state is None else {**least, "random_state": 0}).items():
             number = getattr(self, name)
@@ -211,7 +213,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         if self.model is None or isinstance(self.model, JointLossModel):
             # A rule that names a stranger is told now, on a pool of the same names, and not after the simulation.
             cells = len(history.members) * len(history.segments)
-            alike = Scenarios(np.ones((1, cells)), history.members, history.segments)
+            alike = Scenarios(np.ones((1, cells)), history.members, history.segments, currency=history.currency)
             self._problem(alike, _last_exposures(history), previous, None)
 
     def _sample(self, n: int, *stage: int) -> Scenarios:

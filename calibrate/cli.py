@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 from collections.abc import Iterator
@@ -89,7 +90,8 @@ def fit(
 def recalibrate(
     config: ConfigArgument,
     today: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Act as if today were this day (UTC).")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Act as if today were this day (UTC): a run made so is dated so."),
     ] = None,
 ) -> None:
     """Calibrate again if it is due, close to the newest run, and show what moved. Safe to run twice."""
@@ -199,8 +201,12 @@ def _working() -> Iterator[None]:
             console.print(f"calibrate: {error}", markup=False)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            console.print(f"calibrate: {where}; is its folder there, and may it be read and written?", markup=False)
+            where = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            do = (
+                "make room, and run it again: no run was written" if full else "is its folder there, and may it be read"
+            )
+            console.print(f"calibrate: {where}; {do}{'' if full else ' and written?'}", markup=False)
             raise typer.Exit(ConfigurationError.exit_code) from None
         except KeyboardInterrupt:
             console.print("calibrate: interrupted, no run was written")

@@ -9,6 +9,7 @@ from numbers import Integral
 from types import MappingProxyType
 
 from calibrate.certificate.rounding import Row, largest_remainder
+from calibrate.errors import ProblemError
 from calibrate.integer_search import kept
 
 __all__ = ["FixedPoint"]
@@ -46,7 +47,9 @@ class FixedPoint:
         Contributions by largest remainder, their sum right to half a unit, to less than one where a row wants it.
         """
         if isinstance(decimals, bool) or not (isinstance(decimals, Integral) and 0 <= decimals <= MOST_DECIMALS):
-            raise ValueError(f"decimals is {decimals!r}, expected a whole number from 0 to {MOST_DECIMALS}, such as 18")
+            raise ProblemError(
+                f"decimals is {decimals!r}, expected a whole number from 0 to {MOST_DECIMALS}, such as 18"
+            )
         decimals = int(decimals)  # powers of a numpy integer wrap around without a word
         whole = kept(
             [*contributions.values(), *reserves.values()], len(contributions), decimals, rows, list(contributions)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,8 @@ class Scenarios:
         currency: str = "USD",
     ) -> None:
         matrix: Any = losses if isinstance(losses, Blocks) else _matrix(losses, "losses")
+        if isinstance(losses, pd.DataFrame) and not isinstance(losses.columns, pd.RangeIndex):
+            members, segments = _labelled(losses.columns, members, segments)
         names_g = _names(segments, "segments") if segments is not None else ("all",)
         if matrix.shape[1] % len(names_g):
             raise DataError(
@@ -214,6 +217,25 @@ def unwritable(names: Iterable[str], what: str) -> list[str]:
     """A sentence for each name that has no bytes, as text that was read in a wrong encoding may hold."""
     told = "has half a character (a lone surrogate), which no file can keep; read the names as UTF-8"
     return [f"{what}: {name!r} {told}" for name in names if name.encode(errors="ignore").decode() != name]
+
+
+def _labelled(columns: pd.Index[Any], members: Any, segments: Any) -> tuple[Any, Any]:
+    """Members and segments as the columns of a frame name them; what is given beside must say the same."""
+    if segments is not None and columns.nlevels == 1:
+        return members, segments  # columns are cells of a name of their own
+    if columns.nlevels > 2:
+        raise DataError(f"losses have columns of {columns.nlevels} levels, expected members, or (member, segment)")
+    told = [list(dict.fromkeys(columns.get_level_values(k).map(str))) for k in range(columns.nlevels)]
+    cells = list(product(*told))
+    if cells != [tuple(map(str, one)) if columns.nlevels == 2 else (str(one),) for one in columns]:
+        raise DataError("losses: the columns must be members, each once, or all segments of each member side by side")
+    for what, given, found in (("members", members, told[0]), ("segments", segments, told[-1])):
+        if given is not None and list(_names(given, what)) != found:
+            raise DataError(
+                f"losses are a frame whose columns name the {what} {', '.join(found[:5])}, and {what} says "
+                f"{', '.join(map(str, list(given)[:5]))}: put its columns in that order, or leave {what} out"
+            )
+    return told[0], told[1] if columns.nlevels == 2 else segments
 
 
 def _names(names: Sequence[object], what: str) -> tuple[str, ...]:

@@ -109,6 +109,23 @@ def test_a_mask_is_seen_on_an_array_that_is_taken_as_it_is():
     assert Scenarios(np.ma.masked_array(np.ones((2, 2)))).losses.tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
+def test_a_frame_names_its_members():
+    """Labels of a frame are not dropped: members in another order than its columns would have each other's losses."""
+    frame = pd.DataFrame([[1.0, 2.0, 3.0]], columns=["B", "C", "A"])
+    assert Scenarios(frame).members == ("B", "C", "A")
+    assert Scenarios(frame, members=["B", "C", "A"]).expected_losses["A"] == 3.0
+    with pytest.raises(DataError, match=r"columns name the members B, C, A, and members says A, B, C: put its columns"):
+        Scenarios(frame, members=["A", "B", "C"])
+    pairs = pd.MultiIndex.from_product([["B", "A"], ["fire", "flood"]])
+    cells = Scenarios(pd.DataFrame([[1.0, 2.0, 3.0, 4.0]], columns=pairs))
+    assert (cells.members, cells.segments) == (("B", "A"), ("fire", "flood"))
+    assert cells.to_frame()[("A", "flood")].item() == 4.0
+    with pytest.raises(DataError, match="all segments of each member side by side"):
+        Scenarios(pd.DataFrame([[1.0, 2.0, 3.0, 4.0]], columns=pairs[[0, 2, 1, 3]]))
+    assert Scenarios(pd.DataFrame([[1.0, 2.0]]), members=["A", "B"]).members == ("A", "B")
+    assert Scenarios(cells.to_frame()).members == cells.members
+
+
 def test_every_wrong_entry_is_listed_at_once_up_to_twenty():
     losses = np.ones((6, 5))
     losses[1, 2], losses[4, 0] = np.nan, -1

@@ -93,8 +93,11 @@ def broadcast(exposure: Any, columns: int) -> Floats:
 
 
 def generator(random_state: RandomState) -> np.random.Generator:
-    """The generator of a seed, a seed sequence or a generator."""
-    return np.random.default_rng(random_state)
+    """The generator of a seed, a seed sequence or a generator. DataError for what is none of them."""
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise DataError(f"random_state is {random_state!r}, expected a whole number >= 0, such as 1") from None
 
 
 def exposures_by_column(exposures: Any, members: Sequence[str], segments: Sequence[str]) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from calibrate.blocks import Blocks
-from calibrate.models.arrays import Floats, RandomState
+from calibrate.models.arrays import Floats, RandomState, generator
 from calibrate.models.process import Process
 from calibrate.one_thread import ONE_THREAD
 
@@ -105,4 +105,5 @@ def key_of(random_state: RandomState) -> tuple[Any, tuple[int, ...]]:
         return [int(bits) for bits in random_state.integers(0, 2**32, 4)], ()
     if isinstance(random_state, np.random.SeedSequence):
         return random_state.entropy, tuple(random_state.spawn_key)
+    generator(random_state)  # says what is no seed
     return np.random.SeedSequence(random_state).entropy, ()

@@ -42,6 +42,12 @@ def recalibrate(configuration: Configuration, now: datetime) -> Recalibration:
     store = RunStore(configuration.runs)
     with store.locked():
         newest = store.newest()
+        if newest is not None and newest.created > now:
+            logger.warning(
+                "the newest run, %s, says that it was made at %s, later than now, %s: the clock is wrong, or was; "
+                "remove that run if it should not count",
+                *(newest.name, f"{newest.created:%Y-%m-%d %H:%M}", f"{now:%Y-%m-%d %H:%M}"),
+            )
         if newest is not None and configuration.schedule is not None:
             due = next_due(configuration.schedule, newest.created)
             if now < due:

@@ -91,8 +91,10 @@ class RunStore:
         return sound
 
     def newest(self) -> Run | None:
-        """The run that was computed last; None if there is none."""
-        return next(reversed(self.runs()), None)
+        """The run that was computed last, of those that no other followed: clocks go wrong. None if there is none."""
+        runs = self.runs()
+        followed = {run.calibration.provenance.get("previous") for run in runs}
+        return next((run for run in reversed(runs) if run.name not in followed), None)
 
     def set_aside(self, name: str) -> Path:
         """Move a damaged run to where nobody looks for it: nothing of it is lost."""

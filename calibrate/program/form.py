@@ -12,7 +12,7 @@ import numpy.typing as npt
 from calibrate.errors import ProblemError
 from calibrate.program.fairness.base import Rule
 from calibrate.program.plan import Plan, Pool
-from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm
+from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm, Sum
 from calibrate.program.waterfall import Cascade, PoolReserve, SegmentReserve, Stage, Waterfall
 
 __all__ = ["Program"]
@@ -81,8 +81,22 @@ class Program:
     def with_condition(self, condition: Rule | RiskLimit) -> Program:
         """The program with one rule or limit more, the last of its kind."""
         if isinstance(condition, RiskLimit):
-            return replace(self, limits=(*self.limits, condition))
+            return replace(self, limits=(*self.limits, self._counting(condition)))
         return replace(self, rules=(*self.rules, condition))
+
+    def _counting(self, limit: RiskLimit) -> RiskLimit:
+        """A limit without parts that are nothing here: a price of 0, the cost of reserves where there are none."""
+        risks = [(price, part) for price, part in limit.term.parts if price > 0 and isinstance(part, RiskTerm)]
+        costs = [(price, part) for price, part in limit.term.parts if isinstance(part, CostTerm) and price > 0]
+        plans = [
+            self.plan(cp.Constant(x)) for x in (np.zeros(self.size), np.ones(self.size), np.arange(self.size) + 1.0)
+        ]
+        if not any(sum(price * float(part.amount(plan).value) for price, part in costs) for plan in plans):
+            costs = []
+        kept = tuple(pair for pair in limit.term.parts if pair in risks or pair in costs)
+        if not kept:
+            raise ProblemError(f"{limit}: nothing of it counts in this pool, so every plan keeps it; leave it out")
+        return limit if len(kept) == len(limit.term.parts) else replace(limit, term=Sum(kept))
 
     def cascade(self, x: Floats) -> Cascade:
         """What the stages of the waterfall pay at decisions `x` (units), money."""

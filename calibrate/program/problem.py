@@ -88,11 +88,13 @@ class PoolProblem:
             pool=pool,
             waterfall=waterfall,
             objective=objective,
-            limits=limits,
+            limits=(),
             rules=tuple(one for one in conditions if isinstance(one, Rule)),
             reference=_reference(pool, level, reference, reserves),
             unit=_unit(pool, level),
         )
+        for limit in limits:
+            self.program = self.program.with_condition(limit)
         self.program.check()
         for rule in self.program.rules:  # a rule that names an unknown member says so now
             check_gap(rule, self.program.plan(cp.Constant(np.ones(self.program.size))))
@@ -114,8 +116,11 @@ class PoolProblem:
         is not convex; SolverError, when no optimum was proven.
         """
         _check_given(out_of_sample, start)
+        for what, given in (("out_of_sample", out_of_sample), ("start", start)):
+            _check_money(self.program.pool, what, given)
         try:
-            return answer(*optimum(self.program, tolerance, _start(self.program, start)), tolerance, out_of_sample)
+            found = optimum(self.program, tolerance, _start(self.program, start))
+            return answer(*found, float(tolerance), out_of_sample)
         except SolverError as refused:
             why = far_beyond(self.program)
             if why is None:
@@ -148,7 +153,12 @@ class PoolProblem:
         """
         names = ["objective", "lower_bound", "contributions", "reserves", "shadow_price", "conflict"]
         rows, refused, start = [], list[ProblemError](), None
-        stated = list(values)
+        stated = _several(values, "values", "numbers, one solve each")
+        if not (isinstance(condition, Term) or callable(condition)):
+            raise ProblemError(
+                f"condition is {condition!r}, expected a term such as CVaR(0.99), or what makes a rule of a value: "
+                "fairness.ShareCap, lambda x: fairness.ShareCap(x)"
+            )
         for value in stated:
             one = condition <= value if isinstance(condition, Term) else condition(value)
             _check_kinds([ExpectedLoss()], [one])
@@ -178,6 +188,9 @@ class PoolProblem:
         Raises ProblemError for a plan of other members, segments or reserves.
         """
         program = self.program
+        if not isinstance(calibration, Calibration):
+            raise ProblemError(f"value needs a Calibration, got {calibration!r}")
+        _check_money(program.pool, "the plan", calibration)
         paid, held = calibration.contributions, calibration.reserves
         columns, names = list(program.pool.scenarios.columns), list(program.reserve_names)
         if list(paid.index) != columns or list(held.index) != names:
@@ -192,6 +205,13 @@ def _check_given(out_of_sample: object, start: object) -> None:
     for name, given, kind in (("out_of_sample", out_of_sample, Scenarios), ("start", start, Calibration)):
         if given is not None and not isinstance(given, kind):
             raise ProblemError(f"{name} is a {type(given).__name__}, expected {kind.__name__}")
+
+
+def _check_money(pool: Pool, what: str, given: Scenarios | Calibration | None) -> None:
+    if given is not None and given.currency != pool.scenarios.currency:
+        raise ProblemError(
+            f"{what} is in {given.currency}, the scenarios are in {pool.scenarios.currency}; convert one of them"
+        )
 
 
 def _start(program: Program, start: Calibration | None) -> Floats | None:
@@ -258,9 +278,17 @@ def _reference(
 ) -> Floats:
     """The stated reference as decisions, money."""
     if isinstance(given, Calibration):
+        _check_money(pool, "reference", given)
         return np.append(_reference(pool, level, given.contributions, ()), _held(given, reserves))
     if given is not None:
-        _check_names(pool, named(given, "reference").index)
+        stated = named(given, "reference")
+        _check_names(pool, stated.index)
+        wrong = stated[~(np.isfinite(stated) & (stated >= 0))]
+        if len(wrong):
+            raise ProblemError(
+                f"reference: {wrong.index[0]!r} has {wrong.iloc[0]}, expected an amount of money >= 0; leave out whom "
+                "it does not know"
+            )
     return np.append(pool.told_cells(_paid(pool.ordered, level, given)), np.zeros(len(reserves)))
 
 

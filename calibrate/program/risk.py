@@ -57,6 +57,12 @@ class Term(ABC):
     def __le__(self, amount: float) -> RiskLimit:
         return RiskLimit(self, amount)
 
+    def __ge__(self, amount: object) -> RiskLimit:
+        raise ProblemError(f"{self} >= {amount!r} is not convex; a limit is written term <= amount")
+
+    def __neg__(self) -> Sum:
+        return self * -1.0
+
 
 @dataclass(frozen=True)
 class Sum(Term):

@@ -19,7 +19,7 @@ from calibrate.program.extensive import Infeasible, run, solve_extensive
 from calibrate.program.fairness.base import GeneratedRule
 from calibrate.program.fairness.stated import check_solvable
 from calibrate.program.form import Floats, Program
-from calibrate.program.risk import CostTerm
+from calibrate.program.risk import CostTerm, finite
 from calibrate.program.solution import Attempt, Solution
 from calibrate.program.working_set import solve_by_tail
 
@@ -27,13 +27,15 @@ __all__ = ["optimum"]
 
 logger = logging.getLogger(__name__)
 
+LARGEST = 0.01  # tolerance: a wider gap is no proof of anything, and no verifier takes it for one
 EXTENSIVE_UP_TO = 1_000_000  # losses: beyond it the program written out would not end
 
 
 def optimum(program: Program, tolerance: float, start: Floats | None) -> tuple[Program, Solution]:
     """The solution, and the program with all rows that had to be generated for it."""
-    if not (isinstance(tolerance, int | float | np.number) and 0 < tolerance < 1):
-        raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap between 0 and 1, such as 1e-6")
+    if not (finite(tolerance) and 0 < tolerance <= LARGEST):
+        raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap > 0, at most {LARGEST}, such as 1e-6")
+    tolerance = float(tolerance)
     numbers, unknown = map(program.plan, (cp.Constant(np.ones(program.size)), cp.Variable(program.size)))
     for rule in program.rules:
         check_solvable(rule, numbers, unknown)

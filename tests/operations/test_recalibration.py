@@ -8,6 +8,7 @@ from calibrate.errors import ConfigurationError
 from calibrate.operations import recalibration
 from calibrate.operations.config import Schedule, load
 from calibrate.operations.recalibration import next_due, recalibrate
+from calibrate.operations.store import RunStore
 
 MONTHLY = '\n[[rules]]\nrule = "Turnover"\nmember = 0.1\n[schedule]\nevery = "month"\n'
 
@@ -110,6 +111,20 @@ def test_without_a_schedule_only_a_change_counts(tmp_path, write_pool, pool_conf
     changed = recalibrate(config, on(6))
     assert changed.computed
     assert not recalibrate(config, on(7)).computed
+
+
+def test_a_clock_that_was_wrong_does_not_bring_an_older_run_back(tmp_path, write_pool, pool_config, caplog):
+    """A run of 2031 that another followed is not the newest; and one that lies ahead is warned of."""
+    config = load(write_pool(tmp_path, pool_config))
+    ahead = recalibrate(config, datetime(2031, 5, 5, tzinfo=UTC))
+    again = load(write_pool(tmp_path, pool_config.replace("seed = 1", "seed = 2"), seed=7))
+    after = recalibrate(again, on(2))
+    assert f"the newest run, {ahead.run.name}, says that it was made at 2031-05-05 00:00, later than now" in caplog.text
+    assert after.previous.name == ahead.run.name
+    assert RunStore(config.runs).newest().name == after.run.name
+    once_more = recalibrate(again, on(3))
+    assert not once_more.computed
+    assert once_more.run.name == after.run.name
 
 
 def test_another_pool_in_the_same_folder_is_refused(tmp_path, write_pool, pool_config):

@@ -103,7 +103,7 @@ def test_a_segment_has_not_the_name_of_the_pool_s_reserve():
 
 def test_what_is_asked_of_a_solve_is_checked():
     for asked, words in (
-        ({"tolerance": "a"}, "tolerance is 'a', expected a relative gap between 0 and 1"),
+        ({"tolerance": "a"}, "tolerance is 'a', expected a relative gap > 0, at most 0.01"),
         ({"out_of_sample": LOSSES}, "out_of_sample is a ndarray, expected Scenarios"),
         ({"start": 5}, "start is a int, expected Calibration"),
     ):
@@ -174,7 +174,10 @@ def test_bad_terms_are_refused_in_words(make, words):
             lambda: stated(exposures={"A": 1, "B": 1, "C": 1, "D": 1}),
             r"names unknown member\(s\) 'D'; the pool has 'A', 'B', 'C'",
         ),
-        (lambda: stated().solve(tolerance=0), "tolerance is 0, expected a relative gap between 0 and 1, such as 1e-6"),
+        (
+            lambda: stated().solve(tolerance=0),
+            "tolerance is 0, expected a relative gap > 0, at most 0.01, such as 1e-6",
+        ),
         (lambda: stated().solve(out_of_sample=Scenarios(LOSSES, ["A", "B", "X"])), "out_of_sample has other members"),
     ],
 )
@@ -521,3 +524,72 @@ def test_a_gap_need_not_be_a_number_everywhere():
     """A logarithm has no value where nobody pays enough."""
     plan = stated(rules=[Own(lambda plan: cp.sum(cp.inv_pos(plan.contributions - 2.0)) - 3.0)]).solve()
     assert plan.contributions.min() > 2.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        (CVaR(0.9, of="mutualised") + CostOfCapital(reserves=0.06) <= 1.0, "CVaR 90% of mutualised <= 1"),
+        (CVaR(0.9, of="mutualised") + 0 * CostOfCapital(1.0) <= 1.0, "CVaR 90% of mutualised <= 1"),
+        (CVaR(0.9, of="mutualised") + CostOfCapital(0.1) + CostOfCapital(-0.1) <= 1.0, "CVaR 90% of mutualised <= 1"),
+        (0 * CVaR(0.9) + CostOfCapital(1.0) <= 9.0, "CostOfCapital(contributions=1, reserves=0) <= 9"),
+    ],
+)
+def test_parts_of_a_limit_that_are_nothing_here_are_left_out(limit, left, tmp_path):
+    """Such a limit was solved, and then refused as it had another name than its row."""
+    own = Waterfall((OwnContribution(),))
+    solved = stated(rules=[limit], waterfall=own).solve()
+    assert list(solved.fairness.index) == [left]
+    assert verify(solved.save(tmp_path / "run")).proved
+
+
+@pytest.mark.parametrize("limit", [CostOfCapital(reserves=0.06) <= 1.0, 0 * CVaR(0.9) <= 1.0])
+def test_a_limit_of_which_nothing_counts_is_told(limit):
+    with pytest.raises(ProblemError, match="nothing of it counts in this pool, so every plan keeps it; leave it out"):
+        stated(rules=[limit], waterfall=Waterfall((OwnContribution(),)))
+
+
+def test_money_of_another_currency_is_refused_at_every_door():
+    problem, yen = stated(), Scenarios(LOSSES * 150, NAMES, currency="JPY")
+    theirs = PoolProblem(yen, Waterfall(), TERMS).solve()
+    with pytest.raises(ProblemError, match="out_of_sample is in JPY, the scenarios are in USD; convert one of them"):
+        problem.solve(out_of_sample=yen)
+    with pytest.raises(ProblemError, match="start is in JPY"):
+        problem.solve(start=theirs)
+    with pytest.raises(ProblemError, match="reference is in JPY"):
+        stated(reference=theirs)
+    with pytest.raises(ProblemError, match="the plan is in JPY"):
+        problem.value(theirs)
+
+
+def test_tolerances_of_any_number_type_and_of_any_use():
+    assert stated().solve(tolerance=np.float32(1e-6)).gap <= 1e-6
+    for much in (0.3, 0.0, math.nan, True):
+        with pytest.raises(ProblemError, match=r"expected a relative gap > 0, at most 0\.01"):
+            stated().solve(tolerance=much)
+
+
+@pytest.mark.parametrize("bad", [-5.0, math.inf, math.nan])
+def test_a_reference_that_is_no_money_is_named(bad):
+    with pytest.raises(ProblemError, match=f"reference: 'B' has {bad}, expected an amount of money >= 0; leave out"):
+        stated(reference={"A": 1.0, "B": bad})
+
+
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [
+        (lambda p: p.frontier(CVaR(0.9), 3.0), "values is 3.0, expected a list of numbers, one solve each"),
+        (lambda p: p.frontier(fairness.ShareCap(0.5), [0.5]), "condition is ShareCap"),
+        (lambda p: p.value(None), "value needs a Calibration, got None"),
+        (lambda p: p.solve().to_fixed_point(-1), "decimals is -1, expected a whole number from 0"),
+        (lambda p: CVaR(0.9) >= 3, "is not convex; a limit is written term <= amount"),
+        (lambda p: -CVaR(0.9), "a negative price is not convex"),
+        (
+            lambda p: stated(rules=[fairness.GroupParity({"x": ["A", "B"], "y": ["C"]}, 0.1)]),
+            "GroupParity: groups has several entries for 'x'; expected the name of one group for each member",
+        ),
+    ],
+)
+def test_slips_are_told_in_words(slip, words):
+    with pytest.raises(ProblemError, match=words.replace("(", r"\(")):
+        slip(stated())

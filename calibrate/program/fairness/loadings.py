@@ -109,10 +109,20 @@ class GroupParity(Rule):
 
     def __post_init__(self) -> None:
         check_number("GroupParity", "tolerance", self.tolerance)
+        if not isinstance(self.groups, Mapping | pd.Series):
+            raise ProblemError(
+                f"GroupParity: groups is a {type(self.groups).__name__}, expected {{member: group}} or a Series by member"
+            )
 
     def gap(self, plan: Plan) -> cp.Expression:
         """Two rows a group."""
         labels = pd.Series(self.groups)
+        lists = [str(label) for label, given in labels.items() if not pd.api.types.is_scalar(given)]
+        if lists:
+            raise ProblemError(
+                f"GroupParity: groups has several entries for {lists[0]!r}; expected the name of one group for each "
+                "member, {member: group}"
+            )
         nameless = [str(member) for member in labels.index[labels.isna()]]
         if nameless:
             raise ProblemError(f"GroupParity: groups has no group for {', '.join(nameless)}; name one for each member")
@@ -123,7 +133,7 @@ class GroupParity(Rule):
         return proportional(plan, membership, shares, self.tolerance)
 
     def __repr__(self) -> str:
-        return f"GroupParity(groups={len(set(pd.Series(self.groups)))}, tolerance={self.tolerance})"
+        return f"GroupParity(groups={pd.Series(self.groups).astype(str).nunique()}, tolerance={self.tolerance})"
 
 
 @dataclass(frozen=True)
