@@ -111,7 +111,8 @@ class GroupParity(Rule):
         check_number("GroupParity", "tolerance", self.tolerance)
         if not isinstance(self.groups, Mapping | pd.Series):
             raise ProblemError(
-                f"GroupParity: groups is a {type(self.groups).__name__}, expected {{member: group}} or a Series by member"
+                f"GroupParity: groups is a {type(self.groups).__name__}, expected {{member: group}}, or a Series by "
+                "member"
             )
 
     def gap(self, plan: Plan) -> cp.Expression:
