@@ -21,18 +21,16 @@ from calibrate.models.arrays import (
     row_weights,
     table,
 )
-from calibrate.models.exposed_scatter import at_mean_exposure, time_exponent
+from calibrate.models.exposed_scatter import at_mean_exposure, deviation_at, log_growth, time_exponent
 from calibrate.models.open_family import CLEARLY, GAMMA, LOGNORMAL, POWERS, chances, log_evidence, worth
 from calibrate.models.pooling import pooled_means, pooled_shares, pooled_variances, size_exponent
 from calibrate.models.power_gamma import log_mean as log_mean_of
 from calibrate.models.power_gamma import no_heavier, unsure_isf
 from calibrate.models.unsure import SURE, unsure_lognormal_isf
 
-FARTHEST = 10.0  # times as large or small as in the mean of the history: no scatter is carried farther
-STEADY = 1e-9  # of the log of exposures: rounding
-WIDEST = 2.0  # log deviation that being smaller leads to
-
 __all__ = ["EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio", "Ratio"]
+
+STEADY = 1e-9  # of the log of exposures: rounding
 
 
 class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
@@ -92,7 +90,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         with np.errstate(divide="ignore", invalid="ignore"):
             sizes = (exposed * exposures).sum(axis=0) / exposed.sum(axis=0)
             logs = np.where(positive > 0, np.log(losses) - np.log(exposures), 0.0)
-            growth = np.where(positive > 0, np.log(exposures / sizes), 0.0)
+        growth = np.where(positive > 0, log_growth(exposures, sizes), 0.0)
         self.mean_exposures_, self.time_exponent_ = sizes, 0.0
         if np.ptp(growth) > STEADY:
             self.time_exponent_ = time_exponent(logs, positive, growth)
@@ -141,16 +139,14 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     def _exposures(self, exposure: Any) -> Floats:
         return self.mean_exposures_ if exposure is None else broadcast(exposure, self.n_features_in_)
 
-    def _at(self, exposure: Any) -> tuple[Floats, Floats, Floats]:
+    def _at(self, exposure: Any, columns: Any = slice(None)) -> tuple[Floats, Floats, Floats]:
         """Log mean and log deviation of a positive ratio, and the share of zeros, at this exposure; the same mean."""
-        exposures = self._exposures(exposure)
-        growth = np.where(exposures > 0, exposures / self.mean_exposures_, 1.0).clip(1 / FARTHEST, FARTHEST)
-        b, zeros = self.log_deviation_, self.zero_share_ ** (growth**-self.time_exponent_)
-        wider = np.minimum(b * growth ** (self.time_exponent_ / 2), np.maximum(b, WIDEST))
-        nothing = np.zeros_like(b)
-        mean = self._mean(nothing, b) / self._mean(nothing, wider)
-        seldom = np.where(zeros < 1, (1 - self.zero_share_) / np.where(zeros < 1, 1 - zeros, 1.0), 1.0)
-        return self.log_mean_ + np.log(mean * np.where(seldom > 0, seldom, 1.0)), wider, zeros
+        growth = log_growth(self._exposures(exposure), self.mean_exposures_)[columns]
+        b, share, exponent = self.log_deviation_[columns], self.zero_share_[columns], self.time_exponent_
+        wider, zeros = deviation_at(b, growth, exponent), share ** np.exp(-exponent * growth)
+        mean = self._mean(np.zeros_like(b), b) / self._mean(np.zeros_like(b), wider)
+        seldom = np.where(zeros < 1, (1 - share) / np.where(zeros < 1, 1 - zeros, 1.0), 1.0)
+        return self.log_mean_[columns] + np.log(mean * np.where(seldom > 0, seldom, 1.0)), wider, zeros
 
     def ppf(self, q: Any, exposure: Any = None) -> Floats:
         """Quantile of each column's loss, or of its ratio at its mean exposure; `q` (..., columns) or one number."""
@@ -168,8 +164,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
 
     def exceeded(self, chance: Floats, column: int, exposure: Any = None) -> Floats:
         """Positive ratio of one column that is exceeded with probability `chance`; `exposure` (columns) as in `ppf`."""
-        mean, deviation, _ = self._at(exposure)
-        return self._isf(chance, float(mean[column]), float(deviation[column]), float(self.freedom_[column]))
+        mean, deviation, _ = self._at(exposure, [column])
+        return self._isf(chance, float(mean[0]), float(deviation[0]), float(self.freedom_[column]))
 
     def sample(self, exposure: Any = None, random_state: RandomState = None, n: int = 1) -> Floats:
         """`n` independent losses, or ratios, of each column as in `ppf`, shape (n, columns)."""

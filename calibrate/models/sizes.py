@@ -86,8 +86,8 @@ class Sizes:
         if not self.law.has_mean_ and not capped:
             raise ModelError(
                 f"{what} is so heavy (shape >= 1) that its mean is infinite, and so is any CVaR{self._doubt}. Cap the "
-                "losses: by exposure_cap (with exposures), or by the limit of the coverage; or ask for a law with a mean, "
-                "such as severity=LogNormal(), if the largest losses are of another kind make them a segment"
+                "losses: by exposure_cap (with exposures), or by the limit of the coverage; make the largest losses a "
+                "segment, if they are of another kind; or ask for a law with a mean, such as severity=LogNormal()"
             )
         if not self.law.has_mean_:
             found.append(f"{what} (>= 1) has a finite mean only because losses are capped, and it rests on the cap")
