@@ -140,7 +140,14 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         `models.uncertainty.chain_uncertainty`. Money. ModelError where `block` loses what the model reads of the order.
         """
         self._check(history, None)
-        resampling = resampling_of(self._fitted(history), history, block)
+        fitted = self._fitted(history)
+        if self.periods > 1 and getattr(fitted, "size_trends_", {}):
+            raise ModelError(
+                f"sizes of segment {next(iter(fitted.size_trends_))!r} move with time, and histories drawn again stay "
+                f"at those of the period ahead: over {self.periods} periods their intervals would lie elsewhere; ask "
+                "for periods=1, fit to a history of longer periods, or take no trend (pool_level=KnownLevel())"
+            )
+        resampling = resampling_of(fitted, history, block)
         runs = itertools.count(1)
 
         def chain(resampled: LossHistory, seed: int) -> pd.Series[float]:

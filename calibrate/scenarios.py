@@ -227,7 +227,7 @@ def _labelled(columns: pd.Index[Any], members: Any, segments: Any) -> tuple[Any,
         raise DataError(f"losses have columns of {columns.nlevels} levels, expected members, or (member, segment)")
     told = [list(dict.fromkeys(columns.get_level_values(k).map(str))) for k in range(columns.nlevels)]
     cells = list(product(*told))
-    if cells != [tuple(map(str, one)) if columns.nlevels == 2 else (str(one),) for one in columns]:
+    if cells != [tuple(map(str, one if isinstance(one, tuple) else (one,))) for one in columns]:
         raise DataError("losses: the columns must be members, each once, or all segments of each member side by side")
     for what, given, found in (("members", members, told[0]), ("segments", segments, told[-1])):
         if given is not None and list(_names(given, what)) != found:

@@ -116,6 +116,7 @@ def test_a_frame_names_its_members():
     assert Scenarios(frame, members=["B", "C", "A"]).expected_losses["A"] == 3.0
     with pytest.raises(DataError, match=r"columns name the members B, C, A, and members says A, B, C: put its columns"):
         Scenarios(frame, members=["A", "B", "C"])
+    assert Scenarios(frame.set_axis(pd.MultiIndex.from_arrays([["B", "C", "A"]]), axis=1)).members == ("B", "C", "A")
     pairs = pd.MultiIndex.from_product([["B", "A"], ["fire", "flood"]])
     cells = Scenarios(pd.DataFrame([[1.0, 2.0, 3.0, 4.0]], columns=pairs))
     assert (cells.members, cells.segments) == (("B", "A"), ("fire", "flood"))

@@ -101,7 +101,7 @@ def _by_place(rows: Sequence[Row], order: Sequence[int]) -> list[Row]:
 def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
     """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
 
-    They stay where they do, or where an equation among them is closed by the first of its own; else each goes to the
+    They stay where they do, or where an equation among them is closed by the first that can; else each goes to the
     least that the rows which hold it from below allow, so that no other row suffers from it. Where that is too much (a
     loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier grants. `body` is a
     certificate with its numbers as fractions.
@@ -136,10 +136,10 @@ def _closed(body: dict[str, Any], v: list[int]) -> list[int]:
     """Equations in which no decision stands hold exactly: the verifier gives no room where only auxiliaries stand."""
     n, grid, v = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER, v.copy()
     for row, amount in (one for _, kind, rows in body["blocks"] if kind == "equal" for one in rows):
-        (first, a), *_ = row
         missed = amount * grid - verifier.dot(row, v)
-        if all(j >= n for j, _ in row) and missed % a == 0:
-            v[first] += missed // a
+        close = [(j, missed // a) for j, a in row if a and missed % a == 0]  # numbers are whole: not each of them can
+        if close and all(j >= n for j, _ in row):
+            v[close[0][0]] += close[0][1]
     return v
 
 

@@ -50,7 +50,7 @@ def time_exponent(logs: Floats, weights: Floats, growth: Floats) -> float:
 
     -1 where a column's parts are independent, 0 where all of it moves together. The mean of `c`, weighted by the
     likelihood of normal `logs`, the columns' means and variances left out, to the power `worth` of columns that move
-    together. Source: Harville 1974, Biometrika 61 (restricted likelihood).
+    together; -1/2 where nothing tells. Source: Harville 1974, Biometrika 61 (restricted likelihood).
     """
     count = weights.sum(axis=0)
     told = count > 1

@@ -30,8 +30,6 @@ from calibrate.models.unsure import SURE, unsure_lognormal_isf
 
 __all__ = ["EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio", "Ratio"]
 
-STEADY = 1e-9  # of the log of exposures: rounding
-
 
 class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     """Loss over exposure, periods x columns (members). A family says the law of a positive ratio of given log moments.
@@ -40,7 +38,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     Means by credibility (`Z[j]` by member), variances drawn to the common one (which falls with a member's exposure by
     `size_exponent_`), zeros to the common share: ten periods a member do not carry more.
     All that is at `mean_exposures_`: of a member `g` times as large, `log R` has the deviation `b g^(c/2)`, no loss the
-    probability `p^(g^-c)`, and `R` the same mean; `c`, `time_exponent_`, is told by periods of other exposure.
+    probability `p^(g^-c)`, and `R` the same mean; `c`, `time_exponent_`, is told by periods of other exposure (-1/2 if
+    there are none).
     Fitted: `log_mean_`, `log_deviation_`, `freedom_` (degrees of freedom of its square: own and borrowed),
     `zero_share_`, `credibility_`, `collective_log_mean_`, `size_exponent_`, `residuals_` (standardised log-ratios of
     all) at `residual_levels_`, `mean_exposures_`, `time_exponent_`; `log_likelihoods_` of ratios of which one of the
@@ -91,9 +90,8 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             sizes = (exposed * exposures).sum(axis=0) / exposed.sum(axis=0)
             logs = np.where(positive > 0, np.log(losses) - np.log(exposures), 0.0)
         growth = np.where(positive > 0, log_growth(exposures, sizes), 0.0)
-        self.mean_exposures_, self.time_exponent_ = sizes, 0.0
-        if np.ptp(growth) > STEADY:
-            self.time_exponent_ = time_exponent(logs, positive, growth)
+        self.mean_exposures_, self.time_exponent_ = sizes, time_exponent(logs, positive, growth)
+        if growth.any():
             logs = at_mean_exposure(logs, positive, growth, self.time_exponent_)
         self._fit_logs(logs, positive, np.log(sizes / sizes.mean()))
         self.zero_share_ = pooled_shares((exposed - positive).sum(axis=0), exposed.sum(axis=0))

@@ -4,7 +4,8 @@ Run: python tests/benchmarks/held_out_segments.py (needs chainladder). As `held_
 write all of the lines, segments the lines. By line and for the pool, means of the years from 1993 on: share inside
 the 90 % interval, its mean width and the mean continuous ranked probability score (both of the log of the loss).
 
-Measured, in brackets with one level for all lines (the segment levels left out):
+Measured, in brackets with one level for all lines (the segment levels left out), before members' scatter followed their
+exposure (since: lines inside 0.97, width .322, score .045, pools 0.93, .218, .029):
 
     lines                          of       inside      width        score
     ppauto comauto wkcomp othliab  ppauto   1.0 (1.0)   .181 (.178)  .022 (.021)

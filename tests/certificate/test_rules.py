@@ -113,6 +113,18 @@ class Convex(Rule):
         return self.name
 
 
+@pytest.mark.parametrize("seed", [9, 13, 14, 16, 20, 23])
+def test_equations_of_auxiliary_variables_are_closed_exactly(seed, tmp_path):
+    """A norm of order 3 has an equation with the coefficients 1 and 1/2: only some of its variables can close it."""
+    rng = np.random.default_rng(seed)
+    losses = rng.gamma(0.5, 2, (150, 4)) * rng.lognormal(0, 1, 4) * 1e-3
+    mean, total = losses.mean(axis=0), losses.mean(axis=0).sum()
+    rule = Convex("norm 3", lambda c, C: cp.pnorm(c - C * mean / total, 3) - 0.03 * C)
+    terms = [CostOfCapital(0.05, 0.04), 0.5 * CVaR(0.9)]
+    solved = PoolProblem(Scenarios(losses), Waterfall(), terms, [rule, fairness.FundFloor(0.9 * total)]).solve()
+    assert verify(solved.save(tmp_path / "run")).proved
+
+
 @pytest.mark.parametrize(
     ("name", "of"),
     {

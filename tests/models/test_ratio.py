@@ -85,7 +85,7 @@ def test_zeros_are_a_point_mass():
     losses[rng.random(losses.shape) < 0.3] = 0.0
     model = LogNormalRatio().fit(losses, exposure=exposure)
     np.testing.assert_allclose(model.zero_share_, 0.3, atol=0.15)
-    drawn = model.sample(1.0, 1, 20_000)
+    drawn = model.sample(random_state=1, n=20_000)
     np.testing.assert_allclose((drawn == 0).mean(axis=0), model.zero_share_, atol=0.015)
     assert model.ppf(model.zero_share_ * 0.99).max() == 0.0
 
@@ -178,8 +178,22 @@ def test_the_exponent_of_scatter_in_time_is_found(exponent):
     )
     inside = np.clip(exponent, -0.93, -0.07)  # a mean over -1 to 0 does not reach its ends
     assert found.mean() == pytest.approx(inside, abs=0.1)
-    small = LogNormalRatio().fit([[1.0, 2.0], [1.1, 1.5]], exposure=[[1.0, 1.0], [1.0, 1.01]])
-    assert small.time_exponent_ == pytest.approx(-0.5, abs=0.01)  # nothing told
+    for dust in (0.0, 1e-8, 0.01):  # nothing told
+        small = LogNormalRatio().fit([[1.0, 2.0], [1.1, 1.5]], exposure=[[1.0, 1.0], [1.0, 1.0 + dust]])
+        assert small.time_exponent_ == pytest.approx(-0.5, abs=0.01)
+
+
+def test_a_first_year_of_next_to_nothing_does_not_rule_a_member():
+    """A ten-thousandth of the exposure scatters no more than a tenth of it would."""
+    losses, exposure = grown(3, -0.5)
+    dust = exposure.copy()
+    dust[0] *= 1e-6
+    moved = LogNormalRatio().fit(losses / exposure * dust, exposure=dust)
+    tenth = exposure.copy()
+    tenth[0] *= 0.05
+    known = LogNormalRatio().fit(losses / exposure * tenth, exposure=tenth)
+    np.testing.assert_allclose(moved.log_mean_, known.log_mean_, atol=0.15)
+    np.testing.assert_allclose(moved.log_deviation_, known.log_deviation_, rtol=0.3)
 
 
 def test_restricted_likelihood_is_that_of_all_contrasts():

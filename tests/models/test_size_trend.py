@@ -159,6 +159,8 @@ def test_sizes_grow_on_from_period_to_period():
     drifting = JointLossModel(severity=severity.LogNormal(), frequency=frequency.Drifting()).fit(grown)
     with pytest.raises(ModelError, match="periods is 12, and sizes of segment 'all' move with time"):
         drifting.sample(10, periods=12)
+    with pytest.raises(ModelError, match="histories drawn again stay at those of the period ahead: over 12 periods"):
+        PoolCalibrator(periods=12).uncertainty(grown)
     calibrator = PoolCalibrator(n_scenarios=2_000, n_out_of_sample=500, periods=12, random_state=1).fit(grown)
     members = calibrator.calibration_.members  # twelve times the closed form of the next year is not to be expected
     assert (members["expected_loss"] == members["sampled_loss"]).all()
