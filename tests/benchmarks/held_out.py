@@ -12,10 +12,11 @@ Measured with `LocalLevel`, the default: 1 of 30 lies outside (medical malpracti
 liability .872 .871 .113 .563 .314, products .928 .871 .645 .507 .713, private passenger .438 .430 .154 .152 .358,
 commercial auto .821 .828 .591 .168 .426, workers' compensation .012 .247 .527 .681 .830), width .358, score .048. (3,
 with width .351, as long as rare zeros of the largest member passed for scatter of every year.)
-With `KnownLevel`, the level of the whole history taken as known, before members' scatter followed their exposure: 9 of 30 (medical malpractice .975 .950 .919 .880
-.814, other liability .952 .962 .570 .683 .366, products .893 .903 .805 .707 .790, private passenger .091 .106 .029
-.013 .030, commercial auto .658 .859 .705 .188 .282, workers' compensation .002 .009 .034 .112 .321), width .375, score
-.099. Years of a line are not independent, and six lines are few: pools of known truth are in `wandering_levels.py`.
+With `KnownLevel`, the level of the whole history taken as known, before members' scatter followed their exposure: 9 of
+30 (medical malpractice .975 .950 .919 .880 .814, other liability .952 .962 .570 .683 .366, products .893 .903 .805
+.707 .790, private passenger .091 .106 .029 .013 .030, commercial auto .658 .859 .705 .188 .282, workers' compensation
+.002 .009 .034 .112 .321), width .375, score .099. Years of a line are not independent, and six lines are few: pools of
+known truth are in `wandering_levels.py`.
 
 Members with `LocalLevel`, in brackets with a scatter that is the same at all exposures of a member, and the same
 interval of the pool:
