@@ -94,6 +94,7 @@ class RatioMargins(InvertibleMargins):
         self.ratio = ratio
         self.observed = observed
         self.level = level
+        self._at: dict[bytes, Ratio] = {}
 
     def zero_probability(self, exposures: Floats) -> Floats:
         """As the ratio model says."""
@@ -101,9 +102,10 @@ class RatioMargins(InvertibleMargins):
 
     def exceeded(self, chance: Floats, exposures: Floats, column: int) -> Floats:
         """Exposure times the ratio's quantile, at the level ahead."""
-        return np.asarray(
-            self.level[column] * exposures[column] * self.ratio.exceeded(chance, column, exposures), dtype=np.float64
-        )
+        key = exposures.tobytes()
+        if key not in self._at:  # all columns at once, not each of them in every block
+            self._at[key] = self.ratio.at(exposures)
+        return np.asarray(self.level[column] * exposures[column] * self._at[key].exceeded(chance, column))
 
     def events_per_period(self, exposures: Floats) -> float:
         """One draw a column."""

@@ -132,19 +132,23 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     def zero_probability(self, exposure: Any = None) -> Floats:
         """Probability of no loss, by column, at its mean exposure if none is given; 1 without exposure."""
         check_is_fitted(self)
-        return np.where(self._exposures(exposure) > 0, self._at(exposure)[2], 1.0)
+        exposures = self.mean_exposures_ if exposure is None else broadcast(exposure, self.n_features_in_)
+        return np.where(exposures > 0, self._zeros(log_growth(exposures, self.mean_exposures_)), 1.0)
 
-    def _exposures(self, exposure: Any) -> Floats:
-        return self.mean_exposures_ if exposure is None else broadcast(exposure, self.n_features_in_)
+    def _zeros(self, growth: Floats) -> Floats:
+        return self.zero_share_ ** np.exp(-self.time_exponent_ * growth)
 
-    def _at(self, exposure: Any, columns: Any = slice(None)) -> tuple[Floats, Floats, Floats]:
-        """Log mean and log deviation of a positive ratio, and the share of zeros, at this exposure; the same mean."""
-        growth = log_growth(self._exposures(exposure), self.mean_exposures_)[columns]
-        b, share, exponent = self.log_deviation_[columns], self.zero_share_[columns], self.time_exponent_
-        wider, zeros = deviation_at(b, growth, exponent), share ** np.exp(-exponent * growth)
-        mean = self._mean(np.zeros_like(b), b) / self._mean(np.zeros_like(b), wider)
-        seldom = np.where(zeros < 1, (1 - share) / np.where(zeros < 1, 1 - zeros, 1.0), 1.0)
-        return self.log_mean_[columns] + np.log(mean * np.where(seldom > 0, seldom, 1.0)), wider, zeros
+    def at(self, exposure: Any) -> Self:
+        """The ratios of the same members at this exposure (one number or one for each column); their means stay."""
+        exposures, moved, b = broadcast(exposure, self.n_features_in_), copy(self), self.log_deviation_
+        growth = log_growth(exposures, self.mean_exposures_)
+        moved.mean_exposures_ = np.where(exposures > 0, exposures, self.mean_exposures_)
+        moved.log_deviation_, moved.zero_share_ = deviation_at(b, growth, self.time_exponent_), self._zeros(growth)
+        mean = self._mean(np.zeros_like(b), b) / self._mean(np.zeros_like(b), moved.log_deviation_)
+        losing = moved.zero_share_ < 1
+        mean[losing] *= (1 - self.zero_share_[losing]) / (1 - moved.zero_share_[losing])
+        moved.log_mean_ = self.log_mean_ + np.log(np.where(mean > 0, mean, 1.0))
+        return moved
 
     def ppf(self, q: Any, exposure: Any = None) -> Floats:
         """Quantile of each column's loss, or of its ratio at its mean exposure; `q` (..., columns) or one number."""
@@ -154,16 +158,17 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             raise ModelError("quantile levels must lie in [0, 1]")
         with np.errstate(divide="ignore", invalid="ignore"):
             inner = np.where(none < 1, (levels - none) / (1 - none), 0.0).clip(0, 1)
-        ratios = np.empty_like(inner)
+        ratios, law = np.empty_like(inner), self if exposure is None else self.at(exposure)
         for column in range(self.n_features_in_):
-            ratios[..., column] = self.exceeded(1 - inner[..., column], column, exposure)
+            ratios[..., column] = law.exceeded(1 - inner[..., column], column)
         times = 1.0 if exposure is None else broadcast(exposure, self.n_features_in_)
         return np.where(levels > none, times * ratios, 0.0)
 
-    def exceeded(self, chance: Floats, column: int, exposure: Any = None) -> Floats:
-        """Positive ratio of one column that is exceeded with probability `chance`; `exposure` (columns) as in `ppf`."""
-        mean, deviation, _ = self._at(exposure, [column])
-        return self._isf(chance, float(mean[0]), float(deviation[0]), float(self.freedom_[column]))
+    def exceeded(self, chance: Floats, column: int) -> Floats:
+        """Positive ratio of one column, at its mean exposure, that is exceeded with probability `chance`."""
+        return self._isf(
+            chance, float(self.log_mean_[column]), float(self.log_deviation_[column]), float(self.freedom_[column])
+        )
 
     def sample(self, exposure: Any = None, random_state: RandomState = None, n: int = 1) -> Floats:
         """`n` independent losses, or ratios, of each column as in `ppf`, shape (n, columns)."""
