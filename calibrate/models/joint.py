@@ -48,6 +48,10 @@ KINDS: dict[str, tuple[type, ...]] = {
     "coverage": (Coverage,),
     "exposure_cap": (int, float, np.number),
 }
+STOPS = (
+    "sizes of {} move with time, and these frequencies take them to the period ahead only: scenarios of several periods "
+    "have the sizes of the first"
+)
 ENRICHMENT = 10  # plain scenarios drawn for each one of an enriched tail
 
 
@@ -206,6 +210,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             known = self.process_ is bound[0]
             if isinstance(self.process_, OpenParameters):
                 self.flags_ += self.process_.flags(self.exposures_.to_numpy(), self.segments_)
+        if self.size_trends_ and not isinstance(self.process_, OpenParameters):
+            self.flags_ += (STOPS.format(", ".join(map(repr, self.size_trends_))),)
         self.flags_ += few_periods_flags(len(self._periods), known)
 
     def _refuse(self, names: Sequence[str], about: str) -> None:
@@ -293,11 +299,6 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                     f"periods is {periods}, and {type(frequency).__name__} knows the rate of the next period only; ask "
                     "for one, or fit to a history of longer periods"
                 )
-        if periods > 1 and getattr(self, "size_trends_", {}) and not isinstance(self.process_, OpenParameters):
-            raise ModelError(
-                f"periods is {periods}, and sizes of segment {next(iter(self.size_trends_))!r} move with time, which "
-                "these frequencies take to the next one only; ask for one, or take no trend (pool_level=KnownLevel())"
-            )
 
     def _exposures(self, exposures: Any) -> Floats:
         """Exposures by column: of the last period, or as given by member or by (member, segment)."""
