@@ -49,8 +49,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     "exposure_cap": (int, float, np.number),
 }
 STOPS = (
-    "sizes of {} move with time, and these frequencies take them to the period ahead only: scenarios of several periods "
-    "have the sizes of the first"
+    "sizes of {} move with time, and these frequencies take them to the period ahead only: scenarios of several "
+    "periods have the sizes of the first"
 )
 ENRICHMENT = 10  # plain scenarios drawn for each one of an enriched tail
 
