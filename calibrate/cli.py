@@ -203,10 +203,8 @@ def _working() -> Iterator[None]:
         except OSError as error:
             where = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            do = (
-                "make room, and run it again: no run was written" if full else "is its folder there, and may it be read"
-            )
-            console.print(f"calibrate: {where}; {do}{'' if full else ' and written?'}", markup=False)
+            room, there = "make room and run it again", "is its folder there, and may it be read and written?"
+            console.print(f"calibrate: {where}; {room if full else there}", markup=False)
             raise typer.Exit(ConfigurationError.exit_code) from None
         except KeyboardInterrupt:
             console.print("calibrate: interrupted, no run was written")

@@ -1,6 +1,8 @@
 """The command line as a newcomer meets it: the main job, and every mistake with its exit code and its sentence."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 from calibrate import Calibration, __version__, program
 from calibrate.cli import app
 from calibrate.errors import SolverError
+from calibrate.operations.store import RunStore
 
 RUN = re.compile(r"^Run: +(\S+)$", re.MULTILINE)
 
@@ -290,6 +293,18 @@ def test_integers_for_a_contract(fitted, tmp_path):
     )
     assert body["weight_decimals"] == 18
     assert sum(int(row["weight"]) for row in body["contributions"]) == 10**18
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_full_disk_is_told_as_one(number, tmp_path, write_pool, pool_config, monkeypatch):
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    config = write_pool(tmp_path, pool_config)
+    monkeypatch.setattr(RunStore, "write", full)
+    said = refused(calibrate("fit", config), 2)
+    assert f"{os.strerror(number)}; make room and run it again" in said
+    assert "is its folder there" not in said
 
 
 def start(config):

@@ -77,7 +77,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         where that is clear, `Elastic` in exposure where that is much likelier; `flags_` says so.
     ratio : for panels; default `GeneralizedGammaRatio()`, lognormal, lighter or heavier as the panel tells (`flags_`).
     pool_level : of panels, default `LocalLevel()`: wanders, known as far as the history tells; or `KnownLevel()`. Of
-        events, by default a trend of sizes is carried to the period ahead (`SizeTrend`); `KnownLevel()` has none.
+        events, by default a trend of sizes is carried to the period ahead and on (`SizeTrend`); `KnownLevel()`: none.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
     exposure_cap : the most one event can cost, as a multiple of the member's exposure.
