@@ -18,6 +18,7 @@ from calibrate.program.rule_rows import RuleRows, add_back, add_curvature, add_r
 __all__ = [
     "Aims",
     "Conditions",
+    "Factored",
     "Place",
     "Residuals",
     "add_curve",
@@ -25,10 +26,9 @@ __all__ = [
     "back",
     "balanced",
     "curve",
+    "direct",
     "go",
     "measure",
-    "move",
-    "right_side",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -79,6 +79,15 @@ class Residuals(NamedTuple):
     rule: Floats
     equal: Floats
     limit: Floats
+
+
+class Factored(NamedTuple):
+    """A symmetric matrix with the factors of its balanced self, by columns, and the scale that balanced it."""
+
+    matrix: Floats
+    columns: Floats
+    pivots: npt.NDArray[np.int32]
+    scale: Floats
 
 
 class Aims(NamedTuple):
@@ -197,7 +206,61 @@ def balanced(matrix: Floats, n: int, n_limits: int, ridge: float) -> tuple[Float
 
 
 @kernel
-def right_side(
+def direct(
+    given: Conditions,
+    place: Place,
+    residuals: Residuals,
+    moves: Place,
+    aim: tuple[float, float],
+    aims: Aims,
+    factored: Factored,
+    rhs: Floats,
+    reach: Floats,
+) -> Floats:
+    """Newton's direction: the moves, and what they reach (see `_move`). Returns that of plan, limits and equalities.
+
+    Every product goes to `aim[0]`, less `aim[1]` times the second-order term of the `moves` known. `rhs` comes with
+    what trees and cones push.
+    """
+    _right_side(given, place, residuals, moves, aim, aims, rhs)
+    solution = _solved(factored, rhs)
+    _move(given, place, residuals, solution, aims, moves, reach)
+    return solution
+
+
+@kernel
+def _solved(factored: Factored, rhs: Floats) -> Floats:
+    """With two rounds of iterative refinement."""
+    solution = np.zeros(len(rhs))
+    residual = rhs
+    for _ in range(3):
+        solution += factored.scale * _substituted(factored, residual * factored.scale)
+        residual = rhs - factored.matrix @ solution
+    return solution
+
+
+@kernel
+def _substituted(factored: Factored, x: Floats) -> Floats:
+    """Forward and back through the factors, column by column."""
+    n = len(x)
+    for j in range(n):
+        pivot = factored.pivots[j]
+        x[j], x[pivot] = x[pivot], x[j]
+    for j in range(n):
+        column, known = factored.columns[j], x[j]
+        for i in range(j + 1, n):
+            x[i] -= column[i] * known
+    for j in range(n - 1, -1, -1):
+        column = factored.columns[j]
+        x[j] /= column[j]
+        known = x[j]
+        for i in range(j):
+            x[i] -= column[i] * known
+    return x
+
+
+@kernel
+def _right_side(
     given: Conditions,
     place: Place,
     residuals: Residuals,
@@ -206,22 +269,19 @@ def right_side(
     aims: Aims,
     rhs: Floats,
 ) -> None:
-    """Right-hand side of the equations in plan, limits and equalities, and the aims that it comes from.
-
-    Every product goes to `aim[0]`, less `aim[1]` times the second-order term of the `moves` known.
-    """
+    """Add the right-hand side of the equations in plan, limits and equalities; set the aims that it comes from."""
     n, n_bounds, n_limits = len(given.q), len(given.at), len(given.amount)
     _lacking(place.slack, place.multiplier, moves.slack, moves.multiplier, aim, aims.flat)
     _lacking(place.rule_slack, place.rule, moves.rule_slack, moves.rule, aim, aims.rule)
-    rhs[:n] = -residuals.dual
+    rhs[:n] -= residuals.dual
     push = -(residuals.rule * place.rule + aims.rule) / place.rule_slack
     push[given.orthant :] = 0.0
     add_back(given.G, push, rhs[:n])
     for k in range(n_bounds):
         rhs[given.at[k]] += given.signs[k] * aims.flat[k] / place.slack[k]
     for j in range(n_limits):
-        rhs[n + j] = -residuals.limit[j] - aims.flat[n_bounds + j] / place.multiplier[n_bounds + j]
-    rhs[n + n_limits :] = -residuals.equal
+        rhs[n + j] -= residuals.limit[j] + aims.flat[n_bounds + j] / place.multiplier[n_bounds + j]
+    rhs[n + n_limits :] -= residuals.equal
 
 
 @inlined
@@ -234,7 +294,7 @@ def _lacking(s: Floats, y: Floats, ds: Floats, dy: Floats, aim: tuple[float, flo
 
 
 @kernel
-def move(
+def _move(
     given: Conditions, place: Place, residuals: Residuals, solution: Floats, aims: Aims, moves: Place, reach: Floats
 ) -> None:
     """Moves of plan, slacks and multipliers (of cones only the slacks), from those of plan, limits and equalities.

@@ -45,6 +45,7 @@ STALLED = 0.9  # of the gap before: less has not become of it
 ATOMS = 0.5  # of the losses that are different: below it they lie on atoms
 UNTOLD = 0.1  # of the tolerance: so much less than a plan costs may be known of it
 UNDECIDED, DECIDED = 0.5, 0.8  # of the tolerance: what a gap may take before a tie has picked a plan, and after
+SMALLER = 0.2  # of a plan: at so much of it the first working set is seen where nothing is known of the optimum
 STUCK = 1e-5  # residual above which a round has failed: no plan, or a program too badly scaled
 
 
@@ -124,7 +125,8 @@ class Level:
     def _begin(self, v: Floats, mu: float | None) -> Search:
         if self.near:
             self.around.settle(self.form.plan(v), REACH)
-        sight = self.look(v)
+        # From afar the tail of a smaller plan tells more: it has what plans of other proportions leave too.
+        sight = self.look(v if self.near else SMALLER * v)
         goal = self.tolerance if mu is None else max(ROUGH, self.tolerance)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
         v = self.view.lift(v, sight)

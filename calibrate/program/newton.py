@@ -14,7 +14,7 @@ from scipy.linalg import lapack
 
 from calibrate.program import dense
 from calibrate.program.cones import SecondOrder
-from calibrate.program.dense import Aims, Place, Residuals
+from calibrate.program.dense import Aims, Factored, Place, Residuals
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
@@ -120,22 +120,23 @@ class Newton:
         for k, (tail, swept) in enumerate(zip(form.tails, self.swept, strict=True)):
             tail.curve(swept.half, H)
             bends[k], gives[k] = tail.back(swept.bend), swept.root[0]
-        self.matrix = H
+        matrix = H
         if m + self.e:
-            self.matrix = np.zeros((n + m + self.e,) * 2)
-            self.matrix[:n, :n] = H
+            matrix = np.zeros((n + m + self.e,) * 2)
+            matrix[:n, :n] = H
             B = form.row_q - form.eta @ bends
             for k, tail in enumerate(form.tails):
                 B += np.multiply.outer(form.eta[:, k], tail.slope)
             C = np.diag(self.point.slack[self.n_bounds :] / self.point.limit) + (form.eta * gives) @ form.eta.T
-            self.matrix[n : n + m, :n], self.matrix[:n, n : n + m] = B, B.T
-            self.matrix[n : n + m, n : n + m] = -C
-            self.matrix[n + m :, :n], self.matrix[:n, n + m :] = self.body.E, self.body.E.T
+            matrix[n : n + m, :n], matrix[:n, n : n + m] = B, B.T
+            matrix[n : n + m, n : n + m] = -C
+            matrix[n + m :, :n], matrix[:n, n + m :] = self.body.E, self.body.E.T
         # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes the ridge back.
-        balanced, self.scale = dense.balanced(self.matrix, n, m, TINY)
+        balanced, scale = dense.balanced(matrix, n, m, TINY)
         if not np.isfinite(balanced.sum()):
             return False
-        self.lu, self.pivots, failed = lapack.dgetrf(balanced.T, overwrite_a=True)
+        factors, pivots, failed = lapack.dgetrf(balanced.T, overwrite_a=True)
+        self.factored = Factored(matrix, factors.T, pivots, scale)
         return not failed
 
     def _advance(self) -> None:
@@ -159,15 +160,13 @@ class Newton:
         `p` times the third, `d` times the fourth, `p d` times the fifth for steps of `p` and `d`.
         """
         form, n, m = self.form, self.n, self.m
-        rhs, reach = np.empty(n + m + self.e), np.zeros(5)
-        aim = target, second
-        dense.right_side(self.given, self.place, self.residuals, self.moves, aim, self.aims, rhs)
+        rhs, reach = np.zeros(n + m + self.e), np.zeros(5)
         self.cones.aim(target, second, self.residuals.rule, rhs)
         for k, (tail, (pushed, leak)) in enumerate(zip(form.tails, pushes, strict=True)):
             rhs[:n] += tail.back(pushed)
             rhs[n : n + m] -= form.eta[:, k] * leak
-        solution = self._solve(rhs)
-        dense.move(self.given, self.place, self.residuals, solution, self.aims, self.moves, reach)
+        place, moves, aim = self.place, self.moves, (target, second)
+        solution = dense.direct(self.given, place, self.residuals, moves, aim, self.aims, self.factored, rhs, reach)
         self.cones.move(reach)
         d_prices = solution[n : n + m] @ form.eta
         for k, (tail, trees) in enumerate(zip(form.tails, self.trees, strict=True)):
@@ -175,16 +174,6 @@ class Newton:
             reach[:2] = np.maximum(reach[:2], part[:2])
             reach[2:] += part[2:]
         return reach
-
-    def _solve(self, rhs: Floats) -> Floats:
-        """With two rounds of iterative refinement."""
-        solution = np.zeros_like(rhs)
-        residual = rhs
-        for _ in range(3):
-            change, _ = lapack.dgetrs(self.lu, self.pivots, residual * self.scale)
-            solution += change * self.scale
-            residual = rhs - self.matrix @ solution
-        return solution
 
 
 def _lengths(reach: Floats, edge: float) -> tuple[float, float]:

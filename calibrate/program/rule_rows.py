@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from calibrate.program.kernel import inlined, kernel
 
-__all__ = ["RuleRows", "add_back", "add_curvature", "add_rows", "rule_rows"]
+__all__ = ["RuleRows", "add_back", "add_curvature", "add_rows", "limited", "rule_rows"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 FEW = 4  # entries
 EQUAL = 1e-14  # relative: what scaling a column may change of a multiple
@@ -133,3 +134,21 @@ def add_curvature(rows: RuleRows, weight: Floats, H: Floats) -> None:
     if len(rows.other) > 0:
         scaled = np.sqrt(weight[rows.other]).reshape(-1, 1) * rows.others
         H += scaled.T @ scaled
+
+
+@kernel
+def limited(rows: Floats, most: Floats, free: Bools, reach: Floats) -> Floats:
+    """How large each variable can be under `rows @ v <= most` where no other is larger than its `reach`.
+
+    What adds to a row helps the others, and so does a variable that is `free` to be negative. Infinite without a limit.
+    """
+    found = np.full(len(reach), np.inf)
+    for i in range(len(rows)):
+        left = most[i]
+        for j in range(len(reach)):
+            if rows[i, j] < 0.0 or (free[j] and rows[i, j] > 0.0):
+                left += abs(rows[i, j]) * reach[j]
+        for j in range(len(reach)):
+            if rows[i, j] > 0.0:
+                found[j] = min(found[j], left / rows[i, j])
+    return found

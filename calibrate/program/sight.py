@@ -20,7 +20,7 @@ __all__ = ["SAFE", "Sight", "View"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FEW, SMALL = 100, 10  # scenarios more than the margin, of a tail that has fewer than these
+FEW, SMALL = 100, 150  # scenarios more than the margin, of a tail that has fewer than these
 MARGIN = 1.3  # working set over tail: room for the tail to move
 EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail or not
 LEAST = 1 / 16  # of a tail that may be too large: so much of it may be taken at once
@@ -73,7 +73,7 @@ class View:
         for term in self.form.terms:
             values, cap = lefts[term.of], 1 - term.level
             margin = MARGIN * cap
-            if cap * len(p) < SMALL:  # hardly a scenario: the next plan's tail is quite another
+            if cap * len(p) < SMALL:  # few scenarios: the next plan's tail may be quite another
                 margin += FEW / len(p)
             tail = self._felt(tail_of(values, p, margin, float(floors[term.of][0])), cap)
             # What is not in the tail with its margin is no loss, or no part of the risk: it may count as zero.

@@ -18,7 +18,7 @@ from calibrate.program import dense
 from calibrate.program.cones import Cone
 from calibrate.program.dense import Conditions
 from calibrate.program.forest import Forest, Grove, Step
-from calibrate.program.rule_rows import rule_rows
+from calibrate.program.rule_rows import limited, rule_rows
 
 __all__ = ["HELD_DOWN", "Body", "Point", "Row", "StandardForm", "Tail"]
 
@@ -54,17 +54,11 @@ class Body:
         return np.append(self.bounded, capped), signs, np.append(np.zeros(len(self.bounded)), self.cap[capped])
 
     @cached_property
-    def _ties(self) -> tuple[Floats, Floats, Floats, Bools, tuple[Ints, ...], Floats]:
-        """Linear rows as they limit decisions: amounts, what adds to them, of free variables too, and what is limited.
-
-        The last by its rows and columns: few entries of many rows are not zero.
-        """
-        rows = np.vstack([self.G[: self.cone.orthant], self.E, -self.E])
-        free = np.ones(rows.shape[1], dtype=bool)
+    def _linear(self) -> tuple[Floats, Floats, Bools]:
+        """Rows `rows @ v <= most` that are linear, and which variables have no sign."""
+        free, linear = np.ones(len(self.q), dtype=bool), slice(self.cone.orthant)
         free[self.bounded] = False
-        at = np.nonzero(rows > 0)
-        h = np.concatenate([self.h[: self.cone.orthant], self.f, -self.f])
-        return h, np.maximum(-rows, 0.0), np.maximum(rows[:, free], 0.0), free, at, rows[at]
+        return np.vstack([self.G[linear], self.E, -self.E]), np.concatenate([self.h[linear], self.f, -self.f]), free
 
     def short(self, slope: Floats, v: Floats, value: float) -> float:
         """What a bound falls short of its constant: the least of `slope @ v` over the plans that may be better.
@@ -98,14 +92,8 @@ class Body:
             reach[costly] = value / self.q[costly]
         if len(self.cap):  # a cap that holds a decision down counts; the others must not make a bound look better
             reach = np.where(v >= HELD_DOWN * self.cap, np.minimum(reach, self.cap), reach)
-        h, less, more, free, (row, column), tying = self._ties
-        if not len(h):
-            return reach
-        most = h + less @ reach + more @ reach[free]
-        tied = np.full(len(v), np.inf)
-        with np.errstate(invalid="ignore"):
-            np.minimum.at(tied, column, most[row] / tying)
-        return np.where(free, reach, np.clip(tied, 0.0, reach))
+        rows, most, free = self._linear
+        return np.where(free, reach, np.clip(limited(rows, most, free, reach), 0.0, reach)) if len(most) else reach
 
 
 @dataclass(frozen=True, eq=False)
