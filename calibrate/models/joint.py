@@ -21,6 +21,7 @@ from calibrate.models.dependence import Dependence
 from calibrate.models.doubts import few_periods_flags, level_flags, persistence_flags, thin_flags
 from calibrate.models.doubts_of_counts import count_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
+from calibrate.models.doubts_of_scatter import scatter_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.families import families
 from calibrate.models.frequency import CountModel, Hawkes
@@ -148,6 +149,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         if self.coverage is None and cap is None and anew and (events is None or AT_LEAST not in events):
             expected = self.summary_["expected_loss"] / self.summary_.get("pool_level", 1.0)
             self.flags_ += level_flags(expected.to_numpy(), losses, exposures)
+            if isinstance(self.margins_, Collective):
+                self.flags_ += scatter_flags(self.process_, losses, exposures, self.margins_.expected_losses)
         return self
 
     def _check_kinds(self) -> None:

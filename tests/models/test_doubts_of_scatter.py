@@ -1,0 +1,57 @@
+"""Histories that scatter as scenarios do, less, and more: known truths."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from calibrate import JointLossModel, LossHistory
+from calibrate.models.doubts_of_scatter import scatter_flags
+
+
+def history(seed: int, years: int, exclusive: bool, growth: float = 1.0) -> LossHistory:
+    """Eight members, two segments of 15 events a year each; or all 30 in one of them, which chance picks."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for year in range(2000, 2000 + years):
+        hit, size = rng.integers(2), growth ** (year - 2000)
+        for g, segment in enumerate(("fire", "flood")):
+            mean = size * (30.0 * (g == hit) if exclusive else 15.0)
+            hit_by = rng.integers(8, size=rng.poisson(mean))
+            rows += [(f"{year}-06-01", f"m{member}", segment, rng.lognormal()) for member in hit_by]
+    frame = pd.DataFrame(rows, columns=["day", "who", "what", "usd"])
+    table = pd.DataFrame({f"m{i}": growth ** np.arange(years) for i in range(8)}, index=range(2000, 2000 + years))
+    names = {"date": "day", "member": "who", "loss": "usd", "segment": "what"}
+    return LossHistory.from_events(frame, **names, period="Y", end=2000 + years - 1, exposures=table)
+
+
+def said(model: JointLossModel) -> list[str]:
+    return [flag for flag in model.flags_ if "places of" in flag]
+
+
+def test_segments_that_exclude_each_other_are_steadier_than_scenarios() -> None:
+    model = JointLossModel().fit(history(1, 40, exclusive=True))
+    (flag,) = said(model)
+    assert flag.startswith("scenarios of the pool scatter 1.")
+    assert "Tail risk is overstated (places of 40 periods among scenarios, p-value 0.0" in flag
+
+
+@pytest.mark.parametrize("growth", [1.0, 1.05])
+def test_segments_apart_scatter_as_scenarios_do(growth: float) -> None:
+    assert not [flag for flag in said(JointLossModel().fit(history(3, 40, False, growth)))]
+
+
+def test_a_history_that_scatters_more_is_understated() -> None:
+    model = JointLossModel().fit(history(1, 40, exclusive=False))
+    losses, exposures = model_tables(history(1, 40, exclusive=False))
+    middle = losses.sum(axis=1).mean()
+    wider = losses * ((middle + 2 * (losses.sum(axis=1) - middle)) / losses.sum(axis=1)).clip(0.01)[:, None]
+    (flag,) = scatter_flags(model.process_, wider, exposures, model.margins_.expected_losses)
+    assert "bad periods are understated" in flag
+    times = float(flag.split("scatters ")[1].split(" times")[0])
+    assert times == pytest.approx(2.0, rel=0.2)
+    assert not scatter_flags(model.process_, wider[:7], exposures[:7], model.margins_.expected_losses)
+
+
+def model_tables(history: LossHistory) -> tuple[np.ndarray, np.ndarray]:
+    assert history.exposures is not None
+    return history.losses.to_numpy(), history.exposures.to_numpy()
