@@ -136,6 +136,7 @@ def test_a_panel_compares_its_dependence_only():
         models.compare(model, history())
 
 
+@pytest.mark.slow
 def test_growth_of_exposure_is_no_clustering_and_what_was_fitted_is_shown():
     """Independent events in proportion to an exposure that grows by a fifth a year."""
     rng = np.random.default_rng(8)

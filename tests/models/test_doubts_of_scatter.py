@@ -37,7 +37,7 @@ def test_segments_that_exclude_each_other_are_steadier_than_scenarios() -> None:
 
 @pytest.mark.parametrize("growth", [1.0, 1.05])
 def test_segments_apart_scatter_as_scenarios_do(growth: float) -> None:
-    assert not [flag for flag in said(JointLossModel().fit(history(3, 40, False, growth)))]
+    assert not said(JointLossModel().fit(history(3, 40, False, growth)))
 
 
 def test_a_history_that_scatters_more_is_understated() -> None:

@@ -150,6 +150,7 @@ def own_and_together(seed, years=15, members=8):
     return LossHistory.from_events(frame, start=2000, end=1999 + years, **named)
 
 
+@pytest.mark.slow
 def test_a_segment_that_tells_another_family_than_the_rest_has_it():
     """The chance of a quiet year is that of the truth, exp(-1/2), which eight members apart would never have."""
     quiet = []
