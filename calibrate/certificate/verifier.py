@@ -98,8 +98,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
 def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
     """Rules without a plan: what they add up to is positive everywhere, and should be <= 0."""
     require(not any([len(files) - 2, *body["costs"], *(t["price"] for t in body["terms"])]), "conflict and objective")
-    sure = bound(body, pool, None)
-    require(sure > 0 and 0 <= sure - body["lower_bound"] <= sure / 2**50, "the contradiction is not the one claimed")
+    require((low := bound(body, pool, None)) > 0 <= low - body["lower_bound"] <= low / 2**50, "another contradiction")
     return Verdict(True, None, f"infeasible, proved: no plan keeps {', '.join(body['rules'])}", tuple(checks))
 
 
@@ -241,19 +240,20 @@ class Pool:
 def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values: list[Fraction]) -> Fraction:
     """The lower bound of the result, which otherwise says what the integers say: names, amounts, means, risks."""
     said, unit = json.loads(files["calibration.json"], **READ), Fraction(1, 10 ** body["decimals"])
-    csvs: list[Any] = [csv.DictReader(io.StringIO(files[f"{name}.csv"].decode(), newline="")) for name in TABLES]
-    tables = [[{key: cell.removeprefix("'") for key, cell in row.items()} for row in t] for t in csvs]  # ': never run
-    members, rules, risk = tables[2], [(r["rule"],) for r in tables[4]], {r["term"]: r["in_sample"] for r in tables[3]}
-    require(all(len({*(h := t.fieldnames)}) == len(h) for t in csvs) and len(risk) == len(tables[3]), "a double name")
-    own = {key: value for key, value in json.loads(files["certificate.json"]).items() if key != "files"}
+    texts = [io.StringIO(files[f"{name}.csv"].decode(), newline="") for name in TABLES]
+    csvs = [[[cell.removeprefix("'") for cell in row] for row in csv.reader(text)] for text in texts]  # ': never run
+    heads, tables = [t[0] for t in csvs], [[once([*zip(t[0], row, strict=True)]) for row in t[1:]] for t in csvs]
+    risk, levels = once([(r[heads[3][0]], r["in_sample"]) for r in tables[3]]), [*map(said["index_levels"].get, TABLES)]
+    (own := json.loads(files["certificate.json"])).pop("files")
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
     told = [said["certificate"], said["currency"], *map(said["provenance"].get, ("tolerance", "unit", "subject_to"))]
     require(told == [digest, body["currency"], body["tolerance"], body["scale"], body["rules"]], "another certificate")
-    named = [(row["member"], row.get("segment"))[: 1 + (pool.k > 1)] for row in tables[0]]
-    named += [(row["reserve"],) for row in tables[1]] + [(row["member"],) for row in members] + rules
-    cells = [(i, g)[: 1 + (pool.k > 1)] for i in body["members"] for g in body["segments"]]
+    head = ["member", *["segment"] * (pool.k > 1), "contribution"]
+    require(heads[:2] == [head, ["reserve", "amount"]] and levels == [len(head) - 1, 1, 1, 1, 1], "other columns")
+    named = [tuple(map(row.get, heads[k][: levels[k]])) for k in (0, 1, 2, 4) for row in tables[k]]
+    cells = [(i, g)[: levels[0]] for i in body["members"] for g in body["segments"]]
     require(named == cells + [(one,) for one in body["reserves"] + body["members"] + body["rules"]], "other names")
-    amounts = [Fraction(float(row.get("contribution") or row["amount"])) for row in tables[0] + tables[1]]
+    amounts = [Fraction(float(row[heads[k][-1]])) for k in (0, 1) for row in tables[k]]
     require(2 * abs(sum(amounts[: pool.cells]) - sum(x[: pool.cells]) * unit) <= unit, "contributions sum otherwise")
     require(FINER * unit <= (sum(amounts) or body["scale"]), "the published unit is too coarse")
     rounding = unit * (sum(map(abs, body["costs"])) + pool.size * (1 + sum(term["price"] for term in body["terms"])))
@@ -261,7 +261,7 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     claims: list[Any] = [(amount, n * unit, unit) for amount, n in zip(amounts, x, strict=True)]
     claims += [(one["objective"], values[0], rounding) for one in (said, body)]
     claims += [(risk[t["name"]], v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
-    for i, (row, total) in enumerate(zip(members, pool.total, strict=True)):
+    for i, (row, total) in enumerate(zip(tables[2], pool.total, strict=True)):
         share = sum(amounts[i * pool.k : (i + 1) * pool.k])
         claims += [(row["contribution"], share, 0), (row["sampled_loss"], Fraction(total, pool.mass * pool.finest), 0)]
         claims += [(row["weight"], share / (sum(amounts[: pool.cells]) or 1), LITTLE**2)]
@@ -294,6 +294,6 @@ def require(holds: object, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    verdict = verify(sys.argv[-1])
-    sys.stdout.buffer.write("\n".join((*verdict.checks, verdict.sentence, "")).encode(errors="replace"))
+    told = [*(verdict := verify(sys.argv[-1])).checks, verdict.sentence, ""]
+    sys.stdout.buffer.write("\n".join(told).encode(errors="replace"))
     sys.exit(0 if verdict.proved else 5)

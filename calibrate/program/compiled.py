@@ -100,6 +100,7 @@ class Compiled:
     room: Floats  # column j: what one unit of slack in rule j adds to the left-hand side of the rule rows
     equal_room: Floats  # the same of the equalities, those that follow last
     follow: tuple[Floats, Floats]  # equalities that follow from those of the body: kept, without being asked for
+    limit_rates: Floats  # what each limit counts of a unit of each decision, of those too that rules hold at zero
 
     @property
     def size(self) -> int:
@@ -161,7 +162,9 @@ def compiled(program: Program, elastic: Sequence[object] | None = None) -> Compi
     )
     limits = tuple(replace(row, q=row.q * scale) for row in rows)
     follow, equal_room = (rules.E[implied], rules.f[implied]), rules.equal_room[np.append(said, implied)]
-    return Compiled(body, amounts, program.risk_terms, places.t, prices, limits, scale, rules.room, equal_room, follow)
+    rates = np.array([row.q[: program.size] for row in rows]).reshape(len(rows), program.size)
+    terms, room = program.risk_terms, rules.room
+    return Compiled(body, amounts, terms, places.t, prices, limits, scale, room, equal_room, follow, rates)
 
 
 def _costs(program: Program, plan: Plan, x: cp.Variable, places: Places) -> tuple[Floats, Floats, list[Row]]:

@@ -129,9 +129,14 @@ class Level:
         sight = self.look(v if self.near else SMALLER * v)
         goal = self.tolerance if mu is None else max(ROUGH, self.tolerance)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
-        v = self.view.lift(v, sight)
+        v = self.view.lift(v, sight if self.near else self._among(sight).look(v, near=False))
         nothing = Bounds(v, np.inf, -np.inf)
         return Search(v, sight, (v, self.view.value(v, sight)), mu, goal, nothing, nothing)
+
+    def _among(self, sight: Sight) -> View:
+        """The program seen on the tails of a sight alone."""
+        tails = reduce(np.union1d, sight.tails.values(), np.zeros(0, dtype=np.int64))
+        return View(self.program, self.form, self.sample.among(tails))
 
     def _round(self, search: Search, number: int) -> tuple[float, Point]:
         """Take in what was seen and solve on the working set. Returns by what share that grew, and the point."""

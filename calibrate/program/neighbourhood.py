@@ -61,9 +61,13 @@ class Neighbourhood:
 
     def loosen(self, x: Floats) -> bool:
         """Give up the edges that a plan reaches; says whether it reaches any."""
-        full = np.flatnonzero((x >= FULL * self.most) & np.isfinite(self.most))
+        full = self.full(x)
         self.give_up(full)
         return len(full) > 0
+
+    def full(self, x: Floats) -> Ints:
+        """Decisions of a plan that lie at an edge."""
+        return np.flatnonzero((x >= FULL * self.most) & np.isfinite(self.most))
 
     def give_up(self, decisions: Ints) -> None:
         """These decisions may be as large as they like."""

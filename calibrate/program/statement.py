@@ -46,7 +46,7 @@ def statement(program: Program, form: Compiled) -> dict[str, Any]:
         "blocks": _blocks(program, form, layout),
         "limits": [
             {"name": str(limit), "row": _row(q, float(limit.amount)), "risks": row.eta.tolist()}
-            for limit, row, q in zip(program.limits, form.rows, layout.columns(_limit_rows(form)), strict=True)
+            for limit, row, q in zip(program.limits, form.rows, form.limit_rates, strict=True)
         ],
     }
 
@@ -98,10 +98,6 @@ def vector_at(program: Program, form: Compiled, x: Floats) -> Floats:
     own = slice(layout.size, layout.size + layout.auxiliary)
     v[: program.size], v[own] = form.entries(x), auxiliary_at(form, layout, x) / form.scale[own]
     return v
-
-
-def _limit_rows(form: Compiled) -> Floats:
-    return np.array([row.q for row in form.rows]).reshape(len(form.rows), form.size)
 
 
 def _waterfall(program: Program, form: Compiled) -> dict[str, Any]:

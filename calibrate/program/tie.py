@@ -57,13 +57,13 @@ def _at_prices(level: Level, best: Bounds, distance: _Distance, allowed: float) 
         if start is None or price.value <= 0:
             break
         point = _pulled(level, at, distance, price.value, start)
-        if point.status == DIVERGED or (point.status in (STEP_LIMIT, AT_A_CAP) and found is not best):
+        if point.status == DIVERGED or (point.status == STEP_LIMIT and found is not best):
             break
         if point.status == STEP_LIMIT:  # a lower price is decided sooner
             price.value *= LOWER
             continue
         before = level.tails
-        if point.status == AT_A_CAP:  # closer plans lie outside: from now on they do not
+        if _held(level, point):  # closer plans lie outside: from now on they do not
             if not level.loosen(point.v):
                 level.extend(point.v, level.look(point.v))
             start = _moved(level, start, before)
@@ -104,7 +104,9 @@ def on_trees(level: Level, start: Point) -> Point | None:
         if point.status == STEP_LIMIT and found is None:
             price.value *= LOWER
             continue
-        if point.status in (STEP_LIMIT, AT_A_CAP, DIVERGED):
+        if _held(level, point):  # closer plans lie outside
+            return None
+        if point.status in (STEP_LIMIT, DIVERGED):
             break
         if not point.residual <= FEASIBLE:
             if price.raised():
@@ -119,6 +121,13 @@ def on_trees(level: Level, start: Point) -> Point | None:
         if point.status != STALLED or gives > allowed or not price.raised():
             break
     return found
+
+
+def _held(level: Level, point: Point) -> bool:
+    """Whether the neighbourhood holds a plan, or rounding stopped at its edge, where nothing tells."""
+    return point.status == AT_A_CAP or (
+        point.status == STALLED and level.around.full(level.form.plan(point.v)).size > 0
+    )
 
 
 def _reference(level: Level, best: Bounds, allowed: float) -> Bounds | None:

@@ -55,13 +55,15 @@ def solve_by_tail(program: Program, tolerance: float, start: Floats | None = Non
         form = compiled(ordered)
         near = None if start is None else ordered.arranged(start)
         try:
-            level, best = _near(ordered, form, tolerance, near) or _levels(ordered, form, tolerance, on_trees)
+            solution = _near(ordered, form, tolerance, near)
+            if solution is None:
+                level, best = _levels(ordered, form, tolerance, on_trees)
         except (SolverError, ArithmeticError):
             held = held_together(form)
             if held is None:
                 raise
             return _without_held(ordered, held, tolerance).told(program)
-        return _solution(level, closest(level, best)).told(program)
+        return (solution or _solution(level, closest(level, best))).told(program)
 
 
 def _without_held(program: Program, held: Held, tolerance: float) -> Solution:
@@ -87,15 +89,21 @@ def slack_bounds(program: Program, elastic: Sequence[object], tolerance: float =
         return _levels(ordered, compiled(ordered, elastic), tolerance)[1]
 
 
-def _near(program: Program, form: Compiled, tolerance: float, start: Floats | None) -> tuple[Level, Bounds] | None:
-    """From a plan near the optimum, on all scenarios at once; None where there is none, or it leads nowhere."""
+def _near(program: Program, form: Compiled, tolerance: float, start: Floats | None) -> Solution | None:
+    """From a plan near the optimum, on all scenarios at once.
+
+    None where there is none, where it leads nowhere, and where no tie is decided from there: the answer does not depend
+    on where the search sets out.
+    """
     if start is None:
         return None
     level = Level(program, form, Sample.every(program, 1), tolerance, near=True, tie=on_trees)
     try:
-        return level, level.run(vector_at(program, form, start), None)[0]
+        best = level.run(vector_at(program, form, start), None)[0]
     except (SolverError, ArithmeticError):
         return None
+    decided = closest(level, best)
+    return _solution(level, decided) if decided.tied or decided is not best else None
 
 
 def _levels(program: Program, form: Compiled, tolerance: float, tie: Tie | None = None) -> tuple[Level, Bounds]:

@@ -583,3 +583,46 @@ def test_lies_about_a_conflict_are_told(tmp_path):
     assert "a term of another name" in resealed(tmp_path / "run", renamed_term, files).sentence
     body["waterfall"]["stages"][-1][1] = -2000.0
     assert "an odd waterfall" in resealed(tmp_path / "run", body, files).sentence
+
+
+def small_run(folder, members=("101", "102", "103"), segments=("all",)):
+    """A proved run of members with numbers for names, as files."""
+    rng = np.random.default_rng(5)
+    pool = Scenarios(rng.lognormal(0, 1, (60, len(members) * len(segments))), members, segments)
+    terms = [CostOfCapital(0.1, 0.2), CVaR(0.9, of="mutualised")]
+    PoolProblem(pool, Waterfall(), terms, [fairness.Budget(9.0)]).solve().save(folder)
+    return {one.name: one.read_bytes() for one in folder.iterdir()}
+
+
+def reserve_beside(files):
+    name, amount = files["reserves.csv"].decode().splitlines()[1].split(",")
+    return {"reserves.csv": f"reserve,contribution,amount\n{name},{amount},999999.0\n".encode()}
+
+
+def names_beside(files):
+    head, *rows = files["contributions.csv"].decode().splitlines()
+    names = [row.split(",")[0] for row in rows][::-1]
+    lines = [f"{name},{row}" for name, row in zip(names, rows, strict=True)]
+    return {"contributions.csv": "\n".join([f"who,{head}", *lines, ""]).encode()}
+
+
+def other_levels(files):
+    result = json.loads(files["calibration.json"])
+    result["index_levels"]["risk"] = 2
+    return {"calibration.json": json.dumps(result).encode()}
+
+
+def risk_beside(files):
+    head, *rows = files["risk.csv"].decode().splitlines()
+    return {"risk.csv": "\n".join([f"alias,{head}", *(f"CVaR 99.9% of mutualised,{row}" for row in rows), ""]).encode()}
+
+
+@pytest.mark.parametrize("lie", [reserve_beside, names_beside, other_levels, risk_beside])
+@pytest.mark.parametrize("segments", [("all",), ("fire", "flood")])
+def test_columns_that_a_reader_takes_for_others_are_told(tmp_path, lie, segments):
+    """What the verifier finds by its title must be what a table is read by: names first, then the amounts."""
+    files = small_run(tmp_path / "honest", segments=segments)
+    assert verify(sealed(tmp_path / "same", files)).proved
+    verdict = verify(sealed(tmp_path / "lie", {**files, **lie(files)}))
+    assert not verdict.proved
+    assert verdict.sentence.startswith("rejected: ")

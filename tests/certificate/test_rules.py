@@ -143,3 +143,17 @@ def test_a_rule_of_ones_own_that_needs_other_cones_is_certified(name, of, tmp_pa
     calibration = PoolProblem(pool, Waterfall(), terms, [Convex(name, of)]).solve()
     verdict = verify(calibration.save(tmp_path / "run"))
     assert verdict.proved, verdict.sentence
+
+
+@pytest.mark.parametrize("scenarios", [500, 3000])
+def test_a_limit_counts_the_cost_of_decisions_that_rules_hold_at_zero(scenarios, tmp_path):
+    """A member that never loses is held at zero by loadings, and by exposure all others with it."""
+    losses = np.random.default_rng(0).lognormal(0, 1, (scenarios, 10))
+    losses[:, 0] = 0.0
+    limit = CVaR(0.99) + CostOfCapital(0.1, 0) <= 1.5 * losses.sum(axis=1).mean()
+    rules = [fairness.ExposureProportional(0.25), fairness.LoadingRatio(1.5), limit]
+    exposures = {f"member {i + 1}": 1.0 for i in range(10)}
+    terms = [CostOfCapital(0.02, 0.05), 3 * CVaR(0.95)]
+    solved = PoolProblem(Scenarios(losses), Waterfall(), terms, rules, exposures=exposures).solve()
+    verdict = verify(solved.save(tmp_path / "run"))
+    assert verdict.proved, verdict.sentence

@@ -593,3 +593,22 @@ def test_a_reference_that_is_no_money_is_named(bad):
 def test_slips_are_told_in_words(slip, words):
     with pytest.raises(ProblemError, match=words.replace("(", r"\(")):
         slip(stated())
+
+
+@pytest.mark.parametrize("seed", [23, 24, 52, 59])
+def test_where_nobody_defaults_the_answer_is_the_same_from_a_start(seed):
+    """Who pays is the tie's to say; it stopped at the edge of what was thought to be near the start."""
+    rng = np.random.default_rng(seed)
+    losses = rng.pareto(2.0, (200, 8)) * rng.uniform(0.5, 2, 8) * (rng.random((200, 8)) < 0.3)
+    pool, layers = (
+        Scenarios(losses, probabilities=rng.dirichlet(np.ones(200))),
+        Waterfall((SegmentReserve(), PoolReserve())),
+    )
+    term, terms = CVaR(0.95), [CostOfCapital(0.1, 0.5), 3 * CVaR(0.8)]
+    gross = PoolProblem(pool, layers, [CostOfCapital(9.0, 9.0), term]).solve().risk["in_sample"][str(term)]
+    before = PoolProblem(pool, layers, terms).solve()
+    problem = PoolProblem(pool, layers, terms, [term <= float(rng.uniform(0.3, 0.9) * gross)])
+    cold, warm = problem.solve(), problem.solve(start=before)
+    assert warm.contributions.to_numpy() == pytest.approx(
+        cold.contributions.to_numpy(), abs=1e-4 * cold.contributions.max()
+    )
