@@ -20,7 +20,7 @@ from calibrate.intake.tables import AT_LEAST
 from calibrate.models.alike import UNLIKE, Alike, AlikePosterior, Shocks
 from calibrate.models.arrays import Floats
 from calibrate.models.coverage import Terms, pay
-from calibrate.models.doubts import alike_flags, cap_flags, pile_flags, silence_flags
+from calibrate.models.doubts import alike_flags, cap_flags, edge_flags, pile_flags, silence_flags
 from calibrate.models.frequency import CountModel, Hawkes, Open
 from calibrate.models.frequency.self_exciting import Calendar, SelfExciting
 from calibrate.models.margins import DrawnMargins
@@ -107,7 +107,8 @@ def seen_flags(history: LossHistory, exposures: Floats, exposure_cap: float | No
         return ()
     events, periods = Events.of(history, frame, exposures), history.periods
     exposed = np.flatnonzero(events.exposures.any(axis=(1, 2)))
-    found = silence_flags(np.searchsorted(exposed, events.when), periods[exposed])
+    when = np.searchsorted(exposed, events.when)
+    found = silence_flags(when, periods[exposed]) + edge_flags(when, periods[exposed])
     if not events.at_least.any():
         found += pile_flags(events.segments, events.losses, events.segment, events.owner)
     if exposure_cap is not None:

@@ -17,6 +17,7 @@ __all__ = [
     "alike_flags",
     "alike_neighbours",
     "cap_flags",
+    "edge_flags",
     "few_periods_flags",
     "level_flags",
     "persistence_flags",
@@ -37,6 +38,7 @@ DRAWN_ANEW = (
     "often than they say, and a sum of several much more often; consider frequency=Drifting(), Trend(...) or "
     "Hawkes(resolution=1.0)"
 )
+EDGES = 0.1  # chance of events in the first and in the last period from which down they look like the edges chosen
 SURE = 0.01  # p-value from which it is said: one pool in a hundred that forgets is called one that remembers
 
 
@@ -231,6 +233,22 @@ def silence_flags(when: Places, periods: pd.PeriodIndex) -> tuple[str, ...]:
         f"{silent} of {len(periods)} periods on end have no event, {periods[edges[k] + 1]} to "
         f"{periods[edges[k + 1] - 1]}, and count as years of peace: if a date is wrong, or losses were not recorded "
         "then, mend it or give start and end",
+    )
+
+
+def edge_flags(when: Places, periods: pd.PeriodIndex) -> tuple[str, ...]:
+    """A sentence if a history begins and ends with an event, and chance would hardly have it so.
+
+    `n` events that fall anywhere hit a given one of `T` periods with probability `1 - (1 - 1/T)^n`. From the first to
+    the last of them is `(n - 1) / (n + 1)` of the whole time in the mean (spacings of uniform points).
+    """
+    n, span = len(when), len(periods)
+    if n < 2 or span < FEWEST or when.min() > 0 or when.max() < span - 1 or (1 - (1 - 1 / span) ** n) ** 2 > EDGES:
+        return ()
+    return (
+        f"the history begins and ends with an event, in {periods[0]} and {periods[-1]}, as it does where start and end "
+        f"are not given, and has {n} events: if it was watched longer, rates are too high, about "
+        f"{(n + 1) / (n - 1):.2g} times the true ones; give start and end",
     )
 
 

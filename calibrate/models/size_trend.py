@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import norm, t
+from scipy.stats import mannwhitneyu, norm, t
 
 from calibrate.errors import ModelError
 from calibrate.history import LossHistory
+from calibrate.intake.tables import AT_LEAST
 from calibrate.models.arrays import Floats
 from calibrate.models.doubts import shared_scatter
 from calibrate.models.pool_level import KnownLevel, PoolLevel
@@ -29,6 +30,12 @@ LIKELY = 0.5  # chance of a trend from which it is told
 WHOLE = 1.0  # deviation, before the data, of what a trend adds to the log from the first period to the last
 TOLD = 10  # losses beyond one of each member, from which the members' own scatter is told
 LENGTHS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
+BLURRED = 0.05  # p-value from which lower bounds among the losses go with time
+BLUR = (
+    "segment {!r}: losses that are known only to be so large or more come in some periods more often than in others "
+    "(p-value {:.2g}), as open claims and rising limits do: their sizes seem to move with time, and no trend is taken "
+    "from that. LossHistory.at_prices brings them to the money of today"
+)
 ROUNDS = 3  # of what members and periods have in common, and of the line
 
 
@@ -141,16 +148,34 @@ def told_trends(history: LossHistory, level: PoolLevel | None) -> tuple[dict[str
     A known `level` has none. ModelError for another one where there are events.
     """
     found, periods = _trends(history), history.periods
+    blurred = {name: p_value for name in found if (p_value := _blur(history, name)) <= BLURRED}
+    unclear = tuple(BLUR.format(name, p_value) for name, p_value in blurred.items())
+    found = {name: trend for name, trend in found.items() if name not in blurred}
     if history.events is None or level is None:
         carried = {name: trend for name, trend in found.items() if trend.carried}
         said = (t.flag(name, periods) if t.carried else t.left_out(name, periods) for name, t in found.items())
-        return carried, tuple(said)
+        return carried, (*said, *unclear)
     if not isinstance(level, KnownLevel):
         raise ModelError(
             f"pool_level is {level!r}, and this history has events: KnownLevel() takes no trend of their sizes; or "
             "leave it out"
         )
     return {}, tuple(trend.left_out(name, periods) for name, trend in found.items() if trend.clear)
+
+
+def _blur(history: LossHistory, name: str) -> float:
+    """P-value of lower bounds among a segment's losses coming as often in late periods as in early ones; 1 without any.
+
+    By ranks of their dates. Source: Mann and Whitney 1947, Annals of Mathematical Statistics 18.
+    """
+    events = history.events
+    if events is None or AT_LEAST not in events:
+        return 1.0
+    own = events[(events["segment"] == name) & (events["loss"] > 0)]
+    bounds, dates = own[AT_LEAST].to_numpy(dtype=bool), own["date"].astype("int64").to_numpy()
+    if bounds.all() or not bounds.any():
+        return 1.0
+    return float(mannwhitneyu(dates[bounds], dates[~bounds]).pvalue)
 
 
 def _trends(history: LossHistory) -> dict[str, SizeTrend]:

@@ -18,6 +18,7 @@ from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.frequency import Drifting, LogLinear, SharedShock
 from calibrate.models.frequency.drifting import memory_evidence
 from calibrate.models.pool_level import LocalLevel
+from calibrate.models.size_trend import told_trends
 
 
 def test_p_value_is_close_to_that_of_all_permutations():
@@ -390,3 +391,44 @@ def test_seasons_and_catastrophes_reach_the_flags_of_a_model():
     assert said_of(seasonal, year) == []  # the remedy
     assert any("members are hit in" in flag for flag in said_of(hit(0, 60), SharedShock()))
     assert said_of(rng.poisson(1.5, (60, 4)), SharedShock()) == []
+
+
+def rare(seed: int, **window: object) -> LossHistory:
+    """About seven losses in ten years of months."""
+    rng = np.random.default_rng(seed)
+    months = pd.period_range("2010-01", "2019-12", freq="M")[
+        np.sort(rng.choice(120, rng.poisson(5) + 2, replace=False))
+    ]
+    frame = pd.DataFrame({"day": [f"{month}-10" for month in months], "usd": rng.lognormal(0, 1, len(months))})
+    frame["who"] = [f"m{k % 3}" for k in range(len(frame))]
+    return LossHistory.from_events(frame, date="day", member="who", loss="usd", **window)  # type: ignore[arg-type]
+
+
+def test_a_history_that_ends_with_its_events_says_that_rates_are_too_high() -> None:
+    law = severity.LogNormal()
+    (said,) = [flag for flag in JointLossModel(severity=law).fit(rare(1)).flags_ if "begins and ends" in flag]
+    n = int(re.search(r"has (\d+) events", said)[1])  # type: ignore[index]
+    points = np.random.default_rng(0).random((100_000, n))
+    about = 1 / np.mean(points.max(axis=1) - points.min(axis=1))
+    assert float(re.search(r"about ([\d.]+) times", said)[1]) == pytest.approx(about, abs=0.06)  # type: ignore[index]
+    whole = JointLossModel(severity=law).fit(rare(1, start="2010-01", end="2019-12")).flags_
+    assert not any("begins and ends" in flag for flag in whole)
+
+
+@pytest.mark.parametrize("kind", ["open", "rising limits"])
+def test_lower_bounds_that_go_with_time_are_no_trend_of_sizes(kind: str) -> None:
+    """Open claims of the last three years, at a part of what they come to; limits that rise by 15 % a year."""
+    rng, rows = np.random.default_rng(3), []
+    for year, member in itertools.product(range(15), range(8)):
+        for loss in np.exp(1.2 * rng.normal(size=rng.poisson(2))):
+            limit = 1.15 ** (year - 7) if kind == "rising limits" else np.inf
+            cut = kind == "open" and year >= 12
+            paid = loss * rng.uniform(0.1, 0.6) if cut else min(loss, limit)
+            rows.append((f"{2005 + year}-06-15", f"m{member}", paid, bool(cut or loss >= limit), len(rows)))
+    frame = pd.DataFrame(rows, columns=["day", "who", "usd", "bound", "id"])
+    named = {"date": "day", "member": "who", "loss": "usd", "period": "Y"}
+    trends, said = told_trends(LossHistory.from_events(frame, at_least="bound", **named), None)
+    assert not trends
+    assert "no trend is taken from that" in said[0]
+    taken, _ = told_trends(LossHistory.from_events(frame, **named), None)
+    assert taken or kind == "open"
