@@ -204,7 +204,8 @@ def read(path: Path) -> dict[str, str]:
                 "restore it from a backup or calibrate again"
             )
         if name != NAME:
-            texts[name] = file.read_bytes().decode()
+            with _reading(name):
+                texts[name] = file.read_bytes().decode()
     return texts
 
 

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import gzip
+import hashlib
 import json
 import os
 import pickle
@@ -240,6 +242,16 @@ def test_an_altered_file_is_refused_by_name(name, saved):
     position = next(k for k in range(len(text) // 2, len(text)) if chr(text[k]).isdigit())
     file.write_bytes(text[:position] + (b"1" if text[position : position + 1] != b"1" else b"2") + text[position + 1 :])
     with pytest.raises(IntegrityError, match=f"{name} was altered or truncated after it was saved.* restore it"):
+        Calibration.load(saved)
+
+
+def test_a_file_that_is_no_text_is_refused_by_name(saved):
+    file = saved / "contributions.csv"
+    before, packed = hashlib.sha256(file.read_bytes()).hexdigest(), gzip.compress(file.read_bytes())
+    file.write_bytes(packed)
+    seal = saved / "SHA256SUMS"
+    seal.write_text(seal.read_text().replace(before, hashlib.sha256(packed).hexdigest()))
+    with pytest.raises(IntegrityError, match=r"contributions\.csv does not read as part of a calibration"):
         Calibration.load(saved)
 
 

@@ -116,7 +116,10 @@ class Configuration(_File):
 
     def path(self, text: str) -> Path:
         """A path of the configuration, relative to the folder that it stands in."""
-        return (self.home / Path(text).expanduser()).resolve()
+        try:
+            return (self.home / Path(text).expanduser()).resolve()
+        except (ValueError, RuntimeError) as error:  # a character that no name can have; a home of nobody
+            raise ConfigurationError(f"{text!r} is no path: {error}") from None
 
     @property
     def runs(self) -> Path:

@@ -226,6 +226,8 @@ def _rule(configuration: Configuration, table: Mapping[str, Any], where: str, pr
     kind = builder.classes.get(str(table.get("rule")))
     if kind is not None and PREVIOUS in inspect.signature(kind).parameters and PREVIOUS not in table:
         if previous is None:
+            nobody = import_module("pandas").Series({"nobody": 1.0})
+            builder.build({**table, PREVIOUS: nobody}, where)  # what is wrong with it is said now, not in a month
             logger.info("%s %s has no run before it and waits for the next one", where, table["rule"])
             return None
         return builder.build({**table, PREVIOUS: previous}, where)

@@ -72,6 +72,13 @@ def test_a_missing_file_is_named(tmp_path):
         load(tmp_path / "nowhere.toml")
 
 
+def test_a_name_that_no_file_can_have_is_no_path(tmp_path):
+    file = tmp_path / "pool.toml"
+    file.write_text('[data]\nevents = "a\\u0000b.csv"\ndate = "d"\nmember = "m"\nloss = "l"\n')
+    with pytest.raises(ConfigurationError, match=r"'a\\x00b\.csv' is no path"):
+        load(file).path("a\0b.csv")
+
+
 def test_settings_leave_out_schedule_and_folder(tmp_path):
     plain = load(write(tmp_path, GOOD)).settings
     more = load(write(tmp_path, GOOD + '[run]\nfolder = "elsewhere"\n[schedule]\nevery = "month"\n')).settings

@@ -74,6 +74,12 @@ def test_a_rule_about_the_run_before_waits_for_it(tmp_path):
     assert build(tmp_path, '[[rules]]\nrule = "Turnover"\nmember = 0.2').subject_to == []
 
 
+@pytest.mark.parametrize(("key", "told"), [("membr = 0.25", "did you mean 'member'"), ("member = -0.25", "-0.25")])
+def test_what_is_wrong_with_a_rule_that_waits_is_said_at_once(tmp_path, key, told):
+    with pytest.raises(ConfigurationError, match=told):
+        build(tmp_path, f'[[rules]]\nrule = "Turnover"\n{key}')
+
+
 @pytest.mark.parametrize("name", sorted(concrete(program) & {"OwnContribution", "PoolReserve", "SegmentReserve"}))
 def test_every_layer_can_be_said(tmp_path, name):
     assert type(build(tmp_path, f'[program]\nwaterfall = ["{name}"]').waterfall.layers[0]).__name__ == name
