@@ -176,6 +176,7 @@ def test_pools_whose_periods_are_bad_in_number_and_size_have_the_risk_that_they_
     np.testing.assert_allclose(np.mean(means), 1.0, atol=0.02)
 
 
+@pytest.mark.slow
 def test_losses_of_periods_further_ahead_keep_their_law_where_the_intensity_wanders():
     """From a low level back to 1: the expected number of losses is a sum of powers, the mean of each that of now."""
     rng, memory, size = np.random.default_rng(20), 0.85, 0.7

@@ -99,6 +99,7 @@ def test_what_cannot_be_fitted_says_why():
     assert "are needed to say anything about a tail" in table.loc[("severity", "all", "Spliced()"), "note"]
 
 
+@pytest.mark.slow
 def test_many_events_are_looked_at_from_the_end(monkeypatch):
     seen = history()
     model = JointLossModel(severity=models.severity.LogNormal()).fit(seen)

@@ -224,6 +224,7 @@ def test_without_groups_the_grouped_t_is_the_student_t():
     np.testing.assert_allclose(grouped.tail_dependence_, plain.tail_dependence_)
 
 
+@pytest.mark.slow
 def test_heavy_tails_behind_point_masses_are_not_taken_for_correlation():
     """Truth: 4 degrees of freedom, correlation .4, four fifths of all entries zero."""
     rng = np.random.default_rng(12)

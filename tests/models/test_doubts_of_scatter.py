@@ -35,7 +35,7 @@ def test_segments_that_exclude_each_other_are_steadier_than_scenarios() -> None:
     assert "Tail risk is overstated (places of 40 periods among scenarios, p-value 0.0" in flag
 
 
-@pytest.mark.parametrize("growth", [1.0, 1.05])
+@pytest.mark.parametrize("growth", [1.0, pytest.param(1.05, marks=pytest.mark.slow)])
 def test_segments_apart_scatter_as_scenarios_do(growth: float) -> None:
     assert not said(JointLossModel().fit(history(3, 40, False, growth)))
 

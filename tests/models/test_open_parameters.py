@@ -309,6 +309,7 @@ def covered(years, rate, k, pools):
     return np.mean(np.reshape(found, (pools, 2, 2)), axis=0)
 
 
+@pytest.mark.slow
 def test_years_after_six_are_inside_more_often_than_with_known_parameters():
     (inside, far), (known, known_far) = covered(6, 10.0, 2.0, 8)
     assert inside > known + 0.04
@@ -316,7 +317,7 @@ def test_years_after_six_are_inside_more_often_than_with_known_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("years", "rate", "k"), [(6, 3.0, np.inf), (12, 3.0, 4.0)])
+@pytest.mark.parametrize(("years", "rate", "k"), [(12, 3.0, 4.0)])
 def test_years_after_are_inside_as_often_as_it_says(years, rate, k):
     (inside, far), _ = covered(years, rate, k, 40)
     assert 0.85 <= inside <= 0.93

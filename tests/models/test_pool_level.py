@@ -128,6 +128,7 @@ def giant(seed, small=11, years=7, ahead=4000):
     return history, drawn(walk[-1], np.hypot(0.06, 0.04) * rng.standard_normal(ahead)).sum(axis=1)
 
 
+@pytest.mark.slow
 def test_a_small_member_without_a_loss_does_not_make_the_pool_sure_of_its_level():
     """A share of the true years ahead: .66 where what the giant might not lose counted as scatter of every period."""
     found = []

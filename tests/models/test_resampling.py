@@ -65,6 +65,7 @@ def test_residuals_are_what_statsmodels_says_from_all_other_periods(drift):
         assert ours[k] == pytest.approx((logs[place] - told) / np.sqrt(1 + error), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_levels_end_where_the_fitted_one_does():
     """A pool that has risen to 1.6 times its mean: shuffled periods forget it, and intervals leave the estimate out."""
     history = panel(np.repeat([-0.5, 0.5], 10) + 0.05 * np.random.default_rng(2).standard_normal(20))

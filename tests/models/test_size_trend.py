@@ -130,6 +130,7 @@ def history(seed, growth, years=25, per_year=12, members=6):
     return LossHistory.from_events(frame, start=2000, end=1999 + years, **named)
 
 
+@pytest.mark.slow
 def test_expected_losses_are_those_of_the_period_ahead():
     """Eight per cent a year for 25 years: without the trend two fifths of the truth."""
     carried, left_out, still = [], [], []

@@ -36,13 +36,8 @@ def covered(kind, years):
     return np.mean(found, axis=0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "years"),
-    [
-        ("wanders", 9),
-        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("wanders", 5), ("forgets", 9))),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "years"), [("wanders", 9), ("forgets", 9)])
 def test_members_are_inside_as_often_as_it_says(kind, years):
     inside, far = covered(kind, years)
     assert 0.87 <= inside <= 0.93
