@@ -40,6 +40,7 @@ LIMITS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", LIMITS)
 def test_limits_that_are_said_do_not_lower_the_tail(limits):
     """Expected losses against the truth, and the pool's quantile against that of a fit to the whole losses."""

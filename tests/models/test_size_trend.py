@@ -29,6 +29,7 @@ def clear(draws, *cell, **sizes):
     return sum(trend is not None and trend.clear for trend in found)
 
 
+@pytest.mark.slow
 def test_a_trend_of_many_losses_a_year_is_seen_and_luck_is_not():
     assert clear(400, 0.07, 0.0) > 320
     assert clear(400, 0.07, 0.0, members=8, apart=1.0) > 320
