@@ -74,8 +74,10 @@ class LossHistory:
         frame : one event a row; `date`, `member`, `loss`, `segment` name its columns. Further columns only help to tell
             events apart: two rows that agree in everything are a duplicate. Dates without a zone are UTC.
         at_least : column that is True where a loss is known only to be at least so large: it reached the limit of a
-            policy, or the claim is open. Models of sizes take it for that. Losses below a deductible are no events:
-            give them from the ground up above the highest one, which is a `Coverage(retention=)`.
+            policy, or the claim is open. Models of sizes take it for cut off wherever it would have ended: what is paid
+            to date of open claims goes with their size and makes sizes too large, so give what they are thought to come
+            to. Losses below a deductible are no events: give them from the ground up above the highest one, which is a
+            `Coverage(retention=)`.
         exposures : number by member, or periods x members, or periods x (member, segment). Says who the members are:
             one without events is a member with zero losses. A member's exposure holds in each of its segments. Zero
             exposure in a period means that the member was not in the pool then.

@@ -230,7 +230,7 @@ def direct(
 
 @kernel
 def _solved(factored: Factored, rhs: Floats) -> Floats:
-    """With two rounds of iterative refinement."""
+    """The solution of the equations, with two rounds of iterative refinement."""
     solution = np.zeros(len(rhs))
     residual = rhs
     for _ in range(3):

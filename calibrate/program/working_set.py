@@ -100,9 +100,9 @@ def _near(program: Program, form: Compiled, tolerance: float, start: Floats | No
     level = Level(program, form, Sample.every(program, 1), tolerance, near=True, tie=on_trees)
     try:
         best = level.run(vector_at(program, form, start), None)[0]
+        decided = closest(level, best)
     except (SolverError, ArithmeticError):
         return None
-    decided = closest(level, best)
     return _solution(level, decided) if decided.tied or decided is not best else None
 
 
