@@ -12,6 +12,7 @@ from calibrate.models.arrays import Floats
 __all__ = ["inverse_trigamma", "pooled_means", "pooled_shares", "pooled_variances", "size_exponent"]
 
 CORRELATIONS = ((np.arange(20) + 0.5) / 20) ** 2  # of what happens to a column in two periods
+EXPONENTS = (np.arange(10) + 0.5) / 10
 
 
 def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Floats]:
@@ -79,26 +80,41 @@ def size_exponent(variances: Floats, freedom: Floats, log_size: Floats) -> float
     return max(-1.0, slope * kept)
 
 
-def pooled_shares(hits: Floats, trials: Floats) -> Floats:
-    """Shares of each column, drawn towards the common share `c` as far as chance explains their differences.
+def pooled_shares(hits: Floats, trials: Floats, log_size: Floats) -> tuple[Floats, Floats]:
+    """Shares of each column, drawn towards that of columns of its size `c` as far as chance explains their differences.
 
-    A column's share is `Beta(s c, s (1 - c))`, `s = 1 / r - 1`: two of its trials have the correlation `r`, whose root
-    may be anything as likely as another before the data; what follows is weighted by their likelihood (beta-binomial).
-    So one trial of a newcomer does not tell what it will always do.
+    `c = exp(-a size^k)`: `k` is 0 where size does not matter, 1 where parts of a column are hit by themselves; `a` such
+    that as many hits are expected as there are. A column's share is `Beta(s c, s (1 - c))`, `s = 1 / r - 1`: two of its
+    trials have the correlation `r`. Its root, and `k` in [0, 1], may be anything as likely as another before the data;
+    what follows is weighted by their likelihood (beta-binomial). So one trial of a newcomer does not tell what it will
+    always do. Returns the shares and `c`, in the mean.
     Source: Skellam 1948, Journal of the Royal Statistical Society B 10.
 
-    >>> pooled_shares(np.array([0.0, 0.0, 0.0, 1.0]), np.array([8.0, 8.0, 8.0, 1.0])).round(2)
+    >>> pooled_shares(np.array([0.0, 0.0, 0.0, 1.0]), np.array([8.0, 8.0, 8.0, 1.0]), np.zeros(4))[0].round(2)
     array([0.01, 0.01, 0.01, 0.43])
     """
     common = float(hits.sum() / trials.sum())
     if common in (0.0, 1.0) or hits.size == 1:
-        return np.full_like(hits, common)
-    strength = 1 / CORRELATIONS - 1
-    a, b = strength * common, strength * (1 - common)
-    h, n = hits[:, None], trials[:, None]
-    likelihood = (betaln(a + h, b + n - h) - betaln(a, b)).sum(axis=0)
+        return np.full_like(hits, common), np.full_like(hits, common)
+    c = _shares_by_size(common, trials, EXPONENTS[:, None] * log_size)
+    strength = 1 / CORRELATIONS[:, None, None] - 1
+    a, b = strength * c, strength * (1 - c)
+    likelihood = (betaln(a + hits, b + trials - hits) - betaln(a, b)).sum(axis=-1)
     chances = np.exp(likelihood - likelihood.max())
-    return np.asarray((h + a) / (n + strength) @ (chances / chances.sum()))
+    chances /= chances.sum()
+    return np.einsum("rk,rkj->j", chances, (hits + a) / (trials + strength)), chances.sum(axis=0) @ c
+
+
+def _shares_by_size(common: float, trials: Floats, log_size: Floats) -> Floats:
+    """`exp(-exp(u + log_size))` by row, of the mean `common` over all trials: by bisection, as it falls with `u`."""
+    middle = np.log(-np.log(common))
+    low, high = middle - log_size.max(axis=1), middle - log_size.min(axis=1)
+    for _ in range(60):
+        u = (low + high) / 2
+        c = np.exp(-np.exp(u[:, None] + log_size))
+        more = c @ trials > common * trials.sum()
+        low, high = np.where(more, u, low), np.where(more, high, u)
+    return np.asarray(c.clip(1e-9, 1 - 1e-9))
 
 
 def inverse_trigamma(values: Floats) -> Floats:

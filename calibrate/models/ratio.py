@@ -35,13 +35,14 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     """Loss over exposure, periods x columns (members). A family says the law of a positive ratio of given log moments.
 
     `L[t, j] = E[t, j] R[t, j]`; `R = 0` with probability `p[j]`, else `log R` has mean `a[j]` and deviation `b[j]`.
-    Means of positive ratios by credibility (`Z[j]` by member, on a log scale), variances drawn to the common one (which
-    falls with a member's exposure by `size_exponent_`), zeros to the common share: ten periods a member carry no more.
+    Means by credibility (`Z[j]` by member, on a log scale; `R` times how often members of this size lose anything),
+    variances drawn to the common one (which falls with a member's exposure by `size_exponent_`), zeros to the share of
+    members of this size (`pooled_shares`): ten periods a member carry no more.
     All that is at `mean_exposures_`: of a member `g` times as large, `log R` has the deviation `b g^(c/2)`, no loss the
     probability `p^(g^-c)`, and `R` the same mean; `c`, `time_exponent_`, is told by periods of other exposure (-1/2 if
     there are none).
     Fitted: `log_mean_`, `log_deviation_`, `freedom_` (degrees of freedom of its square: own and borrowed),
-    `zero_share_`, `credibility_`, `collective_mean_` (of positive ratios), `size_exponent_`, `residuals_` (standardised
+    `zero_share_`, `credibility_`, `collective_mean_` (of all ratios), `size_exponent_`, `residuals_` (standardised
     log-ratios of all) at `residual_levels_`, `mean_exposures_`, `time_exponent_`; `log_likelihoods_` of ratios of which
     one of the `POWERS` (0 lognormal) is gamma (`log_evidence`, times the `worth` of columns that move together).
     """
@@ -93,11 +94,12 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         self.mean_exposures_, self.time_exponent_ = sizes, time_exponent(logs, positive, growth)
         if growth.any():
             logs = at_mean_exposure(logs, positive, growth, self.time_exponent_)
-        self._fit_logs(logs, positive, np.log(sizes / sizes.mean()))
-        self.zero_share_ = pooled_shares((exposed - positive).sum(axis=0), exposed.sum(axis=0))
+        log_size = np.log(sizes / sizes.mean())
+        self.zero_share_, of_size = pooled_shares((exposed - positive).sum(axis=0), exposed.sum(axis=0), log_size)
+        self._fit_logs(logs, positive, log_size, np.log1p(-of_size))
         return self
 
-    def _fit_logs(self, logs: Floats, weights: Floats, log_size: Floats) -> None:
+    def _fit_logs(self, logs: Floats, weights: Floats, log_size: Floats, often: Floats) -> None:
         count = weights.sum(axis=0)
         centre = float((weights * logs).sum() / count.sum())
         means = (weights * (logs - centre)).sum(axis=0) / np.where(count > 0, count, 1.0)
@@ -115,8 +117,9 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         self.residuals_, self.residual_levels_ = _standard(about, b, weights)
         evidence = [log_evidence(power, logs, weights, b) for power in POWERS]
         self.log_likelihoods_ = worth(logs, weights, b) * np.array(evidence)
-        # Members of a pool have means alike, not means of logs: those of small members, who scatter more, lie lower.
-        higher = np.log(self._mean(np.zeros_like(b), b))
+        # Members of a pool have means alike, not means of logs: those of small members, who scatter more, lie lower,
+        # and higher where members of their size often lose nothing.
+        higher = np.log(self._mean(np.zeros_like(b), b)) + often
         middle = float(np.average(higher, weights=count))
         pooled, collective, self.credibility_ = pooled_means(means + higher - middle, of_mean)
         self.log_mean_ = pooled + centre + middle - higher

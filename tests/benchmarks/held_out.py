@@ -9,8 +9,8 @@ above it, and beyond its 99 % quantile (`far`); mean scores of the ratio, smalle
 `interval` of 90 % (width, and 20 times what lies outside), `tail` (99 % quantile, and 100 times what lies beyond).
 
 Measured with `LocalLevel`, the default: 1 of 30 lies outside (medical malpractice .849 .746 .622 .559 .421, other
-liability .871 .869 .114 .561 .309, products .928 .870 .644 .506 .710, private passenger .436 .430 .154 .155 .362,
-commercial auto .822 .823 .587 .165 .419, workers' compensation .012 .245 .522 .677 .828), width .358, score .048. (3,
+liability .857 .856 .103 .539 .292, products .921 .860 .630 .492 .703, private passenger .436 .430 .151 .151 .357,
+commercial auto .807 .810 .571 .154 .407, workers' compensation .011 .242 .524 .684 .827), width .354, score .048. (3,
 with width .351, as long as rare zeros of the largest member passed for scatter of every year.)
 With `KnownLevel`, the level of the whole history taken as known, before members' scatter followed their exposure: 9 of
 30 (medical malpractice .975 .950 .919 .880 .814, other liability .952 .962 .570 .683 .366, products .893 .903 .805
@@ -18,17 +18,17 @@ With `KnownLevel`, the level of the whole history taken as known, before members
 .002 .009 .034 .112 .321), width .375, score .099. Years of a line are not independent, and six lines are few: pools of
 known truth are in `wandering_levels.py`.
 
-Members with `LocalLevel`, in brackets as long as means of logs were pooled, and not logs of means (the same interval
-of the pool):
+Members with `LocalLevel`, in brackets as long as means of logs were pooled, and not logs of means, and zeros whatever
+a member's size (the same interval of the pool):
 
     line       inside        above         far           ranked        interval       tail           years
     medmal     .957 (.943)   .029 (.043)   .014 (.014)   .141 (.140)   1.013 (1.017)  1.921 (1.934)  70
-    othliab    .902 (.898)   .059 (.061)   .012 (.013)   .234 (.236)   2.350 (2.337)  3.796 (3.518)  765
-    prodliab   .863 (.869)   .087 (.081)   .013 (.013)   .214 (.205)   1.729 (1.570)  2.124 (2.495)  160
-    ppauto     .902 (.904)   .057 (.057)   .015 (.015)   .070 (.079)   .590 (.764)    1.317 (1.918)  460
-    comauto    .874 (.879)   .083 (.079)   .020 (.020)   .144 (.145)   1.315 (1.323)  2.239 (2.199)  445
-    wkcomp     .858 (.858)   .074 (.074)   .018 (.018)   .093 (.093)   .837 (.869)    1.502 (1.572)  325
-    mean       .893 (.892)   .065 (.066)   .015 (.016)   .149 (.150)   1.306 (1.313)  2.150 (2.273)
+    othliab    .899 (.898)   .059 (.061)   .014 (.013)   .233 (.236)   2.297 (2.337)  3.511 (3.518)  765
+    prodliab   .869 (.869)   .087 (.081)   .013 (.013)   .212 (.205)   1.689 (1.570)  2.306 (2.495)  160
+    ppauto     .902 (.904)   .057 (.057)   .015 (.015)   .070 (.079)   .588 (.764)    1.317 (1.918)  460
+    comauto    .874 (.879)   .083 (.079)   .020 (.020)   .144 (.145)   1.304 (1.323)  2.212 (2.199)  445
+    wkcomp     .862 (.858)   .068 (.074)   .018 (.018)   .092 (.093)   .870 (.869)    1.585 (1.572)  325
+    mean       .894 (.892)   .064 (.066)   .016 (.016)   .149 (.150)   1.294 (1.313)  2.142 (2.273)
 
 With a scatter that is the same at all exposures of a member the means were .899, .063, .017, .151, 1.405 and 2.795.
 (With that scatter and `LogNormalRatio`, nothing lighter or heavier: .902, .061, .014, .151, 1.409, 2.843.)

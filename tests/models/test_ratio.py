@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.stats import betabinom
 
 from calibrate import JointLossModel, LossHistory
@@ -93,28 +96,39 @@ def test_zeros_are_a_point_mass():
 def test_a_member_that_never_lost_borrows_all():
     losses, exposure, *_ = pool(np.random.default_rng(5), members=8)
     losses[:, 2] = 0.0
-    model = LogNormalRatio().fit(losses, exposure=exposure)
+    model = LogNormalRatio().fit(losses / exposure)
     assert model.credibility_[2] == 0.0
-    assert model.mean()[2] / (1 - model.zero_share_[2]) == pytest.approx(model.collective_mean_)
+    assert model.mean()[2] == pytest.approx(model.collective_mean_ * (1 - model.zero_share_[2]) / (1 - 1 / 8))
     assert 0 < model.zero_share_[2] < 1
     assert model.mean()[2] > 0
 
 
 def test_one_year_without_a_loss_is_not_a_member_that_never_has_one():
-    """Shares by quadrature over the correlation of two years, the likelihood by scipy's beta-binomial law."""
+    """Shares by quadrature over the correlation of two years and the part of size, the likelihood by scipy's law."""
     losses, exposure, *_ = pool(np.random.default_rng(5), periods=8, members=4)
     losses[:, 3], exposure[:7, 3] = 0.0, 0.0  # a newcomer
     model = LogNormalRatio().fit(losses, exposure=exposure)
-    zeros, years, common = np.array([0, 0, 0, 1]), np.array([8, 8, 8, 1]), 1 / 25
+    zeros, years = np.array([0, 0, 0, 1]), np.array([8, 8, 8, 1])
+    sizes = exposure.sum(axis=0) / years
 
-    def weighed(root, what):
-        s = 1 / root**2 - 1
-        chance = betabinom(years, s * common, s * (1 - common)).pmf(zeros).prod()
-        return chance * what((zeros + s * common) / (years + s))
+    @cache
+    def of_size(power):
+        factor = brentq(lambda a: years @ np.exp(-a * (sizes / sizes.mean()) ** power) - 1, 1e-9, 100, xtol=1e-12)
+        return np.exp(-factor * (sizes / sizes.mean()) ** power)
 
-    whole = quad(weighed, 0.001, 0.999, args=(lambda shares: 1.0,))[0]
-    exact = [quad(weighed, 0.001, 0.999, args=(lambda shares, j=j: shares[j],))[0] / whole for j in range(4)]
-    np.testing.assert_allclose(model.zero_share_, exact, rtol=0.02)
+    def weighed(root, power, what):
+        s, c = 1 / root**2 - 1, of_size(power)
+        return betabinom(years, s * c, s * (1 - c)).pmf(zeros).prod() * what((zeros + s * c) / (years + s))
+
+    def whole(what):
+        nodes, weights = np.polynomial.legendre.leggauss(12)
+        return sum(
+            w * quad(weighed, 0.001, 0.999, args=((x + 1) / 2, what))[0] for x, w in zip(nodes, weights, strict=True)
+        )
+
+    every = whole(lambda shares: 1.0)
+    exact = [whole(lambda shares, j=j: shares[j]) / every for j in range(4)]
+    np.testing.assert_allclose(model.zero_share_, exact, rtol=0.03)
     assert model.mean()[3] > 0.3 * model.mean()[:3].mean()
 
 
@@ -268,3 +282,31 @@ def test_small_members_who_scatter_more_are_not_overcharged(law):
     error = np.std(found, axis=0) / np.sqrt(len(found))
     assert np.all(np.abs(np.mean(found, axis=0) - 1) < 3.5 * error)
     assert error.max() < 0.02
+
+
+@pytest.mark.parametrize("severity", ["gamma", "lognormal"])
+def test_small_members_who_often_lose_nothing_are_charged_what_they_cost(severity):
+    """Compound Poisson losses, all of the ratio 1: members share that, and not the mean of a loss that there is."""
+    exposures, found = np.repeat([0.2, 0.75, 3.0], 6), []
+    for seed in range(40):
+        rng = np.random.default_rng([12, seed])
+        counts = rng.poisson(4 * exposures, (12, 18))
+        one = {
+            "gamma": rng.gamma(1.0, 0.25, (*counts.shape, 30)),
+            "lognormal": rng.lognormal(-0.5, 1.0, (*counts.shape, 30)) / 4,
+        }
+        losses = (one[severity] * (np.arange(30) < counts[..., None])).sum(axis=-1)
+        model = GeneralizedGammaRatio().fit(losses, exposure=np.tile(exposures, (12, 1)))
+        found.append(model.mean().reshape(3, 6).mean(axis=1))
+    assert np.abs(np.mean(found, axis=0) - 1).max() < 0.05
+
+
+def test_members_of_one_size_who_seldom_lose_cost_less():
+    """What differs between members of one size is how often they lose: that is not made up for by larger losses."""
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng([13, seed])
+        often = np.repeat([0.1, 0.8], 8)
+        losses = rng.lognormal(-0.5, 1.0, (40, 16)) * (rng.random((40, 16)) < often)
+        found.append(LogNormalRatio().fit(losses).mean().reshape(2, 8).mean(axis=1))
+    np.testing.assert_allclose(np.mean(found, axis=0), [0.1, 0.8], rtol=0.2)
