@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +28,8 @@ __all__ = ["calibrator", "referenced_files"]
 logger = logging.getLogger(__name__)
 
 FAMILY = "family"  # the key that names the class of a part of the model
+TABLES = ("an instance of DataFrame", "an instance of Series")
+TABLE = "the name of a .csv file"
 PREVIOUS = "previous"  # the argument that the run before fills in
 
 
@@ -89,7 +91,10 @@ def construct(kind: type, arguments: Any, where: str) -> Any:
     """`kind(**arguments)`, refusing unknown and missing arguments in words."""
     if not isinstance(arguments, Mapping):
         raise ConfigurationError(f"{where} is {arguments!r}, expected a table of the arguments of {kind.__name__}")
-    parameters = inspect.signature(kind).parameters
+    inner = (
+        {one.name for one in fields(kind) if not one.repr} if is_dataclass(kind) else set()
+    )  # what a solve has found
+    parameters = {name: p for name, p in inspect.signature(kind).parameters.items() if name not in inner}
     for key in arguments:
         if key not in parameters:
             raise ConfigurationError(f"{where} has no key {key!r}{did_you_mean(key, parameters)}")
@@ -118,9 +123,8 @@ def _check_kinds(kind: type, arguments: Mapping[str, Any], where: str) -> None:
         except PydanticSchemaGenerationError:  # a protocol, such as ArrayLike
             continue
         except ValidationError as error:
-            expected = " or ".join(
-                dict.fromkeys(fault["msg"].removeprefix("Input should be ") for fault in error.errors())
-            )
+            faults = (fault["msg"].removeprefix("Input should be ") for fault in error.errors())
+            expected = " or ".join(dict.fromkeys(TABLE if fault in TABLES else fault for fault in faults))
             raise ConfigurationError(f"{where}, {key} = {value!r}: expected {expected}") from None
 
 

@@ -70,6 +70,20 @@ def test_tables_reach_the_rules_by_name(tmp_path):
     assert rules[1].groups.to_dict() == {"A": "small", "B": "small", "C": "large"}
 
 
+def test_distances_can_be_said_as_rows(tmp_path):
+    rule = '[[rules]]\nrule = "SimilarMembers"\nlipschitz = 1.0\ndistance = '
+    (similar,) = build(tmp_path, rule + "[[0, 1.5], [1.5, 0]]").subject_to
+    assert similar.distance == [[0, 1.5], [1.5, 0]]
+    with pytest.raises(ConfigurationError, match=r"distance = 'near': expected the name of a \.csv file or "):
+        build(tmp_path, rule + '"near"')
+
+
+@pytest.mark.parametrize("key", ["found", "broken"])
+def test_what_a_solve_finds_is_no_key(tmp_path, key):
+    with pytest.raises(ConfigurationError, match=f"CoverK has no key '{key}'"):
+        build(tmp_path, f'[[rules]]\nrule = "CoverK"\n{RULES["CoverK"]}\n{key} = {{}}')
+
+
 def test_a_rule_about_the_run_before_waits_for_it(tmp_path):
     assert build(tmp_path, '[[rules]]\nrule = "Turnover"\nmember = 0.2').subject_to == []
 

@@ -54,10 +54,10 @@ class LoadingRatio(Rule):
 class SimilarMembers(Rule):
     """Similar members, similar loading: `abs(c_i / mu_i - c_j / mu_j) <= lipschitz * d_ij * C / M` (Dwork et al. 2012).
 
-    `distance` is a symmetric matrix over the members: a frame labelled by member, or an array in the pool's order.
+    `distance` is a symmetric matrix over the members: a frame labelled by member, or rows in the pool's order.
     """
 
-    distance: pd.DataFrame | npt.NDArray[np.float64]
+    distance: pd.DataFrame | npt.NDArray[np.float64] | list[list[float]]
     lipschitz: float
 
     def __post_init__(self) -> None:
