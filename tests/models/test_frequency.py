@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from scipy.integrate import quad
 
 from calibrate.errors import ModelError
 from calibrate.models.frequency import Elastic, NegativeBinomial, Poisson, SharedShock, Trend
+from calibrate.models.frequency.likelihood import log_mixed
 
 
 def clustered(rng, size, mean, shape):
@@ -166,6 +168,31 @@ def test_trend_is_that_of_a_negative_binomial_regression():
     assert 1 / model.size_ == pytest.approx(theirs.params[2], rel=1e-3)
     ahead = np.exp(theirs.params[0] + theirs.params[1] * 120)
     assert model.mean()[0] == pytest.approx(ahead, rel=1e-4)
+
+
+def test_rates_of_members_are_integrated_out():
+    """By quadrature over the gamma law of each member's rate, with scipy's Poisson law."""
+    totals, exposures = np.array([0.0, 3.0, 12.0]), np.array([0.5, 1.0, 2.0])
+    rates, collective, a = np.array([1.1, 2.4, 5.5]), 2.5, 0.8
+    exact = 0.0
+    for total, exposure, rate in zip(totals, exposures, rates, strict=True):
+        law = stats.gamma(a, scale=collective / a)
+        mixed = quad(lambda r, n=total, e=exposure, law=law: stats.poisson.pmf(n, r * e) * law.pdf(r), 0, np.inf)[0]
+        exact += np.log(mixed) - stats.poisson.logpmf(total, rate * exposure)
+    assert log_mixed(totals, exposures, rates, collective, a) == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize(("power", "found"), [(0.4, 10), (1.0, 0)])
+def test_a_power_of_exposure_is_seen_between_members_too(power, found):
+    """Members that do not grow: rates of their own would hide what they have in common."""
+    chosen, exposures = [], np.geomspace(1.0, 1e3, 20)
+    for seed in range(10):
+        rng = np.random.default_rng([31, seed])
+        counts = rng.poisson(exposures**power / (exposures**power).sum() * 2.0, (60, 20))
+        model = Elastic(NegativeBinomial()).fit(counts, exposure=np.tile(exposures, (60, 1)))
+        chosen.append(model.coefficient_ if model.gain_ > 4 else 1.0)
+    assert sum(one != 1.0 for one in chosen) == found
+    assert np.mean(chosen) == pytest.approx(power, abs=0.1)
 
 
 @pytest.mark.parametrize(("family", "neutral"), [(Elastic, 1.0), (Trend, 0.0)])

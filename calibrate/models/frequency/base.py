@@ -13,7 +13,13 @@ from scipy.special import gammaincinv
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.arrays import Floats, RandomState, broadcast, generator
-from calibrate.models.frequency.likelihood import column_rates, heterogeneity, log_probability, shared_rates
+from calibrate.models.frequency.likelihood import (
+    column_rates,
+    heterogeneity,
+    log_mixed,
+    log_probability,
+    shared_rates,
+)
 from calibrate.models.frequency.model import Open, Order, counted, levels
 from calibrate.models.frequency.posterior import CountPosterior
 
@@ -32,7 +38,8 @@ class Frequency(Open, ABC):
     A single column stands alone (`Z = 1`).
 
     Fitted: `rate_`, `credibility_` (by column), `collective_rate_`, `means_` (like the counts), `size_` (the variance
-    is mean + mean^2 / size), `log_likelihood_`. Counts may be any numbers >= 0.
+    is mean + mean^2 / size), `log_likelihood_`, `evidence_` (the same, rates of the columns integrated out: rates of
+    their own hide what columns have in common). Counts may be any numbers >= 0.
     """
 
     shocked: ClassVar[bool] = True
@@ -43,6 +50,7 @@ class Frequency(Open, ABC):
     size_: float
     means_: Floats
     log_likelihood_: float
+    evidence_: float
     n_features_in_: int
 
     @abstractmethod
@@ -84,6 +92,7 @@ class Frequency(Open, ABC):
         shocks = log_probability(hit, expected, k) - log_probability(hit, expected, math.inf)
         independent = log_probability(counts, means, math.inf)
         self.log_likelihood_ = float(weights @ (independent.sum(axis=1) + shocks.sum(axis=1)))
+        self.evidence_ = self.log_likelihood_ + log_mixed(own * effective, effective, rate, collective, a)
 
     def residuals(self, counts: Floats) -> Floats:
         """`N - m G` of the fitted counts, `G = (k + N) / (k + m)` the shock, by all that it hits together.

@@ -10,7 +10,7 @@ from scipy.special import digamma, gammaln
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["collective_rate", "column_rates", "heterogeneity", "log_probability", "shared_rates", "size"]
+__all__ = ["collective_rate", "column_rates", "heterogeneity", "log_mixed", "log_probability", "shared_rates", "size"]
 
 LARGEST_SIZE = 1e5  # beyond it the mixed law cannot be told from the Poisson law
 
@@ -105,6 +105,19 @@ def heterogeneity(totals: Floats, exposures: Floats) -> tuple[float, float]:
         if abs(rate - previous) <= 1e-13 * rate:
             break
     return rate, a
+
+
+def log_mixed(totals: Floats, exposures: Floats, rates: Floats, collective: float, a: float) -> float:
+    """Log-likelihood of totals with their rates drawn from `collective * Gamma(a, 1/a)`, less that with these rates.
+
+    `int r^S exp(-r E) dGamma = Gamma(a + S) / Gamma(a) (a / collective)^a (a / collective + E)^-(a + S)`; 0 for columns
+    that stand alone (`a = 0`) or do not differ.
+    """
+    if a == 0 or math.isinf(a):
+        return 0.0
+    mixed = gammaln(a + totals) - gammaln(a) - a * np.log1p(collective * exposures / a)
+    mixed -= totals * np.log(a / collective + exposures)
+    return float((mixed - totals * np.log(np.where(totals > 0, rates, 1.0)) + rates * exposures).sum())
 
 
 def log_probability(counts: Floats, means: Floats, k: float) -> Floats:

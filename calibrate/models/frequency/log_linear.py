@@ -42,7 +42,7 @@ class LogLinear(Reexposed, Open):
     base : frequency estimator; `NegativeBinomial()` if not given.
 
     Fitted: `coefficients_`, `standard_errors_` (Series; expected information, at the fitted size), `gain_` (of
-    log-likelihood over `base` alone), `base_`, and what it knows. ModelError names a covariate that decides alone
+    `evidence_` over `base` alone), `base_`, and what it knows. ModelError names a covariate that decides alone
     whether there are losses.
 
     >>> volatility = np.tile([0.0, 1.0], 20)
@@ -83,7 +83,7 @@ class LogLinear(Reexposed, Open):
             start = start + step / max(1.0, float(np.abs(step).max(initial=0.0)))
         found = _solved(score, start, names, float(weights @ counts.sum(axis=1)))
         plain, self.base_ = fitted(np.zeros(len(names))), fitted(found)
-        self.gain_ = max(0.0, self.base_.log_likelihood_ - plain.log_likelihood_)
+        self.gain_ = max(0.0, self.base_.evidence_ - plain.evidence_)
         self.coefficients_ = pd.Series(found / spread, index=names, name="coefficient")
         errors = np.sqrt(np.diag(_covariance(self.base_, x, weights))) / spread
         self.standard_errors_ = pd.Series(errors, index=names, name="standard error")

@@ -26,8 +26,9 @@ class Reshaped(Reexposed, Open, ABC):
     """A frequency `base` with one covariate: `log E N = log rate + log E + (c - neutral) x`, a regression.
 
     The coefficient `c` solves `sum w x (N - m) / (1 + m / k) = 0` (the likelihood equation, given the rates). Kept only
-    if it adds 1.92 to the log-likelihood (5 % likelihood-ratio test), else exposures stay as they are.
-    Fitted: `base_`, `coefficient_`, `gain_` (of log-likelihood, by the best coefficient), and what `base_` knows.
+    if it adds 1.92 to the log-likelihood (5 % likelihood-ratio test; rates of columns integrated out), else exposures
+    stay as they are.
+    Fitted: `base_`, `coefficient_`, `gain_` (of `evidence_`, by the best coefficient), and what `base_` knows.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class Reshaped(Reexposed, Open, ABC):
         ends = score(low), score(high)
         best = brentq(score, low, high, xtol=1e-12, rtol=1e-12) if ends[0] > 0 > ends[1] else (low, high)[ends[1] > 0]
         neutral, chosen = fitted(self._neutral), fitted(float(best))
-        self.gain_ = max(0.0, chosen.log_likelihood_ - neutral.log_likelihood_)
+        self.gain_ = max(0.0, chosen.evidence_ - neutral.evidence_)
         self.coefficient_ = float(best) if self.kept else self._neutral
         self.base_ = chosen if self.kept else neutral
         return self
