@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from calibrate.models.arrays import Floats
 from calibrate.models.doubts import SURE
 from calibrate.models.process import Process
 from calibrate.models.sampling import draw_losses
 
-__all__ = ["scatter_flags"]
+__all__ = ["quiet_flags", "scatter_flags"]
 
 FEWEST = 8  # periods
 PLACES, DRAWN = 8, 4096  # periods at whose exposures scenarios are drawn, and how many in all
@@ -27,6 +27,11 @@ NARROW = (
     "the history of the pool scatters {:.2g} times as much from period to period as scenarios do: bad periods are "
     "understated. Look for what hits many at once, for levels that move, and for losses of another kind among the "
     "rest: a segment of their own, Drifting() or with_stress come nearer to it"
+)
+
+QUIET = (
+    "nobody loses in {} of {} periods of the history, and in {:.0%} of scenarios: one dependence says whether members "
+    "are hit together and how large their losses then are, and cannot say both. Of single events (from_events) it can"
 )
 
 
@@ -63,6 +68,21 @@ def scatter_flags(
         return ()
     said = WIDE.format(times) if times > 1 else NARROW.format(1 / times)
     return (f"{said} (places of {at.size} periods among scenarios, p-value {max(p_value, 1 / AGAIN):.2g})",)
+
+
+def quiet_flags(process: Process, losses: Floats, exposures: Floats) -> tuple[str, ...]:
+    """A sentence if the pool lost nothing in many more, or fewer, periods than in scenarios at the latest exposures.
+
+    Binomial test, of periods in which columns lose nothing at all; none where each of them always loses.
+    """
+    there = exposures.any(axis=1)
+    if not (losses[exposures > 0] == 0).any():
+        return ()
+    quiet = int((losses[there].sum(axis=1) == 0).sum())
+    often = float((draw_losses(process, DRAWN, exposures[-1], 0, n_jobs=1).sum(axis=1) == 0).mean())
+    if binomtest(quiet, int(there.sum()), often).pvalue >= SURE:
+        return ()
+    return (QUIET.format(quiet, there.sum(), often),)
 
 
 def _scores(values: Floats, among: Floats) -> Floats:

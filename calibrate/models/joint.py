@@ -21,7 +21,7 @@ from calibrate.models.dependence import Dependence
 from calibrate.models.doubts import few_periods_flags, level_flags, persistence_flags, thin_flags
 from calibrate.models.doubts_of_counts import count_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
-from calibrate.models.doubts_of_scatter import scatter_flags
+from calibrate.models.doubts_of_scatter import quiet_flags, scatter_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.families import families
 from calibrate.models.frequency import CountModel, Hawkes
@@ -151,6 +151,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self.flags_ += level_flags(expected.to_numpy(), losses, exposures)
             if isinstance(self.margins_, Collective):
                 self.flags_ += scatter_flags(self.process_, losses, exposures, self.margins_.expected_losses)
+            else:
+                self.flags_ += quiet_flags(self.process_, losses, exposures)
         return self
 
     def _check_kinds(self) -> None:

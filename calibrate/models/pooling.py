@@ -9,9 +9,12 @@ from scipy.special import betaln, digamma, polygamma
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["inverse_trigamma", "pooled_means", "pooled_shares", "pooled_variances", "size_exponent"]
+__all__ = ["inverse_trigamma", "mean_exponent", "pooled_means", "pooled_shares", "pooled_variances", "size_exponent"]
 
-CORRELATIONS = ((np.arange(20) + 0.5) / 20) ** 2  # of what happens to a column in two periods
+# Of what happens to a column in two periods: none, as likely as any other together, whose roots are as likely.
+CORRELATIONS = np.append(1e-6, ((np.arange(20) + 0.5) / 20) ** 2)
+HOPELESS = 10.0  # difference of log-likelihoods: real lines with powers that gain 3 to 5 are forecast worse with them
+PRIOR = np.append(0.5, np.full(20, 0.5 / 20))
 EXPONENTS = (np.arange(10) + 0.5) / 10
 
 
@@ -35,6 +38,37 @@ def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Float
         credibility = np.where(seen, between / (between + np.where(seen, variances, 1.0)), 0.0)
     own = np.where(seen, means, collective)
     return collective + credibility * (own - collective), collective, credibility
+
+
+def mean_exponent(means: Floats, variances: Floats, log_size: Floats) -> float:
+    """How log-means of columns go with size, `b` in `mean ~ size^b`; 0 where that is not far likelier, or below 5.
+
+    Weighted least squares, the variance between columns by moments with the slope and without (as in `pooled_means`).
+    """
+    seen = np.isfinite(variances) & (variances > 0)
+    if seen.sum() < 5 or np.ptp(log_size[seen]) < 1e-9:
+        return 0.0
+    one = np.ones(int(seen.sum()))
+    plain = _regression(one[:, None], means[seen], variances[seen])
+    tilted = _regression(np.column_stack([one, log_size[seen]]), means[seen], variances[seen])
+    return float(tilted[0][1]) if tilted[1] - plain[1] > HOPELESS else 0.0
+
+
+def _regression(x: Floats, m: Floats, v: Floats) -> tuple[Floats, float]:
+    """Coefficients of `m ~ x` and log-likelihood, where `m` has the variances `v` and more (DerSimonian and Laird)."""
+
+    def solved(w: Floats) -> tuple[Floats, Floats, Floats]:
+        inverse = np.asarray(np.linalg.inv(x.T * w @ x), dtype=np.float64)
+        b = inverse @ (x.T @ (w * m))
+        return b, m - x @ b, inverse
+
+    w = 1 / v
+    _, r, inverse = solved(w)
+    spare = float(w.sum() - np.trace(inverse @ (x.T * w**2 @ x)))
+    between = max(0.0, (float(w @ r**2) - (m.size - x.shape[1])) / spare)
+    w = 1 / (v + between)
+    b, r, _ = solved(w)
+    return b, float(np.log(w).sum() - w @ r**2) / 2
 
 
 def pooled_variances(variances: Floats, freedom: Floats) -> tuple[Floats, Floats]:
@@ -85,13 +119,13 @@ def pooled_shares(hits: Floats, trials: Floats, log_size: Floats) -> tuple[Float
 
     `c = exp(-a size^k)`: `k` is 0 where size does not matter, 1 where parts of a column are hit by themselves; `a` such
     that as many hits are expected as there are. A column's share is `Beta(s c, s (1 - c))`, `s = 1 / r - 1`: two of its
-    trials have the correlation `r`. Its root, and `k` in [0, 1], may be anything as likely as another before the data;
+    trials have the correlation `r`. Before the data it is as likely 0 as not, and its root, as `k`, anything in [0, 1];
     what follows is weighted by their likelihood (beta-binomial). So one trial of a newcomer does not tell what it will
     always do. Returns the shares and `c`, in the mean.
     Source: Skellam 1948, Journal of the Royal Statistical Society B 10.
 
     >>> pooled_shares(np.array([0.0, 0.0, 0.0, 1.0]), np.array([8.0, 8.0, 8.0, 1.0]), np.zeros(4))[0].round(2)
-    array([0.01, 0.01, 0.01, 0.43])
+    array([0.02, 0.02, 0.02, 0.28])
     """
     common = float(hits.sum() / trials.sum())
     if common in (0.0, 1.0) or hits.size == 1:
@@ -99,7 +133,7 @@ def pooled_shares(hits: Floats, trials: Floats, log_size: Floats) -> tuple[Float
     c = _shares_by_size(common, trials, EXPONENTS[:, None] * log_size)
     strength = 1 / CORRELATIONS[:, None, None] - 1
     a, b = strength * c, strength * (1 - c)
-    likelihood = (betaln(a + hits, b + trials - hits) - betaln(a, b)).sum(axis=-1)
+    likelihood = (betaln(a + hits, b + trials - hits) - betaln(a, b)).sum(axis=-1) + np.log(PRIOR)[:, None]
     chances = np.exp(likelihood - likelihood.max())
     chances /= chances.sum()
     return np.einsum("rk,rkj->j", chances, (hits + a) / (trials + strength)), chances.sum(axis=0) @ c

@@ -23,7 +23,7 @@ from calibrate.models.arrays import (
 )
 from calibrate.models.exposed_scatter import at_mean_exposure, deviation_at, log_growth, time_exponent
 from calibrate.models.open_family import CLEARLY, GAMMA, LOGNORMAL, POWERS, chances, log_evidence, worth
-from calibrate.models.pooling import pooled_means, pooled_shares, pooled_variances, size_exponent
+from calibrate.models.pooling import mean_exponent, pooled_means, pooled_shares, pooled_variances, size_exponent
 from calibrate.models.power_gamma import log_mean as log_mean_of
 from calibrate.models.power_gamma import no_heavier, unsure_isf
 from calibrate.models.unsure import SURE, unsure_lognormal_isf
@@ -35,9 +35,10 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     """Loss over exposure, periods x columns (members). A family says the law of a positive ratio of given log moments.
 
     `L[t, j] = E[t, j] R[t, j]`; `R = 0` with probability `p[j]`, else `log R` has mean `a[j]` and deviation `b[j]`.
-    Means by credibility (`Z[j]` by member, on a log scale; `R` times how often members of this size lose anything),
-    variances drawn to the common one (which falls with a member's exposure by `size_exponent_`), zeros to the share of
-    members of this size (`pooled_shares`): ten periods a member carry no more.
+    Means by credibility (`Z[j]` by member, on a log scale; `R` times how often members of this size lose anything)
+    around a common one, which goes with exposure by `mean_exponent_` where that is far likelier; variances drawn to
+    the common one (which falls with a member's exposure by `size_exponent_`), zeros to the share of members of this
+    size (`pooled_shares`): ten periods a member carry no more.
     All that is at `mean_exposures_`: of a member `g` times as large, `log R` has the deviation `b g^(c/2)`, no loss the
     probability `p^(g^-c)`, and `R` the same mean; `c`, `time_exponent_`, is told by periods of other exposure (-1/2 if
     there are none).
@@ -54,6 +55,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     credibility_: Floats
     collective_mean_: float
     size_exponent_: float
+    mean_exponent_: float
     time_exponent_: float
     mean_exposures_: Floats
     residuals_: Floats
@@ -70,8 +72,14 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         """Mean of a positive ratio."""
 
     @abstractmethod
-    def flags(self) -> tuple[str, ...]:
+    def _of_family(self) -> tuple[str, ...]:
         """What the panel says of the family, in sentences."""
+
+    def flags(self) -> tuple[str, ...]:
+        """What the panel says of the family, and of members of different size, in sentences."""
+        power = self.mean_exponent_
+        size = f"members' loss ratios go with the power {power:+.2f} of their exposure, and so do expected losses"
+        return self._of_family() + ((size,) if power else ())
 
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
         """Fit to losses `X` (periods, columns); `y` is ignored. `exposure` in the shape of `X`, 1 if not given.
@@ -121,8 +129,11 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         # and higher where members of their size often lose nothing.
         higher = np.log(self._mean(np.zeros_like(b), b)) + often
         middle = float(np.average(higher, weights=count))
-        pooled, collective, self.credibility_ = pooled_means(means + higher - middle, of_mean)
-        self.log_mean_ = pooled + centre + middle - higher
+        own = means + higher - middle
+        self.mean_exponent_ = mean_exponent(own, of_mean, log_size)
+        tilt = self.mean_exponent_ * log_size
+        pooled, collective, self.credibility_ = pooled_means(own - tilt, of_mean)
+        self.log_mean_ = pooled + tilt + centre + middle - higher
         self.collective_mean_ = float(np.exp(collective + centre + middle))
 
     def with_means(self, means: Floats) -> Self:
@@ -217,7 +228,7 @@ class GeneralizedGammaRatio(Ratio):
         ]
         return np.asarray(np.exp(log_mean) * np.sum(means, axis=0))
 
-    def flags(self) -> tuple[str, ...]:
+    def _of_family(self) -> tuple[str, ...]:
         """How far it is from the lognormal."""
         said = _unlike_lognormal(self.log_likelihoods_)
         if not said:
@@ -245,7 +256,7 @@ class LogNormalRatio(Ratio):
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         return np.exp(log_mean + log_deviation**2 / 2)
 
-    def flags(self) -> tuple[str, ...]:
+    def _of_family(self) -> tuple[str, ...]:
         """Whether a lighter or a heavier law is likelier."""
         said = _unlike_lognormal(self.log_likelihoods_)
         return (f"{said}; lognormal was asked for: leave ratio out",) if said else ()
@@ -267,7 +278,7 @@ class GammaRatio(Ratio):
     def _mean(self, log_mean: Floats, log_deviation: Floats) -> Floats:
         return np.asarray(np.exp(log_mean + log_mean_of(1.0, log_deviation)))
 
-    def flags(self) -> tuple[str, ...]:
+    def _of_family(self) -> tuple[str, ...]:
         """Whether the lognormal, whose tail is heavier, is likelier."""
         lognormal, gamma = self.log_likelihoods_[[LOGNORMAL, GAMMA]]
         if lognormal - gamma <= CLEARLY:
@@ -302,7 +313,7 @@ class EmpiricalRatio(Ratio):
         ends = p[0] * np.exp(b * z[0]) + (1 - p[-1]) * np.exp(b * z[-1])
         return np.asarray(np.exp(log_mean) * (between @ np.diff(p) + ends))
 
-    def flags(self) -> tuple[str, ...]:
+    def _of_family(self) -> tuple[str, ...]:
         """Nothing: it has no family."""
         return ()
 

@@ -55,3 +55,25 @@ def test_a_history_that_scatters_more_is_understated() -> None:
 def model_tables(history: LossHistory) -> tuple[np.ndarray, np.ndarray]:
     assert history.exposures is not None
     return history.losses.to_numpy(), history.exposures.to_numpy()
+
+
+def panel(seed: int, years: int, crisis: float) -> LossHistory:
+    """Ten members who lose together, in a crisis, or each by itself with the same chance."""
+    rng = np.random.default_rng([21, seed])
+    hit = rng.random((years, 1 if crisis else 10)) < (crisis or 0.15)
+    losses = rng.lognormal(-0.5, 1.0, (years, 10)) * (hit & (rng.random((years, 10)) < 0.9))
+    return LossHistory.from_panel(pd.DataFrame(losses, index=range(2024 - years, 2024)))
+
+
+def quiet(model: JointLossModel) -> list[str]:
+    return [flag for flag in model.flags_ if flag.startswith("nobody loses in")]
+
+
+def test_crises_that_one_dependence_cannot_say_are_told() -> None:
+    told = [quiet(JointLossModel().fit(panel(seed, 60, 0.15))) for seed in range(4)]
+    assert sum(map(bool, told)) >= 3
+    assert any("of 60 periods of the history, and in" in flag for flags in told for flag in flags)
+
+
+def test_members_hit_by_themselves_are_quiet_as_often_as_in_scenarios() -> None:
+    assert not [flag for seed in range(4) for flag in quiet(JointLossModel().fit(panel(seed, 60, 0.0)))]

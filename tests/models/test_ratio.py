@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.stats import betabinom
+from scipy.stats import betabinom, binom
 
 from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
@@ -122,9 +122,11 @@ def test_one_year_without_a_loss_is_not_a_member_that_never_has_one():
 
     def whole(what):
         nodes, weights = np.polynomial.legendre.leggauss(12)
-        return sum(
-            w * quad(weighed, 0.001, 0.999, args=((x + 1) / 2, what))[0] for x, w in zip(nodes, weights, strict=True)
-        )
+        powers = list(zip((nodes + 1) / 2, weights, strict=True))
+        return sum(w * (quad(weighed, 0.001, 0.999, args=(x, what))[0] + apart(x, what)) for x, w in powers)
+
+    def apart(power, what):  # years of a member have nothing in common: as likely as anything else together
+        return binom(years, of_size(power)).pmf(zeros).prod() * what(of_size(power))
 
     every = whole(lambda shares: 1.0)
     exact = [whole(lambda shares, j=j: shares[j]) / every for j in range(4)]
@@ -310,3 +312,39 @@ def test_members_of_one_size_who_seldom_lose_cost_less():
         losses = rng.lognormal(-0.5, 1.0, (40, 16)) * (rng.random((40, 16)) < often)
         found.append(LogNormalRatio().fit(losses).mean().reshape(2, 8).mean(axis=1))
     np.testing.assert_allclose(np.mean(found, axis=0), [0.1, 0.8], rtol=0.2)
+
+
+def test_small_members_of_higher_ratios_are_charged_for_them():
+    """Claims that grow with the root of exposure: small members cost more of each, and it is said."""
+    exposures, found = np.geomspace(0.03, 30.0, 20), []
+    for seed in range(20):
+        rng = np.random.default_rng([14, seed])
+        counts = rng.poisson(2 * exposures**0.5, (12, 20))
+        losses = rng.gamma(np.maximum(counts, 1), 0.5) * (counts > 0)
+        model = GeneralizedGammaRatio().fit(losses, exposure=np.tile(exposures, (12, 1)))
+        found.append((model.mean(exposures) / exposures**0.5).reshape(4, 5).mean(axis=1))
+        assert model.mean_exponent_ == pytest.approx(-0.5, abs=0.3)
+        assert any("loss ratios go with the power -0." in flag for flag in model.flags())
+    assert np.abs(np.mean(found, axis=0) - 1).max() < 0.1
+
+
+def test_ratios_that_do_not_go_with_size_have_no_power():
+    rng, powers = np.random.default_rng(15), []
+    for _ in range(40):
+        exposures = np.exp(rng.normal(0, 1.5, 20))
+        losses = exposures * np.exp(rng.normal(0, 0.3, 20) + rng.normal(0, 0.4, (10, 20)))
+        powers.append(LogNormalRatio().fit(losses, exposure=np.tile(exposures, (10, 1))).mean_exponent_)
+    assert np.count_nonzero(powers) <= 2
+
+
+def test_a_member_who_never_lost_is_not_thought_another_for_it():
+    """Members all of one ratio: those who by chance lost nothing in ten years cost what the others do."""
+    cost = []
+    for seed in range(60):
+        rng = np.random.default_rng([16, seed])
+        counts = rng.poisson(0.25, (10, 20))
+        losses = rng.gamma(np.maximum(counts, 1), 4.0) * (counts > 0)
+        if (losses.sum(axis=0) == 0).any():
+            cost.append(GeneralizedGammaRatio().fit(losses).mean()[losses.sum(axis=0) == 0].mean() / losses.mean())
+    assert len(cost) > 40
+    assert np.mean(cost) == pytest.approx(1.0, abs=0.1)
