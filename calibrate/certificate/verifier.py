@@ -1,11 +1,10 @@
 """Checks a saved calibration without trusting who made it. Standard library only: `python verifier.py FOLDER`.
 
-Exact: doubles are fractions. Why the bound holds: let rules say `G x - h <= 0` (in a cone), and limits `q x + sum eta
-CVaR - b <= 0`. With `m` in the dual cone and `nu >= 0`, adding `m (G x - h)` and `nu` times the limits to the objective
-makes no plan that keeps the rules dearer. A price times a CVaR is at least any flow through the waterfall: `(z)+ >=
-theta z` for theta in [0, 1], and a CVaR is the largest mean over weights <= p / (1 - level) that sum to 1. Flows have
-`leaf <= group <= root <= price p / (1 - level)`, `sum root <= price`. The rest is affine: its least value over a box of
-all plans as good as the published one. Without an objective the sum is <= 0 where rules hold: if it never is, none do.
+Exact: doubles are fractions. Why the bound holds: `m` in the dual cone times rules `G x - h <= 0`, and `nu >= 0` times
+limits, added to the objective, make no plan that keeps them dearer. A price times a CVaR is at least any flow through
+the waterfall with `leaf <= group <= root <= price p / (1 - level)` and `sum root <= price`: `(z)+ >= theta z` for theta
+in [0, 1], and a CVaR is the largest mean over weights <= p / (1 - level) that sum to 1. The rest is affine: its least
+value over a box of all plans as good as the published one. Without an objective, no plan keeps the rules if it is > 0.
 """
 
 import csv
@@ -23,8 +22,9 @@ from typing import Any, NamedTuple
 
 Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number], ...], amount]: their sum is <= amount
 FINER, LITTLE = 10**9, Fraction(1, 10**6)  # bounds are in 1e-9 of a unit; gaps relative to 1e-6 of the losses or more
-NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d"}
+NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d", b"'|S3'": "B"}
 TABLES = ("contributions", "reserves", "members", "risk", "fairness")
+dot: Any = lambda row, v: sum(a * v[j] for j, a in row)  # noqa: E731 (a row times decisions)
 once: Any = lambda pairs: {len(pairs): dict(pairs)}[len(dict(pairs))]  # noqa: E731 (no name stands twice)
 READ: Body = {"parse_float": lambda x: Fraction(float(x)), "parse_constant": Fraction, "object_pairs_hook": once}
 
@@ -150,8 +150,10 @@ def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
     """Bounds of decisions and auxiliary variables: sweeps over the rows, outwards; None if none. Risks are >= 0."""
     ends = [[0, None] for _ in body["costs"]] + [[None, None] for _ in range(body["auxiliary"])]
     rows = [limit["row"] for limit in body["limits"]] + [[[*enumerate(body["costs"])], objective]][objective is None :]
-    for _, kind, (head, *_) in body["blocks"]:
-        rows += [head, [[[j, -a] for j, a in head[0]], -head[1]]][: 1 + (kind == "equal")]
+    for _, kind, (head, *tail) in body["blocks"]:
+        h, top = dict(head[0]), head[1]  # which is no less than what follows in its cone
+        rows += [head, [[(j, -a) for j, a in h.items()], -top]][: 1 + (kind == "equal")]
+        rows += [[(h | {j: h.get(j, 0) + s * a for j, a in r}).items(), top + s * b] for r, b in tail for s in (1, -1)]
     unders = [math.lcm(*(Fraction(a).denominator for _, a in [*row, (0, amount)])) for row, amount in rows]
     grid, wholes = 10 ** body["decimals"] * FINER, zip(rows, unders, strict=True)
     for row, amount in [([(j, int(a * u)) for j, a in row if a], int(h * u) * grid) for (row, h), u in wholes] * 6:
@@ -180,6 +182,7 @@ class Pool:
         require(shape and len(body["costs"]) == self.size and min(losses, default=1) > 0, "losses of another shape")
         sound = [len({j for j, a in row if a >= 0 <= j < self.size}) == len(row) and h >= 0 for row, h in self.layers]
         require(all([*sound, len(self.stages) == self.k + 1]), "an odd waterfall")
+        require(bytes(arrays.get("format", b"csr")) == b"csr", "scenarios in another order")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
         require([0, *sorted(at)[1:]] == [*at] and at[-1] == len(losses) == len(columns), "scenarios out of order")
         for p, row in zip(self.p, self.rows, strict=True):  # totals of losses times probabilities
@@ -222,9 +225,8 @@ class Pool:
         for s, root, groups, leaves in zip(*map(flows.get, ("scenarios", "root", "group", "leaf")), strict=True):
             groups, row = groups or [root] * self.k, self.rows[s]
             flow = dict(zip((j for j, _ in row), leaves, strict=True) if own else enumerate(groups * self.members))
-            fits = len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root <= most * self.p[s] * one
-            fits = fits and all(0 <= leaf <= groups[j % self.k] for j, leaf in flow.items())
-            require(fits, "a flow exceeds its probability or its parent")
+            ok = len(groups) == self.k and 0 <= min(groups) <= max(groups) <= root <= most * self.p[s] * one
+            require(ok and all(0 <= f <= groups[j % self.k] for j, f in flow.items()), "a flow exceeds its probability")
             constant += sum(flow[j] * loss for j, loss in row)
             through = [a + b for a, b in zip(through, [*groups, root], strict=True)]
             for j, leaf in flow.items():
@@ -271,20 +273,18 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
 
 
 def unpacked(name: str, raw: bytes) -> tuple[str, Any]:
-    """An array of an .npz file: 8 bytes, the length of a heading, the heading, little-endian numbers."""
+    """An array of an .npz file: 8 bytes, the length of a heading, the heading as numpy writes it, numbers."""
     end = 10 + int.from_bytes(raw[8:10], "little")
-    return name.removesuffix(".npy"), next((array(k, raw[end:]) for d, k in NUMBERS.items() if d in raw[10:end]), None)
+    kind, values = next((d, array(k, raw[end:])) for d, k in NUMBERS.items() if d in raw[10:end])
+    size = b"" if kind == b"'|S3'" else b"%d," % len(values)
+    heading = b"\x93NUMPY\1\0{'descr': %b, 'fortran_order': False, 'shape': (%b), }" % (kind, size)
+    return name.removesuffix(".npy"), values if raw[:8] + raw[10:end].rstrip() == heading else None
 
 
 def whole(values: Any) -> tuple[list[int], int]:
     """Integers and the power of two they are over: exactly the given doubles."""
     under = max((value.as_integer_ratio()[1] for value in values), default=1)
     return [above * (under // below) for above, below in (value.as_integer_ratio() for value in values)], under
-
-
-def dot(row: Any, v: Any) -> Any:
-    """A row times decisions."""
-    return sum(a * v[j] for j, a in row)
 
 
 def require(holds: object, otherwise: str) -> None:

@@ -6,6 +6,7 @@ Shares nothing with `test_corruption.py`: the files are sealed here by another h
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,25 @@ def array_lie(change, **how):
         arrays = arrays_of(files)
         change(rng, arrays)
         files["scenarios.npz"] = packed(arrays, **how)
+
+    return tell
+
+
+def heading_lie(name, change):
+    """Another heading of an array: what numpy reads is not what the bytes say."""
+
+    def tell(rng, files):
+        out = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as source, zipfile.ZipFile(out, "w") as archive:
+            for one in source.namelist():
+                raw = source.read(one)
+                if one == f"{name}.npy":
+                    end = 10 + int.from_bytes(raw[8:10], "little")
+                    head = change(raw[10:end].rstrip())
+                    head += b" " * (-(10 + len(head) + 1) % 64) + b"\n"
+                    raw = raw[:8] + len(head).to_bytes(2, "little") + head + raw[end:]
+                archive.writestr(zipfile.ZipInfo(one), raw)
+        files["scenarios.npz"] = out.getvalue()
 
     return tell
 
@@ -343,6 +363,11 @@ LIES = {
     "a negative loss": array_lie(one_array("data", -1.0)),
     "a probability below zero": array_lie(one_array("probabilities", -0.1)),
     "big-endian": array_lie(lambda r, a: a.update(data=a["data"].astype(">f8"))),
+    "a shorter shape": heading_lie("probabilities", lambda head: re.sub(rb"\(\d+,\)", b"(59,)", head)),
+    "a shape of fewer losses": heading_lie("data", lambda head: re.sub(rb"\(\d+,\)", b"(5,)", head)),
+    "a kind in a comment": heading_lie("data", lambda head: head.replace(b"'<f8'", b'"<i8"') + b"#'<f8'"),
+    "the order of columns": heading_lie("data", lambda head: head.replace(b"False", b"True")),
+    "scenarios by columns": array_lie(lambda r, a: a.update(format=np.array(b"csc"))),
     "half precision": array_lie(lambda r, a: a.update(data=a["data"].astype("<f4"))),
     "objects": array_lie(lambda r, a: a.update(data=a["data"].astype(object))),
     "compressed": array_lie(lambda r, a: a.update(more=np.zeros(1_000_000)), compressed=True),

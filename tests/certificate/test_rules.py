@@ -157,3 +157,21 @@ def test_a_limit_counts_the_cost_of_decisions_that_rules_hold_at_zero(scenarios,
     solved = PoolProblem(Scenarios(losses), Waterfall(), terms, rules, exposures=exposures).solve()
     verdict = verify(solved.save(tmp_path / "run"))
     assert verdict.proved, verdict.sentence
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("name", "of"),
+    {
+        "norm 3": lambda c, C, total: cp.norm(c, 3) - total / 4,
+        "power 3/2": lambda c, C, total: total * cp.sum(cp.power(c / total, 1.5)) - total / 2,
+    }.items(),
+)
+def test_what_follows_in_a_cone_bounds_the_variables_of_its_rows(name, of, seed, tmp_path):
+    """No row alone bounds them: the head of a cone is no less than each entry of what follows."""
+    rng = np.random.default_rng(seed)
+    losses = rng.pareto(2.5, (200, 4)) * (rng.random((200, 4)) < 0.5)
+    terms, total = [CostOfCapital(0.02, 0.05), 0.3 * CVaR(0.9, of="mutualised")], losses.mean(axis=0).sum()
+    rule = Convex(name, lambda c, C: of(c, C, total))
+    verdict = verify(PoolProblem(Scenarios(losses), Waterfall(), terms, [rule]).solve().save(tmp_path / "run"))
+    assert verdict.proved, verdict.sentence
