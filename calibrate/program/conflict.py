@@ -23,6 +23,7 @@ __all__ = ["explain"]
 
 Condition = Rule | RiskLimit
 UNSOLVED = (NotSeparable, SolverError, ArithmeticError)  # the last: rules without a plan drive numbers out of range
+CLAIM = " This is a solver's claim, and not proved."
 FEASIBLE = 1e-6  # units: slack below it is rounding of the solver
 
 
@@ -43,13 +44,16 @@ def explain(program: Program) -> RuleConflictError | None:
     currency = program.pool.scenarios.currency
     told = {name: f"{amount:,.6g} {currency}" for name, amount in needed.items() if math.isfinite(amount)}
     lines = "".join(f"\n  - {name}: by {told.get(name, 'more than can be measured')}" for name in needed)
+    claim = "" if certificate is not None else CLAIM
     if len(core) == 1:
         return RuleConflictError(
-            f"no plan satisfies this rule alone, it would have to give:{lines}\nRelax or drop it.", needed, certificate
+            f"no plan satisfies this rule alone, it would have to give:{lines}\nRelax or drop it.{claim}",
+            needed,
+            certificate,
         )
     return RuleConflictError(
         f"no plan satisfies all rules: these conflict, and any one of them would have to give, alone:{lines}\n"
-        "Without any one of them the others can be satisfied. Relax or drop one.",
+        f"Without any one of them the others can be satisfied. Relax or drop one.{claim}",
         needed,
         certificate,
     )

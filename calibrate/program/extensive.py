@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -51,6 +51,7 @@ SOLVERS: Ladder = (_clarabel(1e-10), (cp.HIGHS, {"time_limit": 900.0}), _clarabe
 SLACK_SOLVERS: Ladder = (*SOLVERS, _clarabel(1e-7))  # a slack is told in three digits and judged at 1e-6 units
 TIE_SOLVERS: Ladder = tuple(_clarabel(tolerance) for tolerance in (1e-10, 1e-9, 1e-8))
 
+SAME = 1e-12  # units: rounding of a gap
 SMALLEST_ENTRY = 2e-9  # of a matrix that HiGHS may be given
 
 
@@ -90,7 +91,7 @@ def _ruled(rule: Rule, program: Program, x: cp.Variable, plan: Plan, constraints
     try:
         block = rule_rows(rule, program, free, program.asked.plan(free))
     except NotSeparable:
-        return rule.gap(plan) / program.unit
+        return _in_units(rule, program, x, plan)
     gap, n = cp.Variable(), program.size
     left = block.b - block.A[:, :n] @ x - block.A[:, n] * gap
     if block.A.shape[1] > n + 1:
@@ -101,6 +102,22 @@ def _ruled(rule: Rule, program: Program, x: cp.Variable, plan: Plan, constraints
     constraints += [left[ends[0] : ends[1]] >= 0] if block.orthant else []
     constraints += cones
     return gap
+
+
+def _in_units(rule: Rule, program: Program, x: cp.Variable, plan: Plan) -> cp.Expression:
+    """The gap of a rule that has other cones: in units all through where it is a constant and what grows with money."""
+    told = None if program.told is None else replace(program.told, unit=1.0)
+    small, trials = replace(program, unit=1.0, told=told), np.random.default_rng(0).random((3, program.size)) + 0.5
+
+    def gaps(one: Program, v: Floats) -> Floats:
+        return np.asarray(rule.gap(one.plan(cp.Constant(v))).value, dtype=np.float64)
+
+    nothing = np.zeros(program.size)
+    constant = gaps(program, nothing) / program.unit - gaps(small, nothing)
+    apart = [gaps(program, v) / program.unit - gaps(small, v) - constant for v in trials]
+    if max(float(np.abs(one).max()) for one in apart) <= SAME * (1 + float(np.abs(constant).max())):
+        return rule.gap(small.plan(x)) + constant
+    return rule.gap(plan) / program.unit
 
 
 class _Writer:

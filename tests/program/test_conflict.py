@@ -2,6 +2,7 @@
 
 import re
 
+import cvxpy as cp
 import numpy as np
 import pytest
 
@@ -34,6 +35,19 @@ class Impossible(fairness.Rule):
 
     def __repr__(self):
         return "Impossible()"
+
+
+class Spectral(fairness.Rule):
+    """A rule that needs a semidefinite cone; of a single row the largest singular value is the Euclidean norm."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def gap(self, plan):
+        return cp.sigma_max(cp.reshape(plan.contributions, (1, 2), order="C")) - self.share * plan.total
+
+    def __repr__(self):
+        return f"Spectral({self.share})"
 
 
 def relaxed(rule, amount):
@@ -289,3 +303,27 @@ def test_money_that_costs_nothing_and_is_worth_nothing_in_places_has_a_proof(see
     plan = PoolProblem(pool, Waterfall(), terms, fairness.ActuarialFairness(0.5)).solve()
     verdict = verify(plan.save(tmp_path / "plan"))
     assert verdict.proved, verdict.sentence
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e9, 1e18])
+def test_other_cones_are_no_conflict_where_money_is_large(unit):
+    rng = np.random.default_rng(0)
+    losses = rng.pareto(2.5, (20, 2)) * unit
+    rules = [fairness.ContributionFloor(float(losses.mean(axis=0).min())), Spectral(0.9)]
+    costs = [CostOfCapital(0.02, 0.5), 0.5 * CVaR(0.9, of="mutualised")]
+    paid = PoolProblem(Scenarios(losses), Waterfall(), costs, rules).solve().contributions
+    assert np.linalg.norm(paid) <= 0.9 * paid.sum() * (1 + 1e-9)
+    assert paid.min() >= losses.mean(axis=0).min() * (1 - 1e-9)
+
+
+def test_a_conflict_that_is_not_proved_says_so():
+    """Two contributions have a norm of at least their sum over the root of 2."""
+    rules = [Spectral(0.5), fairness.ContributionFloor(1.0)]
+    with pytest.raises(RuleConflictError, match=r"This is a solver's claim, and not proved\.") as told:
+        PoolProblem(Scenarios(CERTAIN), Waterfall(), CostOfCapital(0.1, 0.2), rules).solve()
+    assert told.value.certificate is None
+    with pytest.raises(RuleConflictError) as told:
+        PoolProblem(
+            Scenarios(CERTAIN), Waterfall(), CostOfCapital(0.1, 0.2), [Budget(5.0), fairness.FundFloor(50.0)]
+        ).solve()
+    assert "claim" not in str(told.value)
