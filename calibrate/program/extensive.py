@@ -224,7 +224,7 @@ def least_slack_extensive(program: Program, elastic: Sequence[object]) -> tuple[
     problem = cp.Problem(cp.Minimize(cp.sum(slack)), parts.constraints + rows)
     try:
         run(problem, "conflict", SLACK_SOLVERS)
-    except Infeasible as claim:
+    except (Infeasible, ProblemError) as claim:  # a sum of slacks falls to no less than nothing
         raise SolverError(f"the conflict of the rules could not be measured: {claim}") from None
     x[program.ordered.positions] = np.maximum(parts.x.value, 0.0)
     return float(problem.value), x
