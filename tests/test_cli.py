@@ -325,7 +325,9 @@ def until(job, words):
     pytest.fail(f"the job never said {words!r}")
 
 
-@pytest.mark.parametrize(("blow", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("blow", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_job_cut_short_leaves_no_run_and_the_next_one_works(tmp_path, write_pool, pool_config, blow, code):
     """While it simulates: no run, no traceback; and the lock is not held by the dead."""
     config = write_pool(tmp_path, pool_config.replace("n_out_of_sample = 2500", "n_out_of_sample = 6_000_000"))
@@ -342,6 +344,7 @@ def test_a_job_cut_short_leaves_no_run_and_the_next_one_works(tmp_path, write_po
     assert calibrate("fit", config).exit_code == 0
 
 
+@pytest.mark.slow
 def test_two_jobs_at_once_compute_once(tmp_path, write_pool):
     config = write_pool(tmp_path)
     jobs = [start(config), start(config)]

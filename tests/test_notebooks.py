@@ -107,6 +107,7 @@ def test_crypto_venue():
     assert "events hit members together: SharedShock is likelier than NegativeBinomial" in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     find_spec("chainladder") is None, reason="chainladder is not installed: pip install 'calibrate[cas]'"
 )

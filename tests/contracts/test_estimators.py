@@ -28,6 +28,11 @@ def families(*modules):
     return [family for family in ours if family is not dependence.Vine]
 
 
+def decades(step):
+    """All from 1e-18 to 1e24, each `step`-th of them in the default tests."""
+    return [one if (one + 18) % step == 0 else pytest.param(one, marks=pytest.mark.slow) for one in range(-18, 25)]
+
+
 def names(family):
     return family.__name__
 
@@ -73,7 +78,7 @@ def test_scikit_learn_checks(family):
     assert len(passed) >= 40
 
 
-@pytest.mark.parametrize("power", [-18, -7, 3, 12, 24])
+@pytest.mark.parametrize("power", [-18, *(pytest.param(one, marks=pytest.mark.slow) for one in (-7, 3, 12)), 24])
 @pytest.mark.parametrize("family", EXPOSED, ids=names)
 def test_exposures_in_other_units(family, power):
     base, other = (fit(family, data(family), EXPOSURES * unit) for unit in (1.0, 10.0**power))
@@ -85,7 +90,7 @@ def test_exposures_in_other_units(family, power):
     np.testing.assert_allclose(other.credibility_, base.credibility_, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("power", range(-18, 25))
+@pytest.mark.parametrize("power", decades(3))
 @pytest.mark.parametrize("family", families(dependence, ratio), ids=names)
 def test_losses_in_other_units(family, power):
     unit = 10.0**power

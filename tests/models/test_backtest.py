@@ -21,6 +21,7 @@ from calibrate.models.backtest import (
     rolling_forecasts,
     traffic_light,
 )
+from calibrate.models.backtest.exams import observed_ratios, p_value, simulated_histories
 
 TESTS = (
     Kupiec(),
@@ -124,10 +125,15 @@ def test_size_and_power_over_1000_simulations(level):
     var = float(true.ppf(0.5 + level / 2))
     shortfall = true.expect(lambda x: x, lb=var) / (0.5 - level / 2)
     for _ in range(1000):
+        draws = np.abs(rng.standard_t(4, (1000, 200)))
+        right = Forecasts(draws[:, 0], np.full(1000, var), np.full(1000, shortfall), level, draws)
+        histories = simulated_histories(right, 0, 200)  # once for all tests
         for row, factor in enumerate((1.0, 1.5)):
-            losses, draws = factor * np.abs(rng.standard_t(4, 1000)), np.abs(rng.standard_t(4, (1000, 200)))
+            losses = factor * np.abs(rng.standard_t(4, 1000))
             forecasts = Forecasts(losses, np.full(1000, var), np.full(1000, shortfall), level, draws)
-            p_values = [test(forecasts).p_value for test in TESTS] + [traffic_light(forecasts).p_value]
+            seen = forecasts.exceedances[:, None], observed_ratios(forecasts)[:, None]
+            found = [(test.statistic(*seen, level)[0], test.statistic(*histories, level)) for test in TESTS]
+            p_values = [p_value(*each) for each in found] + [traffic_light(forecasts).p_value]
             rejected[row] += np.array(p_values) <= 0.05
     size, power = rejected / 1000
     assert (size >= 0.03).all()

@@ -181,6 +181,7 @@ def test_what_is_done_about_a_trend_is_said():
         JointLossModel(pool_level=LocalLevel()).fit(grown)
 
 
+@pytest.mark.slow
 def test_histories_drawn_again_stay_at_the_sizes_ahead():
     """Periods in another order know of no trend: without it, the bootstrap would lie around another level."""
     grown = history(1, 0.08)

@@ -157,10 +157,9 @@ def cover_gap(calibration, stress, k):
     return float(drawn - c.sum() - calibration.reserves.sum())
 
 
-@pytest.mark.parametrize(
-    "related", [pytest.param([], marks=pytest.mark.slow, id="alone"), pytest.param(RELATED, id="with others")]
-)
-@pytest.mark.parametrize("limit", [0.02, pytest.param(0.3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("related", [pytest.param([], id="alone"), pytest.param(RELATED, id="with others")])
+@pytest.mark.parametrize("limit", [0.02, 0.3])
 def test_gini_of_a_hundred_members_is_proved(limit, related, tmp_path):
     losses, _ = pool_of(100, 2_000)
     found = solved(losses, [fairness.GiniLimit(limit), *related], tolerance=1e-6)

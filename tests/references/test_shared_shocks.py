@@ -61,6 +61,7 @@ def test_one_column_is_as_it_was():
     assert SharedShock().fit(counts).rate_[0] == pytest.approx(counts.mean(), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_coefficients_of_members_are_of_maximum_likelihood_with_their_errors():
     """A covariate that differs by member: where the shock cancels, it is seen as well as without one.
 
