@@ -151,7 +151,7 @@ def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
     ends = [[0, None] for _ in body["costs"]] + [[None, None] for _ in range(body["auxiliary"])]
     rows = [limit["row"] for limit in body["limits"]] + [[[*enumerate(body["costs"])], objective]][objective is None :]
     for _, kind, (head, *tail) in body["blocks"]:
-        h, top = dict(head[0]), head[1]  # which is no less than what follows in its cone
+        h, top, tail = dict(head[0]), head[1], tail * (body["auxiliary"] > 0)  # no less than what follows in its cone
         rows += [head, [[(j, -a) for j, a in h.items()], -top]][: 1 + (kind == "equal")]
         rows += [[(h | {j: h.get(j, 0) + s * a for j, a in r}).items(), top + s * b] for r, b in tail for s in (1, -1)]
     unders = [math.lcm(*(Fraction(a).denominator for _, a in [*row, (0, amount)])) for row, amount in rows]
