@@ -160,6 +160,13 @@ def _check_gap(program: Program, solution: Solution, objective: float, tolerance
             f"{solution.lower_bound:,.10g}: a relative gap of {gap:.3g} where {tolerance:g} was asked for; "
             f"attempts: {'; '.join(map(str, solution.attempts))}"
         )
+    if gap < -tolerance:
+        raise SolverError(
+            f"the plan found costs {objective:,.10g} {program.pool.scenarios.currency}, less than any plan that keeps "
+            f"all rules and limits to the last digit can ({solution.lower_bound:,.10g}): they are kept to rounding, "
+            "and here that is worth more than the tolerance; a limit of nothing, or one of unlikely scenarios, is to "
+            "be given some room"
+        )
 
 
 def _risk_table(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from calibrate import Scenarios, fairness, verify
-from calibrate.errors import ProblemError
+from calibrate.errors import ProblemError, SolverError
 from calibrate.program import (
     Budget,
     CostOfCapital,
@@ -23,7 +23,9 @@ from calibrate.program import (
     SegmentReserve,
     Waterfall,
 )
+from calibrate.program.answer import answer
 from calibrate.program.extensive import solve_extensive
+from calibrate.program.seam import optimum
 from calibrate.program.working_set import solve_by_tail
 
 RNG = np.random.default_rng(8)
@@ -612,3 +614,13 @@ def test_where_nobody_defaults_the_answer_is_the_same_from_a_start(seed):
     assert warm.contributions.to_numpy() == pytest.approx(
         cold.contributions.to_numpy(), abs=1e-4 * cold.contributions.max()
     )
+
+
+def test_a_plan_cheaper_than_its_bound_is_refused():
+    """Rules are kept to rounding, and where that is worth more than the tolerance, the plan is none of theirs."""
+    problem = PoolProblem(Scenarios(LOSSES), Waterfall(), CostOfCapital(0.1, 0.2), [fairness.FundFloor(5.0)])
+    program, solution = optimum(problem.program, 1e-6, None)
+    beyond = replace(solution, lower_bound=solution.lower_bound * (1 + 1e-5))
+    with pytest.raises(SolverError, match="less than any plan that keeps all rules and limits to the last digit can"):
+        answer(program, beyond, 1e-6, None)
+    assert answer(program, solution, 1e-6, None).objective == pytest.approx(solution.lower_bound, rel=1e-6)
