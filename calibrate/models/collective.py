@@ -67,7 +67,10 @@ class Events:
 
     def sizes(self, laws: Sequence[Severity | None]) -> Seen:
         """What the severity of every segment is fitted to."""
-        return Seen.of(self.segments, self.losses, self.segment, self.owner, self.counts.shape[1], laws, self.at_least)
+        there = np.maximum((self.exposures > 0).sum(axis=0), 1)
+        sizes = self.exposures.sum(axis=0) / there
+        sizes = np.where(sizes > 0, sizes, 1.0)  # never there: no losses either
+        return Seen.of(self.segments, self.losses, self.segment, self.owner, sizes, laws, self.at_least)
 
     def frequencies(self, family: CountModel) -> list[CountModel]:
         """Frequency of every segment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import binomtest, norm
 
 from calibrate.models.arrays import Floats
@@ -13,6 +14,8 @@ from calibrate.models.process import Process
 from calibrate.models.sampling import draw_losses
 
 __all__ = ["quiet_flags", "scatter_flags"]
+
+Places = npt.NDArray[np.intp]
 
 FEWEST = 8  # periods
 PLACES, DRAWN = 8, 4096  # periods at whose exposures scenarios are drawn, and how many in all
@@ -49,9 +52,7 @@ def scatter_flags(
     if there.sum() < FEWEST:
         return ()
     ratios, at = losses[there].sum(axis=1) / ahead[there], np.flatnonzero(there)
-    places = at[np.unique(np.linspace(0, at.size - 1, PLACES).round().astype(int))]
-    places = places[: 1 if (exposures[places] == exposures[places[0]]).all() else None]
-    nearest = np.abs(at[:, None] - places).argmin(axis=1)
+    places, nearest = _places(exposures, at)
     seen, drawn, count = np.zeros(at.size), [], DRAWN // places.size
     for k, place in enumerate(places):
         totals = np.sort(draw_losses(process, count, exposures[place], k, n_jobs=1).sum(axis=1) / ahead[place])
@@ -71,18 +72,29 @@ def scatter_flags(
 
 
 def quiet_flags(process: Process, losses: Floats, exposures: Floats) -> tuple[str, ...]:
-    """A sentence if the pool lost nothing in many more, or fewer, periods than in scenarios at the latest exposures.
+    """A sentence if the pool lost nothing in many more, or fewer, periods than in scenarios at their exposures.
 
-    Binomial test, of periods in which columns lose nothing at all; none where each of them always loses.
+    Binomial test, of panels in which columns lose nothing at all in some periods; none where each of them always loses.
     """
-    there = exposures.any(axis=1)
     if not (losses[exposures > 0] == 0).any():
         return ()
-    quiet = int((losses[there].sum(axis=1) == 0).sum())
-    often = float((draw_losses(process, DRAWN, exposures[-1], 0, n_jobs=1).sum(axis=1) == 0).mean())
-    if binomtest(quiet, int(there.sum()), often).pvalue >= SURE:
+    at = np.flatnonzero(exposures.any(axis=1))
+    places, nearest = _places(exposures, at)
+    count, often = DRAWN // places.size, 0.0
+    for k, place in enumerate(places):
+        totals = draw_losses(process, count, exposures[place], k, n_jobs=1).sum(axis=1)
+        often += float((totals == 0).mean()) * float((nearest == k).mean())
+    quiet = int((losses[at].sum(axis=1) == 0).sum())
+    if binomtest(quiet, at.size, min(often, 1.0)).pvalue >= SURE:
         return ()
-    return (QUIET.format(quiet, there.sum(), often),)
+    return (QUIET.format(quiet, at.size, often),)
+
+
+def _places(exposures: Floats, at: Places) -> tuple[Places, Places]:
+    """Some of the periods `at`, at whose exposures scenarios are drawn, and which of them is nearest to each."""
+    places = at[np.unique(np.linspace(0, at.size - 1, PLACES).round().astype(int))]
+    places = places[: 1 if (exposures[places] == exposures[places[0]]).all() else None]
+    return places, np.abs(at[:, None] - places).argmin(axis=1)
 
 
 def _scores(values: Floats, among: Floats) -> Floats:

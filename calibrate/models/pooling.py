@@ -13,7 +13,6 @@ __all__ = ["inverse_trigamma", "mean_exponent", "pooled_means", "pooled_shares",
 
 # Of what happens to a column in two periods: none, as likely as any other together, whose roots are as likely.
 CORRELATIONS = np.append(1e-6, ((np.arange(20) + 0.5) / 20) ** 2)
-HOPELESS = 10.0  # difference of log-likelihoods: real lines with powers that gain 3 to 5 are forecast worse with them
 PRIOR = np.append(0.5, np.full(20, 0.5 / 20))
 EXPONENTS = (np.arange(10) + 0.5) / 10
 
@@ -40,8 +39,10 @@ def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Float
     return collective + credibility * (own - collective), collective, credibility
 
 
-def mean_exponent(means: Floats, variances: Floats, log_size: Floats) -> float:
-    """How log-means of columns go with size, `b` in `mean ~ size^b`; 0 where that is not far likelier, or below 5.
+def mean_exponent(means: Floats, variances: Floats, log_size: Floats, gain: float) -> float:
+    """How log-means of columns go with size, `b` in `mean ~ size^b`; 0 where it does not gain as much, or below 5.
+
+    `gain` is of log-likelihood.
 
     Weighted least squares, the variance between columns by moments with the slope and without (as in `pooled_means`).
     """
@@ -51,7 +52,7 @@ def mean_exponent(means: Floats, variances: Floats, log_size: Floats) -> float:
     one = np.ones(int(seen.sum()))
     plain = _regression(one[:, None], means[seen], variances[seen])
     tilted = _regression(np.column_stack([one, log_size[seen]]), means[seen], variances[seen])
-    return float(tilted[0][1]) if tilted[1] - plain[1] > HOPELESS else 0.0
+    return float(tilted[0][1]) if tilted[1] - plain[1] > gain else 0.0
 
 
 def _regression(x: Floats, m: Floats, v: Floats) -> tuple[Floats, float]:

@@ -31,6 +31,9 @@ from calibrate.models.unsure import SURE, unsure_lognormal_isf
 __all__ = ["EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio", "Ratio"]
 
 
+FAR_LIKELIER = 10.0  # gain of log-likelihood: real lines with powers that gain 3 to 5 are forecast worse with them
+
+
 class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     """Loss over exposure, periods x columns (members). A family says the law of a positive ratio of given log moments.
 
@@ -130,7 +133,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         higher = np.log(self._mean(np.zeros_like(b), b)) + often
         middle = float(np.average(higher, weights=count))
         own = means + higher - middle
-        self.mean_exponent_ = mean_exponent(own, of_mean, log_size)
+        self.mean_exponent_ = mean_exponent(own, of_mean, log_size, FAR_LIKELIER)
         tilt = self.mean_exponent_ * log_size
         pooled, collective, self.credibility_ = pooled_means(own - tilt, of_mean)
         self.log_mean_ = pooled + tilt + centre + middle - higher

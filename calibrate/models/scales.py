@@ -11,11 +11,12 @@ from scipy.special import log_ndtr
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
-from calibrate.models.pooling import pooled_means, pooled_variances
+from calibrate.models.pooling import mean_exponent, pooled_means, pooled_variances
 
 __all__ = ["Scales", "completed", "scales_of"]
 
 MOST_OPEN = 1.0  # variance of the log of a member's scale: more is not read into few losses
+MUCH_LIKELIER = 4.0  # gain of log-likelihood from which scales go with a power of exposure
 ROUNDS = 50  # of what is to be expected of losses of which only a bound is known
 Places = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
@@ -25,13 +26,15 @@ Bools = npt.NDArray[np.bool_]
 class Scales:
     """Scales of the members on their segment, known as far as their own losses tell: `log scale` has a normal law.
 
-    `credibility` of a member's own losses; `taken`, the share of their scatter that went into the estimate.
+    `credibility` of a member's own losses; `taken`, the share of their scatter that went into the estimate; `power` of
+    exposure with which scales go, 0 where that is not much likelier (`mean_exponent`).
     """
 
     median: Floats
     open: Floats
     credibility: Floats
     taken: Floats
+    power: float = 0.0
 
     @property
     def mean(self) -> Floats:
@@ -47,7 +50,7 @@ class Scales:
         return np.asarray(np.exp(centre + (logs - centre) / np.sqrt(1 - self.taken[owner])))
 
 
-def completed(name: str, logs: Floats, at_least: Bools, owner: Places, members: int) -> Floats:
+def completed(name: str, logs: Floats, at_least: Bools, owner: Places, log_size: Floats) -> Floats:
     """Log-losses, and where only a bound is known what is to be expected beyond it, if logs are normal.
 
     By expectation and maximisation: members' scales and one scatter about them (Dempster, Laird and Rubin 1977; Tobin
@@ -62,7 +65,7 @@ def completed(name: str, logs: Floats, at_least: Bools, owner: Places, members: 
         )
     found, spread = logs.copy(), 0.0
     for _ in range(ROUNDS):
-        middle = np.log(scales_of(found, owner, members).median)[owner]
+        middle = np.log(scales_of(found, owner, log_size).median)[owner]
         middle = middle + (found - middle).mean()
         deviation = math.sqrt(float(((found - middle) ** 2).sum() + spread) / logs.size)
         if not deviation > 0:
@@ -74,12 +77,13 @@ def completed(name: str, logs: Floats, at_least: Bools, owner: Places, members: 
     return found
 
 
-def scales_of(logs: Floats, owner: Places, members: int) -> Scales:
-    """Scales of the members on their segment (normal means, Buehlmann and Straub 1970).
+def scales_of(logs: Floats, owner: Places, log_size: Floats) -> Scales:
+    """Scales of the members on their segment (normal means, Buehlmann and Straub 1970); `log_size` of their exposures.
 
     `log s | losses ~ N(Z (m - centre), Z v)`, `v` the variance of the mean `m` of `n` log-losses; `N(0, tau^2)` for a
-    member without losses.
+    member without losses. Where scales go with a power of exposure, that is so around it.
     """
+    members = log_size.size
     count = np.bincount(owner, minlength=members).astype(np.float64)
     centre = logs.mean()
     means = np.bincount(owner, logs - centre, members) / np.maximum(count, 1)
@@ -90,11 +94,13 @@ def scales_of(logs: Floats, owner: Places, members: int) -> Scales:
     if not (variances > 0).any():  # constant or single losses: members cannot be told apart
         return Scales(np.ones(members), *np.zeros((3, members)))
     of_mean = np.where(count > 0, variances / np.maximum(count, 1), np.inf)
-    pooled, collective, credibility = pooled_means(means, of_mean)
+    power = mean_exponent(means, of_mean, log_size, MUCH_LIKELIER)
+    tilt = power * (log_size - np.average(log_size, weights=count))
+    pooled, collective, credibility = pooled_means(means - tilt, of_mean)
     if (count > 0).sum() == 1:
         return Scales(np.ones(members), np.zeros(members), credibility, np.zeros(members))
     one = int(np.argmax(count))  # tau^2 from Z = tau^2 / (tau^2 + v), of any member
     between = credibility[one] / (1 - credibility[one]) * of_mean[one]
     left = credibility * np.where(count > 0, of_mean, 0.0) + np.where(count > 0, 0.0, between)
     taken = credibility / np.maximum(count, 1)
-    return Scales(np.exp(pooled - collective), np.minimum(left, MOST_OPEN), credibility, taken)
+    return Scales(np.exp(pooled - collective + tilt), np.minimum(left, MOST_OPEN), credibility, taken, power)

@@ -105,11 +105,11 @@ class Seen:
     """Losses of all segments as their laws are fitted to them: of the same order for all members.
 
     `log scale` of a member is the credibility mean of its log-losses less the segment's: one without losses has the
-    segment's scale. Such means are near their own losses, whose variance around them is `1 - Z / n` of that around
-    the scale that nobody knows: they are widened by as much. `laws` names a family by segment; where it is None,
-    a segment of at least 200 losses has a law of its own (`Spliced`), and one of fewer the form of all segments' losses
-    over their geometric means, at its own level: a tail cannot be told from few losses, and leaving it out would
-    understate it.
+    segment's scale (of its exposure, where scales go with a power of that and it is said). Such means are near
+    their own losses, whose variance around them is `1 - Z / n` of that around the scale that nobody knows: they are
+    widened by as much. `laws` names a family by segment; where it is None, a segment of at least 200 losses has a
+    law of its own (`Spliced`), and one of fewer the form of all segments' losses over their geometric means, at its
+    own level: a tail cannot be told from few losses, and leaving it out would understate it.
 
     `standard` are losses as those of one member, in their order of size; `at_least` of them are known only to be so
     large or more, and are `expected` to be larger (`completed`); `logs`: log-losses as they came, those as expected.
@@ -130,11 +130,11 @@ class Seen:
         losses: Floats,
         segment: Places,
         owner: Places,
-        members: int,
+        exposures: Floats,
         laws: Sequence[Severity | None],
         at_least: Bools,
     ) -> Seen:
-        """Of losses of the segment and member at the given places; in their order of size."""
+        """Of losses of the segment and member at the given places; mean exposures of (members, segments)."""
         parts = [np.flatnonzero(segment == g) for g in range(len(names))]
         for name, part in zip(names, parts, strict=True):
             if not part.size:
@@ -143,9 +143,9 @@ class Seen:
                     "join it with another segment, or leave it out"
                 )
         logs, scales, standard, expected, bounds = list[Floats](), list[Scales](), [], [], []
-        for name, part in zip(names, parts, strict=True):
-            logs.append(completed(name, np.log(losses[part]), at_least[part], owner[part], members))
-            scales.append(scales_of(logs[-1], owner[part], members))
+        for name, part, log_size in zip(names, parts, np.log(exposures).T, strict=True):
+            logs.append(completed(name, np.log(losses[part]), at_least[part], owner[part], log_size))
+            scales.append(scales_of(logs[-1], owner[part], log_size))
             each = scales[-1].standard(losses[part], owner[part])
             order = np.argsort(each, kind="stable")
             standard.append(each[order])
@@ -176,7 +176,8 @@ class Seen:
             if law is None and not isinstance(family, Spliced):
                 origin += f"{'' if origin else few}; LogNormal, which may understate it"
             missed = "" if borrowing or at_least.any() else _missed(found, z)
-            origin = "; ".join(filter(None, [origin, blunt, missed, _bounds(at_least)]))
+            by_size = f"losses go with the power {scales.power:+.2f} of a member's exposure" if scales.power else ""
+            origin = "; ".join(filter(None, [origin, by_size, blunt, missed, _bounds(at_least)]))
             own = level if borrowing else 1.0
             known = scales.mean, scales.open, scales.credibility
             fitted.append(Sizes(name, found, own, *known, z.size, origin, borrowing))

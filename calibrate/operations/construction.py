@@ -91,9 +91,7 @@ def construct(kind: type, arguments: Any, where: str) -> Any:
     """`kind(**arguments)`, refusing unknown and missing arguments in words."""
     if not isinstance(arguments, Mapping):
         raise ConfigurationError(f"{where} is {arguments!r}, expected a table of the arguments of {kind.__name__}")
-    inner = (
-        {one.name for one in fields(kind) if not one.repr} if is_dataclass(kind) else set()
-    )  # what a solve has found
+    inner = {one.name for one in fields(kind) if not one.repr} if is_dataclass(kind) else set()  # found by a solve
     parameters = {name: p for name, p in inspect.signature(kind).parameters.items() if name not in inner}
     for key in arguments:
         if key not in parameters:

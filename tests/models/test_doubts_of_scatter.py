@@ -77,3 +77,13 @@ def test_crises_that_one_dependence_cannot_say_are_told() -> None:
 
 def test_members_hit_by_themselves_are_quiet_as_often_as_in_scenarios() -> None:
     assert not [flag for seed in range(4) for flag in quiet(JointLossModel().fit(panel(seed, 60, 0.0)))]
+
+
+def test_quiet_years_before_a_pool_grew_are_no_crises() -> None:
+    """Ten members from the fortieth year on, one before: nobody else could lose."""
+    rng = np.random.default_rng(22)
+    losses = rng.lognormal(-0.5, 1.0, (60, 10)) * (rng.random((60, 10)) < 0.3)
+    exposures = np.ones((60, 10))
+    losses[:40, 1:] = exposures[:40, 1:] = 0.0
+    tables = [pd.DataFrame(one, index=range(1964, 2024)) for one in (losses, exposures)]
+    assert not quiet(JointLossModel().fit(LossHistory.from_panel(tables[0], exposures=tables[1])))

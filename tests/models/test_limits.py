@@ -88,14 +88,14 @@ def test_expected_logs_are_those_of_tobits_model():
         return -law.logpdf(logs[~bound]).sum() - law.logsf(logs[bound]).sum()
 
     mean, log_deviation = optimize.minimize(minus, [0.0, 0.0], method="Nelder-Mead").x
-    found = completed("all", logs, bound, np.zeros(400, dtype=int), 1)
+    found = completed("all", logs, bound, np.zeros(400, dtype=int), np.zeros(1))
     assert found.mean() == pytest.approx(mean, abs=0.01)
     z = (1.5 - mean) / np.exp(log_deviation)
     assert found[bound][0] == pytest.approx(
         mean + np.exp(log_deviation) * stats.norm.pdf(z) / stats.norm.sf(z), abs=0.02
     )
     assert (found[~bound] == logs[~bound]).all()
-    assert scales_of(found, np.zeros(400, dtype=int), 1).median.tolist() == [1.0]
+    assert scales_of(found, np.zeros(400, dtype=int), np.zeros(1)).median.tolist() == [1.0]
 
 
 def test_bounds_are_kept_and_checked():
