@@ -34,7 +34,7 @@ NARROW = (
 
 QUIET = (
     "nobody loses in {} of {} periods of the history, and in {:.0%} of scenarios: one dependence says whether members "
-    "are hit together and how large their losses then are, and cannot say both. Of single events (from_events) it can"
+    "are hit together and how large their losses then are, and cannot say both: give single events (from_events)"
 )
 
 

@@ -14,6 +14,7 @@ __all__ = ["inverse_trigamma", "mean_exponent", "pooled_means", "pooled_shares",
 # Of what happens to a column in two periods: none, as likely as any other together, whose roots are as likely.
 CORRELATIONS = np.append(1e-6, ((np.arange(20) + 0.5) / 20) ** 2)
 PRIOR = np.append(0.5, np.full(20, 0.5 / 20))
+LEAST = 1e-12  # of the largest variance
 EXPONENTS = (np.arange(10) + 0.5) / 10
 
 
@@ -30,46 +31,42 @@ def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Float
     if (v <= 0).any() or m.size == 1:
         collective, credibility = float(m.mean()), np.where(seen, 1.0, 0.0)
     else:
-        w = 1 / v
-        distance = float(w @ (m - w @ m / w.sum()) ** 2)
-        between = max(0.0, (distance - (m.size - 1)) / float(w.sum() - w @ w / w.sum()))
-        collective = float(np.average(m, weights=1 / (v + between)))
+        (collective,), between, _ = _regression(np.ones((m.size, 1)), m, v)
         credibility = np.where(seen, between / (between + np.where(seen, variances, 1.0)), 0.0)
     own = np.where(seen, means, collective)
-    return collective + credibility * (own - collective), collective, credibility
+    return collective + credibility * (own - collective), float(collective), credibility
 
 
 def mean_exponent(means: Floats, variances: Floats, log_size: Floats, gain: float) -> float:
-    """How log-means of columns go with size, `b` in `mean ~ size^b`; 0 where it does not gain as much, or below 5.
-
-    `gain` is of log-likelihood.
+    """How log-means of columns go with size, `b` in `mean ~ size^b`; 0 below a `gain` of log-likelihood or 5 columns.
 
     Weighted least squares, the variance between columns by moments with the slope and without (as in `pooled_means`).
     """
     seen = np.isfinite(variances) & (variances > 0)
     if seen.sum() < 5 or np.ptp(log_size[seen]) < 1e-9:
         return 0.0
-    one = np.ones(int(seen.sum()))
-    plain = _regression(one[:, None], means[seen], variances[seen])
-    tilted = _regression(np.column_stack([one, log_size[seen]]), means[seen], variances[seen])
-    return float(tilted[0][1]) if tilted[1] - plain[1] > gain else 0.0
+    x = np.column_stack([np.ones(int(seen.sum())), log_size[seen]])
+    *_, plain = _regression(x[:, :1], means[seen], variances[seen])
+    (_, power), _, tilted = _regression(x, means[seen], variances[seen])
+    return float(power) if tilted - plain > gain else 0.0
 
 
-def _regression(x: Floats, m: Floats, v: Floats) -> tuple[Floats, float]:
-    """Coefficients of `m ~ x` and log-likelihood, where `m` has the variances `v` and more (DerSimonian and Laird)."""
+def _regression(x: Floats, m: Floats, v: Floats) -> tuple[Floats, float, float]:
+    """Coefficients of `m ~ x`, the variance that `m` has beyond `v` (DerSimonian and Laird), and log-likelihood."""
 
     def solved(w: Floats) -> tuple[Floats, Floats, Floats]:
-        inverse = np.asarray(np.linalg.inv(x.T * w @ x), dtype=np.float64)
+        inverse = np.asarray(np.linalg.pinv(x.T * w @ x, hermitian=True), dtype=np.float64)
         b = inverse @ (x.T @ (w * m))
         return b, m - x @ b, inverse
 
+    v = np.maximum(v, LEAST * v.max())  # one that outweighs all would leave nothing to tell the others by
     w = 1 / v
     _, r, inverse = solved(w)
     spare = float(w.sum() - np.trace(inverse @ (x.T * w**2 @ x)))
     between = max(0.0, (float(w @ r**2) - (m.size - x.shape[1])) / spare)
     w = 1 / (v + between)
     b, r, _ = solved(w)
-    return b, float(np.log(w).sum() - w @ r**2) / 2
+    return b, between, float(np.log(w).sum() - w @ r**2) / 2
 
 
 def pooled_variances(variances: Floats, freedom: Floats) -> tuple[Floats, Floats]:

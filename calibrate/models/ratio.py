@@ -31,7 +31,7 @@ from calibrate.models.unsure import SURE, unsure_lognormal_isf
 __all__ = ["EmpiricalRatio", "GammaRatio", "GeneralizedGammaRatio", "LogNormalRatio", "Ratio"]
 
 
-FAR_LIKELIER = 10.0  # gain of log-likelihood: real lines with powers that gain 3 to 5 are forecast worse with them
+FAR_LIKELIER = 10.0  # gain of log-likelihood: products liability, whose power gains 3 to 5, is forecast worse with it
 
 
 class Ratio(BaseEstimator, ABC):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from scipy.stats import betabinom, binom
 from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
 from calibrate.models.exposed_scatter import time_exponent
+from calibrate.models.pooling import mean_exponent, pooled_means
 from calibrate.models.ratio import EmpiricalRatio, GammaRatio, GeneralizedGammaRatio, LogNormalRatio
 
 FAMILIES = [LogNormalRatio, GammaRatio, GeneralizedGammaRatio, EmpiricalRatio]
@@ -348,3 +349,14 @@ def test_a_member_who_never_lost_is_not_thought_another_for_it():
             cost.append(GeneralizedGammaRatio().fit(losses).mean()[losses.sum(axis=0) == 0].mean() / losses.mean())
     assert len(cost) > 40
     assert np.mean(cost) == pytest.approx(1.0, abs=0.1)
+
+
+def test_one_member_may_outweigh_all():
+    """A mean known to 1e-12 beside others known to 1: as far apart as they are, each keeps nearly its own."""
+    rng = np.random.default_rng(17)
+    means, variances = rng.normal(0.0, 10.0, 8), np.r_[1e-24, np.ones(7)]
+    pooled, _, credibility = pooled_means(means, variances)
+    assert credibility[0] == pytest.approx(1.0)
+    assert (credibility[1:] > 0.9).all()
+    np.testing.assert_allclose(pooled, means, atol=3.0)
+    assert np.isfinite(mean_exponent(means, variances, rng.normal(0.0, 1.0, 8), 4.0))
