@@ -5,8 +5,8 @@ write all of the lines, segments the lines. By line and for the pool, means of t
 the 90 % interval, its mean width and the mean continuous ranked probability score (both of the log of the loss).
 
 Measured before years without a loss counted by size (the first two pools again since: widths within .002, scores
-within .001); in brackets with one level for all lines (the segment levels left out), from before members' scatter followed
-their exposure and they shared means:
+within .001); in brackets with one level for all lines (the segment levels left out), from before members' scatter
+followed their exposure and they shared means:
 
     lines                          of       inside      width        score
     ppauto comauto wkcomp othliab  ppauto   1.0 (1.0)   .179 (.178)  .020 (.021)
