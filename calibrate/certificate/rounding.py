@@ -98,13 +98,13 @@ def _by_place(rows: Sequence[Row], order: Sequence[int]) -> list[Row]:
     return sorted(moved, key=lambda row: (row.columns, row.values, row.amount))
 
 
-def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int]:
+def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> list[int] | None:
     """Auxiliary variables of the rules at the published integers, in 1e-9 of their unit, from values `near` by.
 
     They stay where they do, or where an equation among them is closed by the first that can; else each goes to the
     least that the rows which hold it from below allow, so that no other row suffers from it. Where that is too much (a
-    loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier grants. `body` is a
-    certificate with its numbers as fractions.
+    loss of 1e-20 of the pool's is below the published unit), those rows give what the verifier grants. None where that
+    does not do: what stands inside a norm is not moved. `body` is a certificate with its numbers as fractions.
     """
     if not near:
         return []
@@ -115,8 +115,8 @@ def auxiliary(body: dict[str, Any], published: list[int], near: list[int]) -> li
     ):
         with suppress(ValueError):
             verifier.feasible(body, found)
-            break
-    return found[len(v) :]
+            return found[len(v) :]
+    return None
 
 
 def in_whole_numbers(blocks: Sequence[Any]) -> list[Any]:

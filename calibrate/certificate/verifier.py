@@ -107,9 +107,9 @@ def feasible(body: Body, v: list[int]) -> None:
     n, grid = len(body["costs"]), 10 ** body["decimals"] * FINER
     for name, kind, rows in body["blocks"]:
         slack = [0] * (kind == "equal") + [amount * grid - dot(row, v) for row, amount in rows]
-        spoken = sum(v[j] for j in {j for row, _ in rows for j, _ in row} if j < n) // FINER
-        grain = max(FINER, spoken, int(LITTLE**2 * body["scale"] * grid))
-        slack[0] += sum(abs(a) * (min(grain, v[j]) if a > 0 else grain) for row, _ in rows for j, a in row if j < n)
+        ours = [(j, a) for row, _ in rows for j, a in row if j < n]
+        grain = max(FINER, sum(v[j] for j in dict(ours)) // FINER, int(LITTLE**2 * body["scale"] * grid))
+        slack[0] += sum(abs(a) * (min(grain, v[j]) if a > 0 and kind != "equal" else grain) for j, a in ours)
         require(slack[0] >= 0 and slack[0] ** 2 >= sum(s * s for s in slack[1:]), f"{name} does not hold")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from calibrate.certificate import verifier
 from calibrate.certificate.rounding import auxiliary, rounded, rows_of
 from calibrate.program.form import LITTLE, Floats, Program
+from calibrate.program.least_distance import auxiliary_nearest
 from calibrate.program.measure import cost
 from calibrate.program.risk import RiskTerm
 from calibrate.program.sure import published_decimals
@@ -41,7 +42,11 @@ def published(program: Program, claim: Claim, body: Mapping[str, Any]) -> dict[s
     if claim.auxiliary.size:
         fine = 10**decimals * verifier.FINER
         near = [round(Fraction(one) * fine) for one in (program.unit * claim.auxiliary).tolist()]
-        witness = auxiliary(exactly({**body, "decimals": decimals, "scale": program.unit}), whole, near)
+        stated = {**body, "decimals": decimals, "scale": program.unit}
+        plain = exactly(stated)
+        witness = (
+            auxiliary(plain, whole, near) or auxiliary(plain, whole, auxiliary_nearest(stated, whole, near)) or near
+        )
     return {
         "decimals": decimals,
         "published": [str(n) for n in whole],

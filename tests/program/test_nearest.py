@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from calibrate import Scenarios, fairness, verify
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall
-from calibrate.program.nearest import least_distance, nearest
+from calibrate.program.fairness.base import Rule
+from calibrate.program.least_distance import auxiliary_nearest, least_distance, nearest
 
 TERMS = [CostOfCapital(0.5, 0.02), CVaR(0.9)]
 
@@ -152,3 +154,46 @@ def test_rules_that_only_a_giant_plan_keeps_are_no_conflict(tmp_path):
     mu = losses.mean(axis=0) / losses.mean(axis=0).sum()
     assert np.all(np.abs(calibration.weights / mu - 1) <= 0.1 + 1e-9)
     assert verify(calibration.save(tmp_path / "run")).proved
+
+
+# --- auxiliary variables at published integers ----------------------------------------------------------------------
+
+
+def test_what_stands_inside_a_norm_moves_to_the_published_integers():
+    """`x^2 <= y`, as `norm2(2 x, 1 - y) <= 1 + y`, and `y <= 4.0000000001` at x = 2.00: y was 3.999, now 4."""
+    blocks = [
+        ["square", "cone", [[[[1, -1.0]], 1.0], [[[0, -2.0]], 0.0], [[[1, 1.0]], 1.0]]],
+        ["square", "at_most", [[[[1, 1.0]], 4.0000000001]]],
+    ]
+    body = stated(blocks, [2.0])[0] | {"decimals": 9}
+    unit = 10**18
+    (found,) = auxiliary_nearest(body, [2 * 10**9], [3_999 * unit // 1000])
+    assert abs(found - 4 * unit) <= 1e-8 * unit
+    assert auxiliary_nearest(body, [3 * 10**9], [9 * unit]) == [9 * unit]  # there is none
+
+
+@pytest.mark.parametrize(("seed", "times", "kind"), [(5, 0.5, "squares"), (0, 2.0, "huber"), (1, 0.5, "huber")])
+def test_quadratic_rules_of_a_user_hold_on_the_published_integers(seed, times, kind, tmp_path):
+    rng = np.random.default_rng(seed)
+    losses = rng.pareto(2.5, (200, 4)) * (rng.random((200, 4)) < 0.5)
+    mu, total = losses.mean(axis=0), losses.mean(axis=0).sum()
+
+    def squares(c):
+        return (c**2).sum() / total - times**2 * total / 4
+
+    def huber(c):
+        x = np.abs(c - mu) / total
+        return total * np.where(x <= 0.1, x**2, 0.2 * x - 0.01).sum() - 0.05 * times * total
+
+    class Quadratic(Rule):
+        def gap(self, plan):
+            c = plan.contributions
+            if kind == "squares":
+                return cp.sum_squares(c) / total - times**2 * total / 4
+            return total * cp.sum(cp.huber((c - mu) / total, 0.1)) - 0.05 * times * total
+
+    terms = [CostOfCapital(0.02, 0.05), 0.3 * CVaR(0.9, of="mutualised")]
+    plan = PoolProblem(Scenarios(losses), Waterfall(), terms, [Quadratic()]).solve()
+    assert plan.fairness["binding"].iloc[0]
+    assert {"squares": squares, "huber": huber}[kind](plan.contributions.to_numpy()) <= 1e-8 * total
+    assert verify(plan.save(tmp_path / "plan")).proved
