@@ -84,7 +84,7 @@ def test_the_history_is_resampled_only_when_asked_for(fitted, tmp_path, write_po
     small = pool_config.replace("n_scenarios = 200", "n_scenarios = 50").replace(
         "n_out_of_sample = 2500", "n_out_of_sample = 100"
     )
-    asked = write_pool(tmp_path, small + "\n[uncertainty]\nreplications = 30\nseeds = 2\nblock = 3\nbatches = 3\n")
+    asked = write_pool(tmp_path, small + "\n[uncertainty]\nreplications = 30\nseeds = 2\nbatches = 3\n")
     result = calibrate("fit", asked, "--uncertainty", 2)
     assert result.exit_code == 0, result.output
     assert "calibrate: uncertainty: run 4 of 4" in result.stderr
@@ -93,7 +93,7 @@ def test_the_history_is_resampled_only_when_asked_for(fitted, tmp_path, write_po
     run = RUN.search(result.stdout).group(1)
     calibration = Calibration.load(f"{run}/calibration")
     assert ("contribution", "A") in calibration.uncertainty.index
-    assert calibration.provenance["uncertainty"] == {"replications": 2, "seeds": 2, "block": 3, "batches": 3}
+    assert calibration.provenance["uncertainty"] == {"replications": 2, "seeds": 2, "block": None, "batches": 3}
     assert calibration.provenance["optimality_gap"]["batches"] == 3
     assert "contribution of A" in Path(run, "report.html").read_text(encoding="utf-8")
     assert "history lower" in calibrate("report", run).stdout

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pandas as pd
 
 from calibrate.calibration import Calibration
-from calibrate.errors import IntegrityError
+from calibrate.errors import ConfigurationError, IntegrityError
 from calibrate.operations.config import Configuration, Schedule
 from calibrate.operations.job import carry_out
 from calibrate.operations.sources import read_history
@@ -42,6 +42,8 @@ def recalibrate(configuration: Configuration, now: datetime) -> Recalibration:
     store = RunStore(configuration.runs)
     with store.locked():
         newest = store.newest()
+        if newest is not None:
+            _check_same(newest, configuration)
         if newest is not None and newest.created > now:
             logger.warning(
                 "the newest run, %s, says that it was made at %s, later than now, %s: the clock is wrong, or was; "
@@ -65,6 +67,17 @@ def recalibrate(configuration: Configuration, now: datetime) -> Recalibration:
     if newest.calibration.provenance["history"]["sha256"] == history.digest:
         reason += f", from the same losses: nothing is new in the data, which end with {history.periods[-1]}"
     return Recalibration(outcome.run, newest, outcome.computed, reason)
+
+
+def _check_same(newest: Run, configuration: Configuration) -> None:
+    """Refuse a folder whose newest run is of another configuration: it may be another pool's."""
+    name = str(newest.calibration.provenance["configuration"]["name"])
+    if name != configuration.name:
+        raise ConfigurationError(
+            f"the newest run in {configuration.runs}, {newest.name}, is of the configuration {name!r}, this one is "
+            f"{configuration.name!r}: name a folder of its own ([run] folder), or, where this one succeeds it, fit it "
+            "once, and recalibrate from there"
+        )
 
 
 def next_due(schedule: Schedule, last: datetime) -> datetime:

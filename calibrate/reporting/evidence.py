@@ -130,8 +130,8 @@ def _together(calibration: Calibration) -> dict[str, Any] | None:
 
 
 def _stated(calibration: Calibration, name: str) -> dict[str, Any] | None:
-    """A mapping of the provenance, with what is a number as one."""
+    """A mapping of the provenance, with what is a number as one; what was not asked for is left out."""
     found = calibration.provenance.get(name)
     if not isinstance(found, Mapping):
         return None
-    return {str(key): float(value) for key, value in found.items()}
+    return {str(key): float(value) for key, value in found.items() if value is not None}

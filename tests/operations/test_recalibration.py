@@ -133,3 +133,15 @@ def test_another_pool_in_the_same_folder_is_refused(tmp_path, write_pool, pool_c
     write_pool(tmp_path, pool_config, members=("X", "Y"))
     with pytest.raises(ConfigurationError, match=r"no member of the run .* name another folder: \[run\] folder"):
         recalibrate(config, on(2))
+
+
+def test_another_configuration_in_the_same_folder_is_refused_before_it_is_asked_whether_it_is_due(
+    tmp_path, write_pool, pool_config
+):
+    """It was told that nothing is to be done, and shown the other pool's run."""
+    first = write_pool(tmp_path, pool_config.replace("[run]", '[run]\nfolder = "all"') + MONTHLY)
+    run = recalibrate(load(first), on(1)).run
+    second = first.rename(first.with_name("other.toml"))
+    told = rf"the newest run in .*all, {run.name}, is of the configuration '{first.stem}', this one is 'other'"
+    with pytest.raises(ConfigurationError, match=told):
+        recalibrate(load(second), on(1, 2))

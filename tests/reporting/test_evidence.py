@@ -128,7 +128,7 @@ def test_the_page_shows_number_simulation_and_history(full):
     assert "3 of these histories could not be calibrated and are left out." in text
     assert "So few histories" not in text
     assert "So few histories" in plain(
-        reporting.html(full.with_provenance({"uncertainty": {"replications": 20, "seeds": 2, "block": 1}}))
+        reporting.html(full.with_provenance({"uncertainty": {"replications": 20, "seeds": 2, "block": None}}))
     )
     assert "better than this one by 12,345 USD in the mean, or 1.20 % of the objective, at most 23,456 USD" in text
 
