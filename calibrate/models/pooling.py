@@ -9,12 +9,22 @@ from scipy.special import betaln, digamma, polygamma
 
 from calibrate.models.arrays import Floats
 
-__all__ = ["inverse_trigamma", "mean_exponent", "pooled_means", "pooled_shares", "pooled_variances", "size_exponent"]
+__all__ = [
+    "compensation",
+    "inverse_trigamma",
+    "mean_exponent",
+    "pooled_means",
+    "pooled_shares",
+    "pooled_variances",
+    "size_exponent",
+]
 
 # Of what happens to a column in two periods: none, as likely as any other together, whose roots are as likely.
 CORRELATIONS = np.append(1e-6, ((np.arange(20) + 0.5) / 20) ** 2)
 PRIOR = np.append(0.5, np.full(20, 0.5 / 20))
 LEAST = 1e-12  # of the largest variance
+STEPS = 100
+COMPENSATIONS = np.append(0.0, (np.arange(20) + 0.5) / 20)
 EXPONENTS = (np.arange(10) + 0.5) / 10
 
 
@@ -22,7 +32,7 @@ def pooled_means(means: Floats, variances: Floats) -> tuple[Floats, float, Float
     """Credibility means `Z m + (1 - Z) collective`, the collective mean and `Z = tau^2 / (tau^2 + v)`.
 
     `v` is the variance of a column's mean (infinite where it has no data, `m` is then ignored); `tau^2`, the variance
-    between columns, by moments (Buehlmann and Straub 1970; DerSimonian and Laird 1986). A single column stands alone.
+    between columns, by moments (Buehlmann and Straub 1970; Paule and Mandel 1982). A single column stands alone.
     """
     seen = np.isfinite(variances)
     m, v = means[seen], variances[seen]
@@ -51,21 +61,45 @@ def mean_exponent(means: Floats, variances: Floats, log_size: Floats, gain: floa
     return float(power) if tilted - plain > gain else 0.0
 
 
-def _regression(x: Floats, m: Floats, v: Floats) -> tuple[Floats, float, float]:
-    """Coefficients of `m ~ x`, the variance that `m` has beyond `v` (DerSimonian and Laird), and log-likelihood."""
+def compensation(means: Floats, variances: Floats, often: Floats) -> float:
+    """How far who loses less often loses more when he does: `k` in [0, 1], `mean + k often` alike but for chance.
 
-    def solved(w: Floats) -> tuple[Floats, Floats, Floats]:
-        inverse = np.asarray(np.linalg.pinv(x.T * w @ x, hermitian=True), dtype=np.float64)
-        b = inverse @ (x.T @ (w * m))
-        return b, m - x @ b, inverse
+    `often` is the log of how often each column loses anything; 1: what it loses in all is alike, 0: what it loses at
+    a time. The mean of `k`, before the data as likely 0 as any other, at the variance between columns by moments.
+
+    >>> often = np.log([0.1, 0.2, 0.4, 0.8] * 5)
+    >>> [round(compensation(means, np.full(20, 0.01), often), 2) for means in (-often, 0 * often)]
+    [0.97, 0.0]
+    """
+    seen = np.isfinite(variances) & (variances > 0)
+    if seen.sum() < 2:
+        return float(PRIOR @ COMPENSATIONS)
+    ones = np.ones((int(seen.sum()), 1))
+    found = [_regression(ones, (means + k * often)[seen], variances[seen]) for k in COMPENSATIONS]
+    likelihood = np.array([log_likelihood for *_, log_likelihood in found])
+    return float(np.average(COMPENSATIONS, weights=PRIOR * np.exp(likelihood - likelihood.max())))
+
+
+def _regression(x: Floats, m: Floats, v: Floats) -> tuple[Floats, float, float]:
+    """Coefficients of `m ~ x`, the variance that `m` has beyond `v`, and log-likelihood.
+
+    That variance is such that the weighted squares of what is left sum to their expectation (Paule and Mandel 1982), by
+    Newton's steps on a convex sum that falls: who is known best does not tell alone how far the others differ.
+    """
+
+    def solved(w: Floats) -> tuple[Floats, Floats]:
+        b = np.linalg.pinv(x.T * w @ x, hermitian=True) @ (x.T @ (w * m))
+        return b, m - x @ b
 
     v = np.maximum(v, LEAST * v.max())  # one that outweighs all would leave nothing to tell the others by
-    w = 1 / v
-    _, r, inverse = solved(w)
-    spare = float(w.sum() - np.trace(inverse @ (x.T * w**2 @ x)))
-    between = max(0.0, (float(w @ r**2) - (m.size - x.shape[1])) / spare)
-    w = 1 / (v + between)
-    b, r, _ = solved(w)
+    between, left = 0.0, m.size - x.shape[1]
+    for _ in range(STEPS):
+        w = 1 / (v + between)
+        b, r = solved(w)
+        missed = float(w @ r**2) - left
+        if missed <= 1e-12 * m.size:
+            break
+        between += missed / float(w**2 @ r**2)
     return b, between, float(np.log(w).sum() - w @ r**2) / 2
 
 

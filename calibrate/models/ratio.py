@@ -23,7 +23,14 @@ from calibrate.models.arrays import (
 )
 from calibrate.models.exposed_scatter import at_mean_exposure, deviation_at, log_growth, time_exponent
 from calibrate.models.open_family import CLEARLY, GAMMA, LOGNORMAL, POWERS, chances, log_evidence, worth
-from calibrate.models.pooling import mean_exponent, pooled_means, pooled_shares, pooled_variances, size_exponent
+from calibrate.models.pooling import (
+    compensation,
+    mean_exponent,
+    pooled_means,
+    pooled_shares,
+    pooled_variances,
+    size_exponent,
+)
 from calibrate.models.power_gamma import log_mean as log_mean_of
 from calibrate.models.power_gamma import no_heavier, unsure_isf
 from calibrate.models.unsure import SURE, unsure_lognormal_isf
@@ -107,10 +114,10 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
             logs = at_mean_exposure(logs, positive, growth, self.time_exponent_)
         log_size = np.log(sizes / sizes.mean())
         self.zero_share_, of_size = pooled_shares((exposed - positive).sum(axis=0), exposed.sum(axis=0), log_size)
-        self._fit_logs(logs, positive, log_size, np.log1p(-of_size))
+        self._fit_logs(logs, positive, log_size, (np.log1p(-of_size), np.log1p(-self.zero_share_)))
         return self
 
-    def _fit_logs(self, logs: Floats, weights: Floats, log_size: Floats, often: Floats) -> None:
+    def _fit_logs(self, logs: Floats, weights: Floats, log_size: Floats, often: tuple[Floats, Floats]) -> None:
         count = weights.sum(axis=0)
         centre = float((weights * logs).sum() / count.sum())
         means = (weights * (logs - centre)).sum(axis=0) / np.where(count > 0, count, 1.0)
@@ -129,8 +136,10 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         evidence = [log_evidence(power, logs, weights, b) for power in POWERS]
         self.log_likelihoods_ = worth(logs, weights, b) * np.array(evidence)
         # Members of a pool have means alike, not means of logs: those of small members, who scatter more, lie lower,
-        # and higher where members of their size often lose nothing.
-        higher = np.log(self._mean(np.zeros_like(b), b)) + often
+        # and higher where members of their size often lose nothing; or they themselves, if who seldom loses loses more.
+        higher = np.log(self._mean(np.zeros_like(b), b))
+        of_size, beyond = often[0], often[1] - often[0]
+        higher += of_size + compensation(means + higher + of_size, of_mean, beyond) * beyond
         middle = float(np.average(higher, weights=count))
         own = means + higher - middle
         self.mean_exponent_ = mean_exponent(own, of_mean, log_size, FAR_LIKELIER)

@@ -99,7 +99,8 @@ def test_a_member_that_never_lost_borrows_all():
     losses[:, 2] = 0.0
     model = LogNormalRatio().fit(losses / exposure)
     assert model.credibility_[2] == 0.0
-    assert model.mean()[2] == pytest.approx(model.collective_mean_ * (1 - model.zero_share_[2]) / (1 - 1 / 8))
+    seldom = (1 - model.zero_share_[2]) / (1 - 1 / 8)  # no other tells whether who seldom loses loses more
+    assert model.mean()[2] == pytest.approx(model.collective_mean_ * seldom ** (1 - 0.5 * 0.5))
     assert 0 < model.zero_share_[2] < 1
     assert model.mean()[2] > 0
 
@@ -346,9 +347,33 @@ def test_a_member_who_never_lost_is_not_thought_another_for_it():
         counts = rng.poisson(0.25, (10, 20))
         losses = rng.gamma(np.maximum(counts, 1), 4.0) * (counts > 0)
         if (losses.sum(axis=0) == 0).any():
-            cost.append(GeneralizedGammaRatio().fit(losses).mean()[losses.sum(axis=0) == 0].mean() / losses.mean())
+            means = GeneralizedGammaRatio().fit(losses).mean()
+            cost.append(means[losses.sum(axis=0) == 0].mean() / means.mean())
     assert len(cost) > 40
     assert np.mean(cost) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("steady", "wild", "chance"), [(0.2, 0.8, 0.25), (0.3, 1.0, 0.1)])
+def test_who_seldom_loses_may_lose_more(steady, wild, chance):
+    """Half lose every year, half seldom and as much in all, at a scatter of their own: charged .85 to 1; .6 it was."""
+    cost, seldom = [], np.arange(10) % 2 == 1
+    for seed in range(40):
+        rng = np.random.default_rng([18, seed])
+        b = np.where(seldom, wild, steady)
+        losses = np.exp(b * rng.normal(size=(20, 10)) - b**2 / 2)
+        losses *= np.where(seldom, (rng.random(losses.shape) < chance) / chance, 1.0)
+        cost.append(GeneralizedGammaRatio().fit(losses).mean().reshape(5, 2).mean(axis=0))
+    often, rarely = np.mean(cost, axis=0)
+    assert often == pytest.approx(1.0, abs=0.05)
+    assert 0.8 < rarely < 1.12
+
+
+def test_what_lies_between_means_of_unlike_precision_is_told_by_all_of_them():
+    """Half known to .03 and alike, half to .4 and three times as large: these were drawn to the others (.65)."""
+    means = np.tile([0.0, np.log(3.0)], 10) + np.tile([0.03, 0.4], 10) * np.random.default_rng(19).normal(size=20)
+    pooled, _, credibility = pooled_means(means, np.tile([0.03**2, 0.4**2], 10))
+    assert credibility[1::2].min() > 0.6
+    assert np.exp(pooled[1::2]).mean() > 2.2
 
 
 def test_one_member_may_outweigh_all():
