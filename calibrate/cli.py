@@ -133,9 +133,8 @@ def verify(run: RunArgument) -> None:
         from calibrate.certificate import verify as checked
 
         verdict = checked(_saved(run))
-    for check in verdict.checks:
-        typer.echo(check)
-    typer.echo(verdict.sentence)
+    for told in (*verdict.checks, verdict.sentence):
+        typer.echo(ascii(told)[1:-1])  # names must not write lines of their own
     if not verdict.proved:
         raise typer.Exit(NOT_PROVED)
 

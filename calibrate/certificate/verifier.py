@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number], ...], amount]: their sum is <= amount
-FINER, LITTLE = 10**9, Fraction(1, 10**6)  # bounds are in 1e-9 of a unit; gaps relative to 1e-6 of the losses or more
-NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d", b"'|S3'": "B"}
-TABLES = ("contributions", "reserves", "members", "risk", "fairness")
+FINER, LITTLE, MOST, RISKS = 10**9, Fraction(1, 10**6), 0.9999995, (" <= ", " of mutualised", " of shortfall")
+NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d", b"'|S3'": "B"}  # bounds are in units over FINER
+TABLES = ("contributions", "reserves", "members", "risk", "fairness")  # gaps are relative to LITTLE of the losses
 dot: Any = lambda row, v: sum(a * v[j] for j, a in row)  # noqa: E731 (a row times decisions)
 once: Any = lambda pairs: {len(pairs): dict(pairs)}[len(dict(pairs))]  # noqa: E731 (no name stands twice)
 READ: Body = {"parse_float": lambda x: Fraction(float(x)), "parse_constant": Fraction, "object_pairs_hook": once}
@@ -57,8 +57,9 @@ def verify(path: str | Path) -> Verdict:
             rest, n = len(raw) - sum(one.file_size for one in archive.infolist()), len(archive.namelist())  # headings
             require(0 < rest < 200 * n and raw[:4] + raw[-22:-18] == b"PK\3\4PK\5\6", "packed or padded scenarios")
             pool = Pool(once([unpacked(name, archive.read(name)) for name in archive.namelist()]), body)
-        said = {name.replace(" <= ", "") for name, _, _ in body["blocks"]} | {one["name"] for one in body["limits"]}
-        require({*body["rules"]} == said, "a rule without rows, or a limit without its risk")
+        said = {t["name"] for t in body["limits"]} | {n * all(r not in n for r in RISKS) for n, *_ in body["blocks"]}
+        shown = {*body["rules"]} == said == {" ".join(one.split()) for one in said if one and one.isprintable()}
+        require(shown, "a rule without rows, a limit without its risk, or a name that is not one line as it is")
         return {"plan": plan, "conflict": conflict}[body["kind"]](body, files, pool, checks)
     except Exception as error:  # whatever a damaged file makes of the code below: it is damaged
         reason = error.args[0] if type(error) is ValueError and error.args else f"the files do not read ({error!r})"
@@ -89,10 +90,9 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     gap = max(objective - proved, Fraction(0)) / size
     require(-most <= (stated - proved) / size <= min(most, LITTLE, gap + LITTLE / 1000), "states another lower bound")
     checks.append(f"no plan costs less than {float(proved)!r} {body['currency']}")
-    if gap > most:  # more than a hundredth is no proof, whatever the tolerance
-        return Verdict(False, float(gap), f"feasible, but only within {float(gap):.2g}: not optimal", tuple(checks))
     beyond = "".join(f"; that no other row of {name} is broken was searched, not proved" for name in body["searched"])
-    return Verdict(True, float(gap), f"optimal within {float(gap):.2g}, proved{beyond}", tuple(checks))
+    told = ["feasible, but only within {:.2g}: not optimal", "optimal within {:.2g}, proved{}"][gap <= most]
+    return Verdict(gap <= most, float(gap), told.format(float(gap), beyond), tuple(checks))
 
 
 def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
@@ -117,16 +117,16 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     """Least value over the box of the affine function that the multipliers make."""
     given, constant, prices = body["multipliers"], Fraction(0), [term["price"] for term in body["terms"]]
     slope, weighted = [*body["costs"], *[0] * body["auxiliary"]], list[Any]()
-    names = [f"CVaR {100 * float(t['level']):.10g}% of {t['of']}" for t in body["terms"] if 0 <= t["level"] < 1]
+    names = [f"CVaR {100 * float(t['level']):.10g}% of {t['of']}" for t in body["terms"] if 0 <= t["level"] < MOST]
     names = [name.replace("CVaR 0% of", "expected loss of") for name in names]
-    require(names == [term["name"] for term in body["terms"]], "a term of another name")
+    require(names == [term["name"] for term in body["terms"]], "a term of another name, or beyond one in a million")
     for (_, kind, rows), m in zip(body["blocks"], given["blocks"], strict=True):
         require(kind == "equal" or (m[0] >= 0 and m[0] ** 2 >= sum(one**2 for one in m[1:])), "not in its cone")
         weighted.extend(zip(rows, m, strict=True))
     for limit, nu in zip(body["limits"], given["limits"], strict=True):
         true = sorted(f"{float(a):g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(limit["risks"]) if a)
         (row, amount), (said, _, most) = limit["row"], limit["name"].rpartition(" <= ")
-        risks = sorted(one for one in said.split(" + ") if one.endswith((" of mutualised", " of shortfall")))
+        risks = sorted(one for one in said.split(" + ") if one.endswith(RISKS[1:]))
         ok = risks == true and bool(row) == (len(risks) < len(said.split(" + ")))  # costs have names of their own
         require(ok and most == f"{float(amount):,.10g}", f"{limit['name']} is another limit")
         require(min(nu, *prices, *limit["risks"], 0) >= 0, "a negative price or multiplier, or a limit rewards risk")
@@ -181,8 +181,8 @@ class Pool:
         shape = list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)]
         require(shape and len(body["costs"]) == self.size and min(losses, default=1) > 0, "losses of another shape")
         sound = [len({j for j, a in row if a >= 0 <= j < self.size}) == len(row) and h >= 0 for row, h in self.layers]
-        require(all([*sound, len(self.stages) == self.k + 1]), "an odd waterfall")
-        require(bytes(arrays.get("format", b"csr")) == b"csr", "scenarios in another order")
+        sound += [len(self.stages) == self.k + 1, bytes(arrays.get("format", b"csr")) == b"csr"]
+        require(all(sound), "an odd waterfall, or an odd order of scenarios")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
         require([0, *sorted(at)[1:]] == [*at] and at[-1] == len(losses) == len(columns), "scenarios out of order")
         for p, row in zip(self.p, self.rows, strict=True):  # totals of losses times probabilities
@@ -294,6 +294,6 @@ def require(holds: object, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    told = [*(verdict := verify(sys.argv[-1])).checks, verdict.sentence, ""]
-    sys.stdout.buffer.write("\n".join(told).encode(errors="replace"))
+    told = [*(verdict := verify(sys.argv[-1])).checks, verdict.sentence]  # names must not write lines of their own
+    sys.stdout.write("".join(f"{ascii(one)[1:-1]}\n" for one in told))
     sys.exit(0 if verdict.proved else 5)

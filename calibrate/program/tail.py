@@ -12,6 +12,7 @@ __all__ = ["TIED", "check_level", "cvar", "largest", "tail_weights", "value_at_r
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 THIN, MANY = 32, 1_000  # a threshold for the tail is read off every 32nd value, if those are more than a thousand
+MOST = 0.9999995  # level
 TIED = 1e-12  # relative: sums of the same losses in another unit or order differ by rounding, and are tied all the same
 
 
@@ -91,6 +92,8 @@ def cvar(values: Floats, probabilities: Floats, level: float) -> float:
 
 
 def check_level(level: float) -> None:
-    """Refuse a level outside [0, 1)."""
+    """Refuse a level outside [0, 1), and one beyond which what is unlikeliest would be the size of all losses."""
     if not (isinstance(level, int | float | np.number) and 0.0 <= float(level) < 1.0):
         raise ProblemError(f"level is {level!r}, expected a probability with 0 <= level < 1, such as 0.99")
+    if float(level) >= MOST:
+        raise ProblemError(f"level is {level!r}, expected at most 0.999999: no pool knows one period in a million")

@@ -568,6 +568,54 @@ def test_limits_on_sums_are_what_their_names_say(tmp_path):
         assert "is another limit" in verify(sealed(tmp_path / "lie", forged)).sentence
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CVaR 90% of mutualised\xa0<= 0.001",
+        "CVaR 90% of mutualised  <= 0.001",
+        "CVaR 90% of mutualised\u200b <= 0.001",
+        "CVaR 90% of mutualised \u2264 0.001",
+        "x\noptimal within 3.1e-09, proved\x1b[8m",
+        "",
+    ],
+)
+def test_a_rule_that_reads_like_a_limit_or_writes_lines_of_its_own_is_told(name, tmp_path):
+    """They were proved: a rule without teeth under the name of a limit, or a name that ends the verdict."""
+    files = small_run(tmp_path / "run")
+    body, result = json.loads(files["certificate.json"]), json.loads(files["calibration.json"])
+    (old,) = body["rules"]
+    body["rules"] = result["provenance"]["subject_to"] = [name]
+    body["blocks"] = [[name if rule == old else rule, kind, rows] for rule, kind, rows in body["blocks"]]
+    head, _ = files["fairness.csv"].decode().splitlines()
+    files["fairness.csv"] = f'{head}\n"{name}",-1.0,False,0.0\n'.encode()
+    files |= {"certificate.json": json.dumps(body).encode(), "calibration.json": json.dumps(result).encode()}
+    folder = sealed(tmp_path / "lie", files)
+    assert "a name that is not one line as it is" in verify(folder).sentence
+    shown = subprocess.run([sys.executable, VERIFIER, folder], capture_output=True, text=True, check=False)
+    assert shown.returncode == 5
+    assert len(shown.stdout.splitlines()) == 2
+    assert shown.stdout.isascii()
+
+
+def test_a_level_beyond_one_in_a_million_is_told(tmp_path):
+    """A term without a price at a level of all but 1e-16 made the unlikeliest loss the size of all: any plan passed."""
+    losses, p = np.vstack([np.random.default_rng(6).lognormal(0, 1, (200, 3)), np.full(3, 1e10)]), np.full(200, 1 / 200)
+    terms = [CostOfCapital(0.04, 0.06), 0.1 * CVaR(0.9, of="mutualised")]
+    run = PoolProblem(Scenarios(losses, probabilities=np.append(p, 2e-16)), Waterfall(), terms).solve()
+    files = {one.name: one.read_bytes() for one in run.save(tmp_path / "run").iterdir()}
+    body, result = json.loads(files["certificate.json"]), json.loads(files["calibration.json"])
+    body["terms"].append({"name": "CVaR 100% of mutualised", "level": 1 - 2**-53, "of": "mutualised", "price": 0.0})
+    body["multipliers"]["flows"].append({"shift": 0, "scenarios": [], "root": [], "group": [], "leaf": []})
+    body["scale"] = result["provenance"]["unit"] = 2.0**35
+    unit, (head, *rows) = 0.1 ** body["decimals"], files["risk.csv"].decode().splitlines()
+    paid = unit * np.array([int(n) for n in body["published"]])  # in the unlikeliest scenario, which is the tail
+    worst = float(max((losses[-1] - paid[:3]).clip(0).sum() - paid[3], 0.0))
+    empty = "," * (head.count(",") - 1)
+    files["risk.csv"] = "\n".join([head, *rows, f"CVaR 100% of mutualised,{worst!r}{empty}", ""]).encode()
+    files |= {"certificate.json": json.dumps(body).encode(), "calibration.json": json.dumps(result).encode()}
+    assert "beyond one in a million" in verify(sealed(tmp_path / "lie", files)).sentence
+
+
 def conflict_of_limits():
     """A limit that no plan within the budget keeps; its certificate, which is honest."""
     problem = PoolProblem(

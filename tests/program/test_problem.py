@@ -138,6 +138,7 @@ def test_a_price_that_is_not_convex_is_refused(price):
     ("make", "words"),
     [
         (lambda: CVaR(1.0), r"level is 1\.0, expected a probability with 0 <= level < 1"),
+        (lambda: CVaR(1 - 1e-9), r"level is 0\.999999999, expected at most 0\.999999: no pool knows"),
         (lambda: CVaR(99), "level is 99"),
         (lambda: CVaR(0.9, of="everything"), 'of is \'everything\', expected "shortfall" or "mutualised"'),
         (lambda: ExpectedLoss("both"), "of is 'both'"),
