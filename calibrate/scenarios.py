@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ import pandas as pd
 
 from calibrate.blocks import Blocks, column_means
 from calibrate.errors import DataError
+from calibrate.labels import labelled, named, numbered, of_columns, of_rows
 
-__all__ = ["Scenarios", "unwritable"]
+__all__ = ["Scenarios"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -48,6 +48,11 @@ class Scenarios:
     DataError
         naming the row, the member and the number.
 
+    Labels are held against labels: beside losses that are a frame, the rows of `probabilities` and `collateral` are put
+    in its order by their index, and the columns of a collateral frame in that of named members, or refused where they
+    differ. An array has no labels, nor has what pandas only counts through (a RangeIndex of other numbers): there, all
+    is taken by position.
+
     The arrays are read-only copies (a read-only array that owns its memory, or lies in a file that is mapped, is taken
     as it is); the object is frozen. Losses may be `Blocks`, which are drawn again whenever they are needed.
 
@@ -75,15 +80,15 @@ class Scenarios:
     ) -> None:
         matrix: Any = losses if isinstance(losses, Blocks) else _matrix(losses, "losses")
         if isinstance(losses, pd.DataFrame) and not isinstance(losses.columns, pd.RangeIndex):
-            members, segments = _labelled(losses.columns, members, segments)
-        names_g = _names(segments, "segments") if segments is not None else ("all",)
+            members, segments = labelled(losses.columns, members, segments)
+        names_g = named(segments, "segments") if segments is not None else ("all",)
         if matrix.shape[1] % len(names_g):
             raise DataError(
                 f"losses have {matrix.shape[1]} columns, which is not a multiple of {len(names_g)} segments; "
                 "expected one column for each (member, segment)"
             )
         n_members = matrix.shape[1] // len(names_g)
-        names_i = _names(members, "members") if members is not None else _numbered(n_members)
+        names_i = named(members, "members") if members is not None else numbered(n_members)
         if len(names_i) != n_members:
             raise DataError(
                 f"losses have {matrix.shape[1]} columns = {n_members} members x {len(names_g)} segments, "
@@ -97,8 +102,11 @@ class Scenarios:
         set_field(self, "losses", matrix)
         set_field(self, "members", names_i)
         set_field(self, "segments", names_g)
-        set_field(self, "probabilities", _frozen(_probabilities(probabilities, len(matrix))))
-        set_field(self, "collateral", _collateral(collateral, len(matrix), names_i))
+        likely = of_rows(probabilities, losses, "probabilities")
+        set_field(self, "probabilities", _frozen(_probabilities(likely, len(matrix))))
+        told = names_i if members is not None else losses.columns if isinstance(losses, pd.DataFrame) else None
+        worth = of_columns(of_rows(collateral, losses, "collateral"), told, "collateral")
+        set_field(self, "collateral", _collateral(worth, len(matrix), names_i))
         set_field(self, "currency", str(currency))
 
     def __len__(self) -> int:
@@ -211,50 +219,6 @@ def _mapped(values: object) -> bool:
             return True
         values = values.base
     return False
-
-
-def unwritable(names: Iterable[str], what: str) -> list[str]:
-    """A sentence for each name that has no bytes, as text that was read in a wrong encoding may hold."""
-    told = "has half a character (a lone surrogate), which no file can keep; read the names as UTF-8"
-    return [f"{what}: {name!r} {told}" for name in names if name.encode(errors="ignore").decode() != name]
-
-
-def _labelled(columns: pd.Index[Any], members: Any, segments: Any) -> tuple[Any, Any]:
-    """Members and segments as the columns of a frame name them; what is given beside must say the same."""
-    if segments is not None and columns.nlevels == 1:
-        return members, segments  # columns are cells of a name of their own
-    if columns.nlevels > 2:
-        raise DataError(f"losses have columns of {columns.nlevels} levels, expected members, or (member, segment)")
-    told = [list(dict.fromkeys(columns.get_level_values(k).map(str))) for k in range(columns.nlevels)]
-    cells = list(product(*told))
-    if cells != [tuple(map(str, one if isinstance(one, tuple) else (one,))) for one in columns]:
-        raise DataError("losses: the columns must be members, each once, or all segments of each member side by side")
-    for what, given, found in (("members", members, told[0]), ("segments", segments, told[-1])):
-        if given is not None and list(_names(given, what)) != found:
-            raise DataError(
-                f"losses are a frame whose columns name the {what} {', '.join(found[:5])}, and {what} says "
-                f"{', '.join(map(str, list(given)[:5]))}: put its columns in that order, or leave {what} out"
-            )
-    return told[0], told[1] if columns.nlevels == 2 else segments
-
-
-def _names(names: Sequence[object], what: str) -> tuple[str, ...]:
-    if not isinstance(names, Iterable):
-        raise DataError(f"{what} are {names!r}, expected a list of names")
-    texts = tuple(str(name) for name in names)
-    faults = unwritable(texts, what)
-    if faults:
-        raise DataError(faults)
-    twice = sorted({name for name in texts if texts.count(name) > 1})
-    if twice:
-        raise DataError(f"{what} must be unique, but {', '.join(map(repr, twice))} occur more than once")
-    if not texts:
-        raise DataError(f"{what} must not be empty")
-    return texts
-
-
-def _numbered(n: int) -> tuple[str, ...]:
-    return tuple(f"member {i + 1}" for i in range(n))
 
 
 def _check(matrix: Floats, what: str, columns: Sequence[str], top: float) -> None:

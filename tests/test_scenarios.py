@@ -127,6 +127,77 @@ def test_a_frame_names_its_members():
     assert Scenarios(cells.to_frame()).members == cells.members
 
 
+STORMS = pd.DataFrame(
+    [[5.0, 1.0], [0.0, 2.0], [3.0, 0.0]], index=pd.date_range("2024-01-01", periods=3), columns=["A", "B"]
+)
+WORTH = pd.DataFrame([[1.0, 0.5], [0.25, 1.0], [0.0, 0.75]], index=STORMS.index, columns=STORMS.columns)
+LIKELY = pd.Series([0.2, 0.3, 0.5], index=STORMS.index)
+
+
+def test_labels_beside_labels_are_put_in_their_order():
+    """The columns of a frame, or its days, in another order would be the collateral or the chance of another."""
+    told = Scenarios(STORMS, collateral=WORTH, probabilities=LIKELY)
+    assert Scenarios(STORMS, collateral=WORTH[["B", "A"]][::-1], probabilities=LIKELY[::-1]).digest == told.digest
+    named = Scenarios(STORMS.to_numpy(), ["A", "B"], collateral=WORTH[["B", "A"]], probabilities=LIKELY)
+    assert named.digest == told.digest
+    plain, worth = pd.DataFrame(STORMS.to_numpy()), pd.DataFrame(WORTH.to_numpy())
+    for other in (worth[[1, 0]], worth.iloc[[2, 0, 1]]):  # the numbers that pandas gives are labels as well
+        assert Scenarios(plain, collateral=other).digest == Scenarios(plain, collateral=worth).digest
+    numbers = STORMS.set_axis([7, 8], axis=1)
+    assert Scenarios(numbers, collateral=WORTH.set_axis(["8", "7"], axis=1)).collateral[0].tolist() == [0.5, 1.0]
+    one_level = WORTH[["B", "A"]].set_axis(pd.MultiIndex.from_arrays([["B", "A"]]), axis=1)
+    assert Scenarios(STORMS, collateral=one_level).digest == Scenarios(STORMS, collateral=WORTH).digest
+
+
+def test_where_one_side_has_no_labels_all_is_taken_by_position():
+    expected = Scenarios(STORMS, collateral=WORTH.to_numpy(), probabilities=LIKELY.to_numpy()).digest
+    plain = WORTH.reset_index(drop=True).set_axis(pd.RangeIndex(2), axis=1)
+    assert Scenarios(STORMS, collateral=plain, probabilities=LIKELY.reset_index(drop=True)).digest == expected
+    later = LIKELY.set_axis(pd.RangeIndex(10, 13))
+    assert Scenarios(STORMS.to_numpy(), ["A", "B"], collateral=WORTH, probabilities=later).digest == expected
+    twice = STORMS.index[[0, 0, 1]]
+    assert Scenarios(STORMS.set_axis(twice), probabilities=LIKELY.set_axis(twice)).probabilities[2] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: Scenarios(STORMS, collateral=WORTH.set_axis(["A", "C"], axis=1)),
+            "collateral: the columns name unknown 'C', leave out 'B'; label them as the members of the losses are, "
+            "or give an array, which is taken in its order",
+        ),
+        (lambda: Scenarios(STORMS, collateral=WORTH[["A"]]), "collateral: the columns leave out 'B'; label them"),
+        (lambda: Scenarios(STORMS, collateral=WORTH[["A", "B", "B"]]), "the columns do not tell apart 'B'; label them"),
+        (
+            lambda: Scenarios(TWO_BY_TWO, ["A", "C"], collateral=WORTH[:2]),
+            "the columns name unknown 'B', leave out 'C'",
+        ),
+        (
+            lambda: Scenarios(STORMS, probabilities=LIKELY.set_axis(LIKELY.index + pd.Timedelta(days=1))),
+            "probabilities: the rows name unknown '2024-01-04 00:00:00', leave out '2024-01-01 00:00:00'; label them "
+            "as the scenarios of the losses are",
+        ),
+        (
+            lambda: Scenarios(STORMS, collateral=WORTH.set_axis(STORMS.index[[0, 1, 1]])),
+            "collateral: the rows leave out '2024-01-03 00:00:00', do not tell apart '2024-01-02 00:00:00'",
+        ),
+        (
+            lambda: Scenarios(STORMS, probabilities=LIKELY.set_axis(["x", "y", "z"])),
+            "unknown 'x', 'y', 'z', leave out",
+        ),
+        (
+            lambda: Scenarios(TWO_BY_TWO, {"A", "B"}),
+            "members are a set, which has no order, expected a list in the order",
+        ),
+        (lambda: Scenarios(TWO_BY_TWO, segments=frozenset({"A", "B"})), "segments are a set, which has no order"),
+    ],
+)
+def test_labels_that_do_not_match_are_refused(make, words):
+    with pytest.raises(DataError, match=words):
+        make()
+
+
 def test_every_wrong_entry_is_listed_at_once_up_to_twenty():
     losses = np.ones((6, 5))
     losses[1, 2], losses[4, 0] = np.nan, -1

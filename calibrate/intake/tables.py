@@ -11,7 +11,7 @@ import pandas as pd
 from calibrate.errors import DataError
 from calibrate.intake.periods import first_period, last_period
 from calibrate.intake.values import instants, listed, marks, names, numbers
-from calibrate.scenarios import unwritable
+from calibrate.labels import unwritable
 
 __all__ = ["AT_LEAST", "COLUMNS", "cells", "clean_events", "panel_columns", "product", "shown", "totals", "window"]
 

@@ -1,0 +1,110 @@
+"""Names of members and segments, and the labels by which what stands beside losses is put in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any
+
+import pandas as pd
+
+from calibrate.errors import DataError
+
+__all__ = ["labelled", "named", "numbered", "of_columns", "of_rows", "unwritable"]
+
+SHOWN = 3  # labels in a sentence
+
+
+def labelled(columns: pd.Index[Any], members: Any, segments: Any) -> tuple[Any, Any]:
+    """Members and segments as the columns of a frame name them; what is given beside must say the same."""
+    if segments is not None and columns.nlevels == 1:
+        return members, segments  # columns are cells of a name of their own
+    if columns.nlevels > 2:
+        raise DataError(f"losses have columns of {columns.nlevels} levels, expected members, or (member, segment)")
+    told = [list(dict.fromkeys(columns.get_level_values(k).map(str))) for k in range(columns.nlevels)]
+    cells = list(product(*told))
+    if cells != [tuple(map(str, one if isinstance(one, tuple) else (one,))) for one in columns]:
+        raise DataError("losses: the columns must be members, each once, or all segments of each member side by side")
+    for what, given, found in (("members", members, told[0]), ("segments", segments, told[-1])):
+        if given is not None and list(named(given, what)) != found:
+            raise DataError(
+                f"losses are a frame whose columns name the {what} {', '.join(found[:5])}, and {what} says "
+                f"{', '.join(map(str, list(given)[:5]))}: put its columns in that order, or leave {what} out"
+            )
+    return told[0], told[1] if columns.nlevels == 2 else segments
+
+
+def named(names: Sequence[object], what: str) -> tuple[str, ...]:
+    """Names as text; refuses a set, which has no order, and names that stand twice or that no file can keep."""
+    if not isinstance(names, Iterable):
+        raise DataError(f"{what} are {names!r}, expected a list of names")
+    if isinstance(names, set | frozenset):
+        raise DataError(f"{what} are a set, which has no order, expected a list in the order of the columns")
+    texts = tuple(str(name) for name in names)
+    faults = unwritable(texts, what)
+    if faults:
+        raise DataError(faults)
+    twice = sorted({name for name in texts if texts.count(name) > 1})
+    if twice:
+        raise DataError(f"{what} must be unique, but {', '.join(map(repr, twice))} occur more than once")
+    if not texts:
+        raise DataError(f"{what} must not be empty")
+    return texts
+
+
+def numbered(n: int) -> tuple[str, ...]:
+    """Names of members whom nobody named."""
+    return tuple(f"member {i + 1}" for i in range(n))
+
+
+def unwritable(names: Iterable[str], what: str) -> list[str]:
+    """A sentence for each name that has no bytes, as text that was read in a wrong encoding may hold."""
+    told = "has half a character (a lone surrogate), which no file can keep; read the names as UTF-8"
+    return [f"{what}: {name!r} {told}" for name in names if name.encode(errors="ignore").decode() != name]
+
+
+def of_rows(values: Any, losses: object, what: str) -> Any:
+    """A frame or Series with its rows in the order of the losses' labels, where the losses are a frame.
+
+    >>> likely = pd.Series([0.9, 0.1], index=["calm", "storm"])
+    >>> of_rows(likely, pd.DataFrame([[5.0], [1.0]], index=["storm", "calm"]), "probabilities").to_list()
+    [0.1, 0.9]
+    """
+    if not (isinstance(values, pd.DataFrame | pd.Series) and isinstance(losses, pd.DataFrame)):
+        return values
+    counted = isinstance(values.index, pd.RangeIndex) or isinstance(losses.index, pd.RangeIndex)
+    return values.iloc[_places(values.index, losses.index, counted, f"{what}: the rows", "scenarios of the losses")]
+
+
+def of_columns(values: Any, members: Iterable[Any] | None, what: str) -> Any:
+    """A frame with its columns in the order of the members, where those have labels."""
+    if not isinstance(values, pd.DataFrame) or members is None:
+        return values
+    counted = isinstance(values.columns, pd.RangeIndex) or isinstance(members, pd.RangeIndex)
+    own, wanted = (pd.Index([_name(one) for one in side], dtype=object) for side in (values.columns, members))
+    return values.iloc[:, _places(own, wanted, counted, f"{what}: the columns", "members of the losses")]
+
+
+def _name(label: Any) -> str:
+    """A label as text; of an index of one level as its only name."""
+    return str(label[0] if isinstance(label, tuple) and len(label) == 1 else label)
+
+
+def _places(own: pd.Index[Any], wanted: pd.Index[Any], counted: bool, what: str, whose: str) -> Any:
+    """Where the wanted labels stand, or all in their order where one side is only counted through; else DataError."""
+    if own.equals(wanted):
+        return slice(None)
+    unknown, missing = list(own[~own.isin(wanted)]), list(wanted[~wanted.isin(own)])
+    twice = list(dict.fromkeys([*own[own.duplicated()], *wanted[wanted.duplicated()]]))
+    if not (unknown or missing or twice):
+        return own.get_indexer(wanted)
+    if counted:
+        return slice(None)
+    faults = (("name unknown", unknown), ("leave out", missing), ("do not tell apart", twice))
+    told = ", ".join(f"{fault} {_listed(labels)}" for fault, labels in faults if labels)
+    raise DataError(f"{what} {told}; label them as the {whose} are, or give an array, which is taken in its order")
+
+
+def _listed(labels: list[Any]) -> str:
+    more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
+    return ", ".join(repr(str(label)) for label in labels[:SHOWN]) + more
