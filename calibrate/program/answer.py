@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from calibrate.calibration import Calibration
-from calibrate.errors import ProblemError, SolverError
+from calibrate.errors import SolverError
 from calibrate.one_thread import ONE_THREAD
 from calibrate.precision import tail_mean
 from calibrate.program.form import Floats, Program
@@ -176,9 +176,6 @@ def _risk_table(
 
     And in words, which intervals are refused or do not hold what they promise.
     """
-    scenarios = program.pool.scenarios
-    if fresh is not None and (fresh.members, fresh.segments) != (scenarios.members, scenarios.segments):
-        raise ProblemError("out_of_sample has other members or segments than the scenarios of the problem")
     levels = sorted({term.level for term in program.risk_terms if term.level > 0}, reverse=True) or [0.99]
     terms: list[RiskTerm] = [CVaR(level, of=kind) for level in levels for kind in left]
     terms += [ExpectedLoss(of=kind) for kind in left]

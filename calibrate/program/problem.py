@@ -17,6 +17,7 @@ from calibrate.program.beyond import far_beyond
 from calibrate.program.fairness.base import Rule
 from calibrate.program.fairness.stated import check_gap
 from calibrate.program.form import Floats, Program
+from calibrate.program.given import check_given, check_money
 from calibrate.program.measure import objective_at
 from calibrate.program.plan import Pool, named
 from calibrate.program.risk import ExpectedLoss, RiskLimit, RiskTerm, Term
@@ -107,7 +108,7 @@ class PoolProblem:
         Parameters
         ----------
         tolerance : relative gap between the objective and its lower bound.
-        out_of_sample : fresh scenarios of the same pool, for the honest risk of the plan.
+        out_of_sample : fresh scenarios of the same pool, with its collateral, for the honest risk of the plan.
         start : the answer of a similar problem (last month's, another band): found sooner from there, the same answer.
 
         Raises
@@ -115,9 +116,7 @@ class PoolProblem:
         RuleConflictError, naming an irreducible set of conflicting rules; ProblemError, when unbounded or a rule's gap
         is not convex; SolverError, when no optimum was proven.
         """
-        _check_given(out_of_sample, start)
-        for what, given in (("out_of_sample", out_of_sample), ("start", start)):
-            _check_money(self.program.pool, what, given)
+        check_given(self.program.pool.scenarios, out_of_sample, start)
         try:
             found = optimum(self.program, tolerance, _start(self.program, start))
             return answer(*found, float(tolerance), out_of_sample)
@@ -190,7 +189,7 @@ class PoolProblem:
         program = self.program
         if not isinstance(calibration, Calibration):
             raise ProblemError(f"value needs a Calibration, got {calibration!r}")
-        _check_money(program.pool, "the plan", calibration)
+        check_money(program.pool.scenarios, "the plan", calibration)
         paid, held = calibration.contributions, calibration.reserves
         columns, names = list(program.pool.scenarios.columns), list(program.reserve_names)
         if list(paid.index) != columns or list(held.index) != names:
@@ -199,19 +198,6 @@ class PoolProblem:
                 f"{len(columns)} and {names}, and their names must be the same in the same order"
             )
         return objective_at(program, np.concatenate([paid.to_numpy(), held.to_numpy()]) / program.unit)
-
-
-def _check_given(out_of_sample: object, start: object) -> None:
-    for name, given, kind in (("out_of_sample", out_of_sample, Scenarios), ("start", start, Calibration)):
-        if given is not None and not isinstance(given, kind):
-            raise ProblemError(f"{name} is a {type(given).__name__}, expected {kind.__name__}")
-
-
-def _check_money(pool: Pool, what: str, given: Scenarios | Calibration | None) -> None:
-    if given is not None and given.currency != pool.scenarios.currency:
-        raise ProblemError(
-            f"{what} is in {given.currency}, the scenarios are in {pool.scenarios.currency}; convert one of them"
-        )
 
 
 def _start(program: Program, start: Calibration | None) -> Floats | None:
@@ -278,7 +264,7 @@ def _reference(
 ) -> Floats:
     """The stated reference as decisions, money."""
     if isinstance(given, Calibration):
-        _check_money(pool, "reference", given)
+        check_money(pool.scenarios, "reference", given)
         return np.append(_reference(pool, level, given.contributions, ()), _held(given, reserves))
     if given is not None:
         stated = named(given, "reference")

@@ -117,6 +117,20 @@ def test_what_is_asked_of_a_solve_is_checked():
         stated(rules=fairness.CoverK(np.zeros((0, 3)), 1))
 
 
+def test_fresh_scenarios_are_of_the_same_pool():
+    """Without its collateral the risk would be that of a pool that posts cash; told before the solve."""
+    worth = np.random.default_rng(1).random((400, 3))
+    cash, posted = stated(), PoolProblem(Scenarios(LOSSES, NAMES, collateral=worth), Waterfall(), TERMS)
+    with pytest.raises(ProblemError, match="the scenarios of the problem have collateral and out_of_sample has none"):
+        posted.solve(out_of_sample=Scenarios(LOSSES, NAMES))
+    with pytest.raises(ProblemError, match="out_of_sample has collateral and the scenarios of the problem have none"):
+        cash.solve(out_of_sample=posted.program.pool.scenarios)
+    with pytest.raises(ProblemError, match=r"out_of_sample has other members or segments .*, or another order of them"):
+        cash.solve(out_of_sample=Scenarios(LOSSES, NAMES[::-1]))
+    fresh = Scenarios(LOSSES[:200], NAMES, collateral=worth[:200])
+    assert posted.solve(out_of_sample=fresh).risk["out_of_sample"].notna().all()
+
+
 def test_a_risk_term_without_a_name_is_none():
     with pytest.raises(TypeError, match="abstract"):
         RiskTerm()
