@@ -491,6 +491,7 @@ WRONG_AT_ONCE = {
     "gap is of type Inequality, expected a cvxpy expression": lambda plan: plan.contributions[0] <= 3,
     "gap is of type NoneType, expected a cvxpy expression": lambda plan: None,
     r"gap leaves 1 variable\(s\) of its own open": between_levels,
+    "gap holds a cvxpy Parameter, expected a number; put its value": lambda plan: plan.total - cp.Parameter(value=9),
 }
 WRONG_WHEN_SOLVED = {
     "gap is concave to cvxpy, expected convex": lambda plan: 1 - cp.norm2(plan.contributions),
@@ -501,6 +502,10 @@ WRONG_WHEN_SOLVED = {
     "gap holds -inf, expected finite numbers": lambda plan: plan.contributions - np.inf,
     "gap holds inf, expected finite numbers": lambda plan: plan.contributions / 0.0,
     "gap holds nan, expected": lambda plan: cp.sum(cp.pos(plan.contributions - np.nan)),
+    "gap holds nan, .* or for the value of a plan that is not": lambda plan: plan.contributions - plan.total.value,
+    "gap holds a cvxpy Parameter": lambda plan: (
+        plan.total - (5.0 if plan.cells.is_constant() else cp.Parameter(value=9))
+    ),
 }
 
 

@@ -11,9 +11,10 @@ from calibrate.errors import ProblemError
 from calibrate.program.fairness.base import Rule
 from calibrate.program.plan import Plan
 
-__all__ = ["check_gap", "check_solvable"]
+__all__ = ["check_gap", "check_solvable", "no_number"]
 
 LIMITS_OWN = " <= "  # in the names of limits, which the verifier reads
+UNREADABLE = "look for a division by zero in it, or for the value of a plan that is not solved yet"
 
 
 def check_gap(rule: Rule, numbers: Plan) -> cp.Expression:
@@ -42,9 +43,9 @@ def check_solvable(rule: Rule, numbers: Plan, unknown: Plan) -> None:
         raise ProblemError(f"{rule}: gap has 0 rows, expected at least one; leave the rule out where it says nothing")
     if any(one.attributes["boolean"] or one.attributes["integer"] for one in gap.variables()):
         raise ProblemError(f"{rule}: gap has a whole-numbered variable, expected a convex gap; let it be any number")
-    wrong = _no_number(known, gap.is_affine())
+    wrong = no_number(known, gap)
     if wrong is not None:
-        raise ProblemError(f"{rule}: gap holds {wrong}, expected finite numbers; look for a division by zero in it")
+        raise ProblemError(f"{rule}: gap holds {wrong}, expected finite numbers; {UNREADABLE}")
     if not gap.is_convex():
         raise ProblemError(
             f"{rule}: gap is {gap.curvature.lower()} to cvxpy, expected convex; multiply out what divides by the plan, "
@@ -54,17 +55,23 @@ def check_solvable(rule: Rule, numbers: Plan, unknown: Plan) -> None:
 
 def _told(rule: Rule, plan: Plan) -> cp.Expression:
     gap: object = rule.gap(plan)
-    if isinstance(gap, cp.Expression):
-        return gap
-    raise ProblemError(
-        f"{rule}: gap is of type {type(gap).__name__}, expected a cvxpy expression that is fair when <= 0: of a "
-        "constraint the left side less the right, such as plan.contributions - 5.0; of numbers cp.Constant(numbers)"
-    )
+    if not isinstance(gap, cp.Expression):
+        raise ProblemError(
+            f"{rule}: gap is of type {type(gap).__name__}, expected a cvxpy expression that is fair when <= 0: of a "
+            "constraint the left side less the right, such as plan.contributions - 5.0; of numbers cp.Constant(numbers)"
+        )
+    if gap.parameters():
+        raise ProblemError(f"{rule}: gap holds a cvxpy Parameter, expected a number; put its value there")
+    return gap
 
 
-def _no_number(known: cp.Expression, affine: bool) -> float | None:
-    """An infinity or NaN of a gap: in its value, or in its constants where it need not have a value everywhere."""
+def no_number(known: cp.Expression, unknown: cp.Expression) -> float | None:
+    """An infinity or NaN: in the value, or only in the constants where a convex gap need not have one everywhere.
+
+    Of the unknown plan too: what reads its `value`, which is not there yet, makes NaN of it.
+    """
+    told = [known] if unknown.is_affine() else known.constants()
     with np.errstate(all="ignore"):
-        held = [one.value for one in ([known] if affine else known.constants()) if one.size]
+        held = [one.value for one in (*told, *unknown.constants()) if one.size]
     ends = [float(end(value)) for value in held for end in (np.min, np.max)]  # of sparse ones too
     return next((end for end in ends if not math.isfinite(end)), None)
