@@ -9,6 +9,7 @@ import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.errors import ProblemError
 from calibrate.program.affine import NotSeparable, affine
 from calibrate.program.equalities import independent
 from calibrate.program.form import Parts, Program
@@ -16,7 +17,7 @@ from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm, Kind, RiskTerm
 from calibrate.program.rule_matrix import Places, rule_rows, scaled, stacked
 from calibrate.program.standard_form import Body, Row
-from calibrate.program.waterfall import Stage
+from calibrate.program.waterfall import Layer, Stage
 
 __all__ = ["Amounts", "Compiled", "NotSeparable", "compiled"]
 
@@ -40,10 +41,14 @@ class Amounts:
         n, cells = program.size, program.n_cells
 
         def read(stage: Stage) -> tuple[Floats, Floats]:
-            amount, at = program.waterfall.amount(stage, plan), program.places(stage)
-            if amount is None:
-                return np.zeros((len(at), n)), np.zeros(len(at))
-            slopes, constant = affine(cp.reshape(amount, (len(at),), order="C") / program.unit, x)
+            at = program.places(stage)
+            slopes, constant = np.zeros((len(at), n)), np.zeros(len(at))
+            for layer in program.waterfall.layers:
+                if layer.stage == stage:
+                    amount = cp.reshape(layer.amount(plan), (len(at),), order="C")
+                    rates, fixed = affine(amount / program.unit, x)
+                    _check_pays(layer, float(rates.min()), program.unit * float(fixed.min()))
+                    slopes, constant = slopes + rates, constant + fixed
             return slopes[np.ix_(at, program.positions)], constant[at]
 
         own = np.eye(cells, n)
@@ -84,6 +89,13 @@ class Amounts:
         M[cells:, : root.shape[1]] = root
         M[-1, t] = 1.0
         return M, m
+
+
+def _check_pays(layer: Layer, rate: float, fixed: float) -> None:
+    """ProblemError for a layer that would take: what the layers of a stage pay is added up."""
+    if min(rate, fixed) < 0:
+        found = f"a rate of {rate:g}" if rate < 0 else f"a fixed part of {fixed:g}"
+        raise ProblemError(f"{layer}: amount has {found}, expected none below zero: a layer pays, or pays nothing")
 
 
 @dataclass(frozen=True, eq=False)

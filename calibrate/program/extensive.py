@@ -226,7 +226,8 @@ def least_slack_extensive(program: Program, elastic: Sequence[object]) -> tuple[
         run(problem, "conflict", SLACK_SOLVERS)
     except (Infeasible, ProblemError) as claim:  # a sum of slacks falls to no less than nothing
         raise SolverError(f"the conflict of the rules could not be measured: {claim}") from None
-    x[program.ordered.positions] = np.maximum(parts.x.value, 0.0)
+    if parts.x.value is not None:  # else nothing speaks of a decision
+        x[program.ordered.positions] = np.maximum(parts.x.value, 0.0)
     return float(problem.value), x
 
 

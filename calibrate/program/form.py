@@ -13,6 +13,7 @@ from calibrate.errors import ProblemError
 from calibrate.program.fairness.base import Rule
 from calibrate.program.plan import Plan, Pool
 from calibrate.program.risk import CostTerm, RiskLimit, RiskTerm, Sum
+from calibrate.program.stated_amounts import check_cost, check_layer
 from calibrate.program.waterfall import Cascade, PoolReserve, SegmentReserve, Stage, Waterfall
 
 __all__ = ["Program"]
@@ -78,6 +79,11 @@ class Program:
             pool_reserve=money[self.size - 1] if has_pool else cp.Constant(0.0),
         )
 
+    @cached_property
+    def trials(self) -> tuple[Plan, Plan]:
+        """A plan of ones and one of variables: what is stated for the program is tried on both."""
+        return self.plan(cp.Constant(np.ones(self.size))), self.plan(cp.Variable(self.size))
+
     def with_condition(self, condition: Rule | RiskLimit) -> Program:
         """The program with one rule or limit more, the last of its kind."""
         if isinstance(condition, RiskLimit):
@@ -88,6 +94,8 @@ class Program:
         """A limit without parts that are nothing here: a price of 0, the cost of reserves where there are none."""
         risks = [(price, part) for price, part in limit.term.parts if price > 0 and isinstance(part, RiskTerm)]
         costs = [(price, part) for price, part in limit.term.parts if isinstance(part, CostTerm) and price > 0]
+        for _, cost in costs:
+            check_cost(cost, *self.trials)
         plans = [
             self.plan(cp.Constant(x)) for x in (np.zeros(self.size), np.ones(self.size), np.arange(self.size) + 1.0)
         ]
@@ -162,6 +170,14 @@ class Program:
     def relative_gap(self, objective: float, lower_bound: float) -> float:
         """Between an objective and a bound on the best, money; to a millionth of a unit where it is smaller still."""
         return (objective - lower_bound) / max(abs(objective), LITTLE * self.unit)
+
+    def check_amounts(self) -> None:
+        """Refuse layers of the waterfall and costs of the objective that are not affine in the plan."""
+        for layer in self.waterfall.layers:
+            check_layer(layer, *self.trials)
+        for _, part in self.objective:
+            if isinstance(part, CostTerm):
+                check_cost(part, *self.trials)
 
     def check(self) -> None:
         """Refuse terms that the waterfall does not define, and two that nobody could tell apart in a table."""

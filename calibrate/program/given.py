@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from calibrate.calibration import Calibration
 from calibrate.errors import ProblemError
+from calibrate.program.form import Floats, Program
 from calibrate.scenarios import Scenarios
 
-__all__ = ["check_given", "check_money"]
+__all__ = ["check_given", "check_money", "held", "start_of"]
 
 
 def check_given(scenarios: Scenarios, out_of_sample: Scenarios | None, start: Calibration | None) -> None:
@@ -25,6 +30,24 @@ def check_money(scenarios: Scenarios, what: str, given: Scenarios | Calibration 
         raise ProblemError(
             f"{what} is in {given.currency}, the scenarios are in {scenarios.currency}; convert one of them"
         )
+
+
+def start_of(program: Program, start: Calibration | None) -> Floats | None:
+    """Decisions of another calibration in units of this program, by name; newcomers pay their reference."""
+    if start is None:
+        return None
+    columns = program.pool.scenarios.columns
+    paid = start.contributions
+    if paid.index.nlevels != columns.nlevels:
+        return None
+    own = paid.reindex(columns).to_numpy(dtype=float)
+    paid_anew = program.reference[: program.n_cells]
+    return np.append(np.where(np.isfinite(own), own, paid_anew), held(start, program.reserve_names)) / program.unit
+
+
+def held(calibration: Calibration, names: Sequence[str]) -> Floats:
+    """Reserves of a calibration by name, money; nothing where it has none of the name."""
+    return np.array([float(calibration.reserves.get(name, 0.0)) for name in names])
 
 
 def _check_fresh(scenarios: Scenarios, fresh: Scenarios) -> None:

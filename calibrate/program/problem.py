@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 import pandas as pd
 
@@ -17,10 +16,10 @@ from calibrate.program.beyond import far_beyond
 from calibrate.program.fairness.base import Rule
 from calibrate.program.fairness.stated import check_gap
 from calibrate.program.form import Floats, Program
-from calibrate.program.given import check_given, check_money
+from calibrate.program.given import check_given, check_money, held, start_of
 from calibrate.program.measure import objective_at
 from calibrate.program.plan import Pool, named
-from calibrate.program.risk import ExpectedLoss, RiskLimit, RiskTerm, Term
+from calibrate.program.risk import ExpectedLoss, RiskLimit, RiskTerm, Term, check_known
 from calibrate.program.seam import optimum
 from calibrate.program.tail import cvar
 from calibrate.program.waterfall import Waterfall
@@ -94,11 +93,12 @@ class PoolProblem:
             reference=_reference(pool, level, reference, reserves),
             unit=_unit(pool, level),
         )
+        self.program.check_amounts()
         for limit in limits:
             self.program = self.program.with_condition(limit)
         self.program.check()
         for rule in self.program.rules:  # a rule that names an unknown member says so now
-            check_gap(rule, self.program.plan(cp.Constant(np.ones(self.program.size))))
+            check_gap(rule, self.program.trials[0])
 
     def solve(
         self, tolerance: float = 1e-6, out_of_sample: Scenarios | None = None, start: Calibration | None = None
@@ -118,7 +118,7 @@ class PoolProblem:
         """
         check_given(self.program.pool.scenarios, out_of_sample, start)
         try:
-            found = optimum(self.program, tolerance, _start(self.program, start))
+            found = optimum(self.program, tolerance, start_of(self.program, start))
             return answer(*found, float(tolerance), out_of_sample)
         except SolverError as refused:
             why = far_beyond(self.program)
@@ -190,27 +190,14 @@ class PoolProblem:
         if not isinstance(calibration, Calibration):
             raise ProblemError(f"value needs a Calibration, got {calibration!r}")
         check_money(program.pool.scenarios, "the plan", calibration)
-        paid, held = calibration.contributions, calibration.reserves
+        paid, kept = calibration.contributions, calibration.reserves
         columns, names = list(program.pool.scenarios.columns), list(program.reserve_names)
-        if list(paid.index) != columns or list(held.index) != names:
+        if list(paid.index) != columns or list(kept.index) != names:
             raise ProblemError(
-                f"the plan is for {len(paid)} contributions and the reserves {list(held.index)}, the problem has "
+                f"the plan is for {len(paid)} contributions and the reserves {list(kept.index)}, the problem has "
                 f"{len(columns)} and {names}, and their names must be the same in the same order"
             )
-        return objective_at(program, np.concatenate([paid.to_numpy(), held.to_numpy()]) / program.unit)
-
-
-def _start(program: Program, start: Calibration | None) -> Floats | None:
-    """Decisions of another calibration in units of this program, by name; newcomers pay their reference."""
-    if start is None:
-        return None
-    columns = program.pool.scenarios.columns
-    paid = start.contributions
-    if paid.index.nlevels != columns.nlevels:
-        return None
-    own = paid.reindex(columns).to_numpy(dtype=float)
-    paid_anew = program.reference[: program.n_cells]
-    return np.append(np.where(np.isfinite(own), own, paid_anew), _held(start, program.reserve_names)) / program.unit
+        return objective_at(program, np.concatenate([paid.to_numpy(), kept.to_numpy()]) / program.unit)
 
 
 def _several(given: Iterable[Any], name: str, what: str) -> list[Any]:
@@ -226,6 +213,8 @@ def _check_kinds(terms: list[Any], conditions: list[Any]) -> None:
         if not isinstance(term, Term):
             hint = "; a rule belongs in subject_to" if isinstance(term, Rule | RiskLimit) else ""
             raise ProblemError(f"minimise holds {term!r}, expected a term such as 0.1 * CVaR(0.99){hint}")
+    for term in [*terms, *(one.term for one in conditions if isinstance(one, RiskLimit))]:
+        check_known(term)
     for one in conditions:
         if not isinstance(one, Rule | RiskLimit):
             raise ProblemError(
@@ -254,18 +243,13 @@ def _unit(pool: Pool, level: float) -> float:
     return 2.0 ** round(math.log2(size)) if size > 0 else 1.0
 
 
-def _held(calibration: Calibration, names: Sequence[str]) -> Floats:
-    """Reserves of a calibration by name, money; nothing where it has none of the name."""
-    return np.array([float(calibration.reserves.get(name, 0.0)) for name in names])
-
-
 def _reference(
     pool: Pool, level: float, given: Calibration | Mapping[Any, float] | pd.Series[Any] | None, reserves: Sequence[str]
 ) -> Floats:
     """The stated reference as decisions, money."""
     if isinstance(given, Calibration):
         check_money(pool.scenarios, "reference", given)
-        return np.append(_reference(pool, level, given.contributions, ()), _held(given, reserves))
+        return np.append(_reference(pool, level, given.contributions, ()), held(given, reserves))
     if given is not None:
         stated = named(given, "reference")
         _check_names(pool, stated.index)

@@ -24,6 +24,7 @@ __all__ = [
     "RiskTerm",
     "Sum",
     "Term",
+    "check_known",
     "finite",
 ]
 
@@ -59,6 +60,9 @@ class Term(ABC):
 
     def __ge__(self, amount: object) -> RiskLimit:
         raise ProblemError(f"{self} >= {amount!r} is not convex; a limit is written term <= amount")
+
+    def __repr__(self) -> str:
+        return type(self).__name__  # an address in memory would be another one in each run
 
     def __neg__(self) -> Sum:
         return self * -1.0
@@ -206,6 +210,16 @@ def _each_once(
 def finite(value: object) -> bool:
     """Whether it is a finite number, of Python or of numpy."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_known(term: Term) -> None:
+    """ProblemError for a risk of another class, even of one that is derived: the verifier reads these by name."""
+    for _, part in term.parts:
+        if isinstance(part, RiskTerm) and type(part) not in (CVaR, ExpectedLoss):
+            raise ProblemError(
+                f"{type(part).__name__} is a risk that no proof knows, expected CVaR or ExpectedLoss; "
+                "say it as a sum of prices times these"
+            )
 
 
 def _check_kind(kind: object) -> None:

@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 
 import cvxpy as cp
-import numpy as np
 
 from calibrate.errors import ProblemError, SolverError
 from calibrate.one_thread import ONE_THREAD
@@ -36,9 +35,8 @@ def optimum(program: Program, tolerance: float, start: Floats | None) -> tuple[P
     if not (finite(tolerance) and 0 < tolerance <= LARGEST):
         raise ProblemError(f"tolerance is {tolerance!r}, expected a relative gap > 0, at most {LARGEST}, such as 1e-6")
     tolerance = float(tolerance)
-    numbers, unknown = map(program.plan, (cp.Constant(np.ones(program.size)), cp.Variable(program.size)))
     for rule in program.rules:
-        check_solvable(rule, numbers, unknown)
+        check_solvable(rule, *program.trials)
     with ONE_THREAD:
         while True:
             solution = _solved(program, tolerance, start)

@@ -33,7 +33,9 @@ class Stage(IntEnum):
 class Layer(ABC):
     """Pays up to `amount`, leaves `(x - amount)+`: convex and non-decreasing in `x`, so layers compose.
 
-    A new layer is one class: its `stage` and an amount that is affine and non-negative in the plan.
+    A new layer is one class: its `stage` and an amount that is affine in the plan, and of no rate or fixed part below
+    zero. What pays for a member is proved where it is a multiple of the member's own contribution to the segment; with
+    a fixed part, or another's money, it is solved written out: slower, for smaller pools, and without a certificate.
     """
 
     stage: ClassVar[Stage]
@@ -41,6 +43,9 @@ class Layer(ABC):
     @abstractmethod
     def amount(self, plan: Plan) -> cp.Expression:
         """Most that the layer pays, money: shape (members, segments), (segments,) or () by its stage."""
+
+    def __repr__(self) -> str:
+        return type(self).__name__  # an address in memory would be another one in each run
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ class Waterfall:
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise ProblemError(f"a waterfall holds {layer!r}, expected layers such as OwnContribution()")
+            if getattr(layer, "stage", None) not in tuple(Stage):
+                raise ProblemError(f"{layer}: stage is not said, expected Stage.MEMBER, Stage.SEGMENT or Stage.POOL")
         twice = [layer for k, layer in enumerate(layers) if layer in layers[:k]]
         if twice:
             raise ProblemError(f"a waterfall holds {twice[0]!r} twice, but its money pays once; name it once")

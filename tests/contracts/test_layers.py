@@ -227,6 +227,120 @@ def test_a_new_cost_works_from_end_to_end():
     assert paid[0] < solved().contributions["A"]
 
 
+@dataclass(frozen=True)
+class Deductible(Layer):
+    """The first part of a loss is the member's own affair."""
+
+    fixed: float
+    stage = Stage.MEMBER
+
+    def amount(self, plan):
+        return cp.Constant(np.full(plan.cells.shape, self.fixed))
+
+
+@pytest.mark.parametrize("rules", [(), [fairness.ShareCap(0.5)]])
+def test_what_members_do_not_pay_for_is_solved_without_a_certificate(rules):
+    calibration = solved((*OWN, Deductible(0.3)), rules=rules)
+    c = calibration.contributions.to_numpy()
+    left = np.sort(np.maximum(SMALL - c - 0.3, 0).sum(axis=1))[-4:].mean()
+    assert calibration.objective == pytest.approx(0.1 * c.sum() + 0.6 * left, rel=1e-9)
+    assert calibration.objective < by_hand() * 0.999
+    assert calibration.certificate is None
+    beyond = Scenarios(np.maximum(SMALL - 0.3, 0), ["A", "B", "C"])
+    terms = [CostOfCapital(0.1, 0.1), 0.6 * CVaR(0.8, of="mutualised")]
+    cheapest = PoolProblem(beyond, Waterfall(OWN), terms, rules).solve(tolerance=1e-8)
+    assert calibration.objective == pytest.approx(cheapest.objective, rel=1e-7)
+
+
+# --- what is no layer, cost or risk ---------------------------------------------------------------------------------
+
+
+class Odd(Layer):
+    def __init__(self, amount, stage=Stage.POOL):
+        self.stage, self.amount_of = stage, amount
+
+    def amount(self, plan):
+        return self.amount_of(plan)
+
+
+class OddCost(CostTerm):
+    def __init__(self, amount):
+        self.amount_of = amount
+
+    def amount(self, plan):
+        return self.amount_of(plan)
+
+
+NO_AMOUNT = {
+    "amount is of type float, expected a cvxpy expression in money": lambda plan: 3.0,
+    r"amount has shape \(3,\), expected \(\); of several numbers cp.sum makes one": lambda plan: plan.contributions,
+    "amount is convex to cvxpy, expected affine in the plan": lambda plan: cp.max(plan.contributions),
+    "amount is concave to cvxpy, expected affine": lambda plan: cp.min(plan.contributions),
+    "amount holds a cvxpy Parameter, expected a number": lambda plan: cp.Parameter(value=0.1) * plan.total,
+    "amount has a variable of its own, expected the plan's only": lambda plan: plan.total + cp.Variable(),
+    "amount holds nan, expected finite numbers": lambda plan: plan.total * np.nan,
+    "amount holds nan, .* or for the value of a plan that is not": lambda plan: plan.total - plan.total.value,
+}
+
+
+@pytest.mark.parametrize("sentence", NO_AMOUNT)
+def test_what_is_no_amount_is_refused_when_the_problem_is_stated(sentence):
+    scenarios, amount = Scenarios(SMALL, ["A", "B", "C"]), NO_AMOUNT[sentence]
+    with pytest.raises(ProblemError, match="^Odd: " + sentence):
+        PoolProblem(scenarios, Waterfall((*OWN, Odd(amount))), CVaR(0.8))
+    for terms, limits in ((CVaR(0.8) + OddCost(amount), ()), (CVaR(0.8), OddCost(amount) <= 1.0)):
+        with pytest.raises(ProblemError, match="^OddCost: " + sentence):
+            PoolProblem(scenarios, Waterfall(OWN), terms, limits)
+
+
+@pytest.mark.parametrize(
+    ("stage", "amount", "words"),
+    [
+        (Stage.POOL, lambda plan: plan.total - 2.0, "a fixed part of -2"),
+        (Stage.POOL, lambda plan: -0.5 * plan.total, "a rate of -0.5"),
+        (Stage.SEGMENT, lambda plan: cp.sum(plan.cells, axis=0) - 2.0, "a fixed part of -2"),
+        (Stage.MEMBER, lambda plan: -0.25 * plan.cells, "a rate of -0.25"),
+    ],
+)
+def test_a_layer_that_takes_is_refused(stage, amount, words):
+    layers = sorted((*OWN, Odd(amount, stage)), key=lambda layer: layer.stage)
+    with pytest.raises(ProblemError, match=f"Odd: amount has {words}, expected none below zero: a layer pays"):
+        solved(layers)
+
+
+def test_a_layer_says_its_stage():
+    with pytest.raises(ProblemError, match=r"^Odd: stage is not said, expected "):
+        Waterfall((Odd(None, stage=None),))
+
+
+@dataclass(frozen=True)
+class Mine(CVaR):
+    """A name that the verifier cannot read."""
+
+    def __str__(self):
+        return "mine"
+
+
+@pytest.mark.parametrize("stated", [lambda: (0.5 * Mine(0.9), ()), lambda: (CVaR(0.8), Mine(0.9) <= 1.0)])
+def test_a_risk_that_no_proof_knows_is_refused(stated):
+    with pytest.raises(ProblemError, match=r"^Mine is a risk that no proof knows, expected CVaR or Ex"):
+        PoolProblem(Scenarios(SMALL), Waterfall(OWN), *stated())
+
+
+def test_what_has_no_words_is_called_by_its_class():
+    """An address in memory would be another name, and other bytes, in each run."""
+
+    class Half(fairness.Rule):
+        def gap(self, plan):
+            return plan.contributions - plan.total / 2
+
+    layer, cost = Odd(lambda plan: 0.5 * plan.total), OddCost(lambda plan: 0.01 * plan.total)
+    calibration = solved((*OWN, layer), more=[cost], rules=[Half()])
+    assert calibration.fairness.index.to_list() == ["Half"]
+    assert calibration.provenance["waterfall"] == ["OwnContribution()", "Odd"]
+    assert calibration.provenance["minimise"][-1] == "1 * OddCost"
+
+
 def test_a_new_rule_takes_part_in_a_conflict():
     from calibrate.errors import RuleConflictError
 

@@ -36,6 +36,9 @@ class Rule(ABC):
         Raises ProblemError when the rule names a member, segment or exposure that the pool does not have.
         """
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # an address in memory would be another one in each run
+
     def __str__(self) -> str:
         return re.sub(r"np\.\w+\(([^()]*)\)", r"\1", repr(self))  # a number of numpy is a number
 
