@@ -12,6 +12,7 @@ from numba import get_num_threads
 
 from calibrate.errors import DataError
 from calibrate.one_thread import ONE_THREAD
+from calibrate.reals import UNREAL, real
 
 __all__ = ["HELD", "Blocks", "column_means"]
 
@@ -57,7 +58,11 @@ class Blocks:
 
     def block(self, k: int) -> Floats:
         """One block, checked: its shape, and that all its losses are finite and >= 0."""
-        found = np.asarray(self._draw(k), dtype=np.float64)
+        drawn = self._draw(k)
+        try:
+            found = real(drawn)
+        except UNREAL as error:
+            raise DataError(f"block {k} must hold numbers, (scenarios, columns): {error}") from None
         expected = (min(self.rows, self.shape[0] - k * self.rows), self.shape[1])
         if found.shape != expected:
             raise DataError(f"block {k} has shape {found.shape}, expected {expected}")

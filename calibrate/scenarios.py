@@ -18,6 +18,7 @@ import pandas as pd
 from calibrate.blocks import Blocks, column_means
 from calibrate.errors import DataError
 from calibrate.labels import labelled, named, numbered, of_columns, of_rows
+from calibrate.reals import UNREAL, real
 
 __all__ = ["Scenarios"]
 
@@ -191,25 +192,14 @@ def _matrix(values: npt.ArrayLike, what: str) -> Floats:
         if whole and flags.c_contiguous and not flags.writeable and (flags.owndata or _mapped(values)):
             return np.asarray(values)  # frozen already: a gigabyte need not be copied
     try:
-        matrix = _real(values)
-    except (TypeError, ValueError) as error:
+        matrix = np.array(real(values))  # a copy
+    except UNREAL as error:
         raise DataError(f"{what} must be numbers in a 2-d array (scenarios x columns): {error}") from None
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise DataError(
             f"{what} must be a 2-d array (scenarios x columns) with at least one of each, got shape {matrix.shape}"
         )
     return matrix
-
-
-def _real(values: npt.ArrayLike) -> Floats:
-    """A copy as numbers. TypeError for what a conversion would drop in silence: masks, and imaginary parts."""
-    if np.ma.is_masked(values):
-        raise TypeError(
-            f"{np.count_nonzero(np.ma.getmask(values))} of them masked; give each a number, as filled(0.0) does"
-        )
-    if np.iscomplexobj(values):
-        raise TypeError("they are complex; give real ones")
-    return np.array(values, dtype=np.float64)
 
 
 def _mapped(values: object) -> bool:
@@ -241,8 +231,8 @@ def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
     if values is None:
         return np.full(n, 1.0 / n)
     try:
-        p = _real(values)
-    except (TypeError, ValueError):
+        p = np.array(real(values))
+    except UNREAL:
         raise DataError(f"probabilities are {values!r}, expected one number for each of {n} scenarios") from None
     if p.shape != (n,):
         raise DataError(f"probabilities must have shape ({n},), one for each scenario, got {p.shape}")

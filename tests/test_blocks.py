@@ -83,6 +83,13 @@ def test_what_is_wrong_in_a_block_is_said_with_its_row():
         plan(cut(table, 1024))
     with pytest.raises(DataError, match=r"block 2 has shape \(952, 6\), expected \(1024, 6\)"):
         Blocks(cut(losses(3000), 1024).block, (4000, 6), 1024).sum(axis=1)
+    for drawn, words in (
+        ([["a"] * 6] * 1000, "could not convert string to float: 'a'"),
+        (np.full((1000, 6), 1j), "they are complex"),
+        (np.full((1000, 6), np.datetime64("2024-01-01")), "they are dates or spans of time"),
+    ):
+        with pytest.raises(DataError, match=f"block 0 must hold numbers, .*: {words}"):
+            Blocks(lambda _, drawn=drawn: drawn, (2000, 6), 1000).block(0)
     with pytest.raises(DataError, match="never as one array"):
         np.asarray(cut(losses(100), 50))
     with pytest.raises(DataError, match="indexed by rows only"):

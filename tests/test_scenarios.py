@@ -60,6 +60,13 @@ def test_frames_and_integers_are_welcome():
         (lambda: Scenarios(TWO_BY_TWO, collateral=MASKED), "collateral must be numbers .*: 1 of them masked"),
         (lambda: Scenarios(TWO_BY_TWO, probabilities=MASKED[1]), "expected one number for each of 2 scenarios"),
         (lambda: Scenarios(np.array([[1 + 5j, 2]])), "losses must be numbers .*: they are complex; give real ones"),
+        (lambda: Scenarios([[10**400]]), "losses must be numbers .*: int too large to convert to float"),
+        (lambda: Scenarios(TWO_BY_TWO, probabilities=[10**400, 0]), "expected one number for each of 2 scenarios"),
+        (
+            lambda: Scenarios([[np.datetime64("2024-01-01")]]),
+            "losses must be numbers .*: they are dates or spans of time",
+        ),
+        (lambda: Scenarios(pd.DataFrame({"A": pd.to_datetime(["2024-01-01"]), "B": [1.0]})), "they are dates or spans"),
         (lambda: Scenarios(TWO_BY_TWO, 5), "members are 5, expected a list of names"),
         (lambda: Scenarios(TWO_BY_TWO, segments=5), "segments are 5, expected a list of names"),
         (lambda: Scenarios(TWO_BY_TWO, ["A", "\ud800"]), "members: '.ud800' has half a character"),
