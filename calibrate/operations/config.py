@@ -116,15 +116,12 @@ class Configuration(_File):
 
     def path(self, text: str) -> Path:
         """A path of the configuration, relative to the folder that it stands in."""
-        try:
-            return (self.home / Path(text).expanduser()).resolve()
-        except (ValueError, RuntimeError) as error:  # a character that no name can have; a home of nobody
-            raise ConfigurationError(f"{text!r} is no path: {error}") from None
+        return _path(self.home, text)
 
     @property
     def runs(self) -> Path:
         """The folder of the runs."""
-        return (self.runs_home / Path(self.run.folder or f"runs/{self.name}").expanduser()).resolve()
+        return _path(self.runs_home, self.run.folder or f"runs/{self.name}")
 
     def resampling(self, replications: int) -> Configuration:
         """The same configuration with another number of resampled histories; 0 leaves them out, 1 says nothing."""
@@ -171,6 +168,13 @@ def load(path: Path, runs_home: Path | None = None) -> Configuration:
         raise ConfigurationError(_joined(path, faults))
     home = path.parent.resolve()
     return Configuration(**dict(checked), name=path.stem, home=home, runs_home=runs_home or home)
+
+
+def _path(home: Path, text: str) -> Path:
+    try:
+        return (home / Path(text).expanduser()).resolve()
+    except (ValueError, RuntimeError) as error:  # a character that no name can have; a home of nobody
+        raise ConfigurationError(f"{text!r} is no path: {error}") from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

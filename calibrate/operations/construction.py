@@ -53,7 +53,7 @@ class _Builder:
         if self.key not in table:
             raise ConfigurationError(f"{where} needs the key {self.key!r}; one of {', '.join(sorted(self.classes))}")
         name = table[self.key]
-        if name not in self.classes:
+        if not isinstance(name, str) or name not in self.classes:
             raise ConfigurationError(f"{where}: there is no {self.key} {name!r}{did_you_mean(str(name), self.classes)}")
         arguments = {
             key: self.value(value, f"{where} {name}, {key}") for key, value in table.items() if key != self.key

@@ -79,6 +79,11 @@ def test_a_name_that_no_file_can_have_is_no_path(tmp_path):
         load(file).path("a\0b.csv")
 
 
+def test_a_folder_of_runs_that_can_have_no_such_name_is_no_path(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"'a\\x00b' is no path"):
+        _ = load(write(tmp_path, GOOD + '[run]\nfolder = "a\\u0000b"\n')).runs
+
+
 def test_settings_leave_out_schedule_and_folder(tmp_path):
     plain = load(write(tmp_path, GOOD)).settings
     more = load(write(tmp_path, GOOD + '[run]\nfolder = "elsewhere"\n[schedule]\nevery = "month"\n')).settings

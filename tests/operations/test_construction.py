@@ -160,6 +160,8 @@ family = "LogNormal"
         ),
         ("[[rules]]\nband = 0.1", "[[rules]] 1 needs the key 'rule'; one of AbilityToPay, ActuarialFairness"),
         ('[[rules]]\nrule = "Rule"', "there is no rule 'Rule'"),
+        ('[[rules]]\nrule = ["ShareCap"]', "[[rules]] 1: there is no rule ['ShareCap']"),
+        ('[[rules]]\nterm = ["CVaR"]\nat_most = 1.0', "[[rules]] 1: there is no term ['CVaR']"),
         ('[[program.minimise]]\nterm = "CVaR"\nlevel = 0.9\nprice = -1.0', "-1"),
     ],
 )
