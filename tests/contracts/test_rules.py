@@ -421,6 +421,8 @@ UNFIT = [
     (fairness.GroupParity({"A": "x", "B": "y", "C": "y"}, 0.1), r"GroupParity: groups says nothing of member\(s\) 'D'"),
     (fairness.GroupParity({**GROUPS, "E": "y"}, 0.1), r"GroupParity: groups names unknown member\(s\) 'E'"),
     (fairness.Turnover({"A": 1.0, "Q": 2.0}, member=0.1), r"Turnover: previous names unknown member\(s\) 'Q'"),
+    (fairness.Turnover({}, member=0.1), "Turnover: previous names nobody, expected contributions by member; leave the"),
+    (fairness.Turnover(pd.Series(dtype=float), total=0.0), "Turnover: previous names nobody"),
     (fairness.Turnover({"A": -1.0}, member=0.1), r"Turnover: previous: member 'A' has -1\.0, expected an amount"),
     (fairness.AbilityToPay(named([1, -2, 1, 1])), r"AbilityToPay: capital: member 'B' has -2\.0, expected an amount"),
     (fairness.SimilarMembers(DISTANCE[:3, :3], 0.1), r"a 4 x 4 matrix .* got \(3, 3\)"),

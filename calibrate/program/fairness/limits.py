@@ -147,6 +147,11 @@ class Turnover(Rule):
     def gap(self, plan: Plan) -> cp.Expression:
         """Two rows a member, and one row for the total."""
         before = named(self.previous, "Turnover: previous")
+        if before.empty:
+            raise ProblemError(
+                "Turnover: previous names nobody, expected contributions by member; leave the rule out where there is "
+                "no plan before"
+            )
         known = [i for i, name in enumerate(plan.pool.members) if name in before.index]
         newcomers = {name: 0.0 for name in plan.pool.members if name not in before.index}
         base = _amounts(plan, pd.concat([before, pd.Series(newcomers, dtype=float)]), "Turnover: previous")[known]
