@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from calibrate.calibration import Calibration
-from calibrate.errors import ProblemError, RuleConflictError, SolverError
+from calibrate.errors import CalibrateError, ProblemError, RuleConflictError, SolverError
 from calibrate.program.answer import answer
 from calibrate.program.beyond import far_beyond
 from calibrate.program.fairness.base import Rule
@@ -121,10 +121,10 @@ class PoolProblem:
             found = optimum(self.program, tolerance, start_of(self.program, start))
             return answer(*found, float(tolerance), out_of_sample)
         except SolverError as refused:
-            why = far_beyond(self.program)
-            if why is None:
+            why = _explained(self.program, refused)
+            if why is refused:
                 raise
-            raise SolverError(why) from refused
+            raise why from refused
 
     def frontier(
         self, condition: Term | Callable[[float], Rule | RiskLimit], values: Iterable[float], tolerance: float = 1e-6
@@ -142,7 +142,8 @@ class PoolProblem:
         DataFrame, one value a row: `objective, lower_bound, contributions, reserves` (money; NaN where no plan
         exists), `shadow_price` of the condition (what the objective falls by, at most, for one unit of money
         more room: several prices may support one optimum, and any of them is a bound) and
-        `conflict`, the rules that exclude each other there, or why no pool like this can keep one, or "".
+        `conflict`, the rules that exclude each other there, or why no pool like this can keep one, or why nothing was
+        proved, or "".
 
         >>> from calibrate.program import CostOfCapital, CVaR
         >>> pool = Scenarios([[0.0, 1.0], [4.0, 0.0], [0.0, 0.0], [1.0, 1.0]], members=["A", "B"])
@@ -151,7 +152,7 @@ class PoolProblem:
         [0.1, 0.2, 0.4]
         """
         names = ["objective", "lower_bound", "contributions", "reserves", "shadow_price", "conflict"]
-        rows, refused, start = [], list[ProblemError](), None
+        rows, refused, start = [], list[CalibrateError](), None
         stated = _several(values, "values", "numbers, one solve each")
         if not (isinstance(condition, Term) or callable(condition)):
             raise ProblemError(
@@ -168,9 +169,9 @@ class PoolProblem:
             except RuleConflictError as error:
                 rows.append((*[math.nan] * 5, ", ".join(error.conflict)))
                 continue
-            except ProblemError as error:  # such as a concentration that so few members cannot have
-                refused.append(error)
-                rows.append((*[math.nan] * 5, str(error)))
+            except (ProblemError, SolverError) as error:  # such as a concentration that so few members cannot have
+                refused.append(_explained(program, error))
+                rows.append((*[math.nan] * 5, str(refused[-1])))
                 continue
             start, money = solution.x, program.unit * solution.x
             cells = program.n_cells
@@ -198,6 +199,12 @@ class PoolProblem:
                 f"{len(columns)} and {names}, and their names must be the same in the same order"
             )
         return objective_at(program, np.concatenate([paid.to_numpy(), kept.to_numpy()]) / program.unit)
+
+
+def _explained(program: Program, refused: CalibrateError) -> CalibrateError:
+    """An error in words where rules ask for a plan far beyond all losses, or as it is."""
+    why = far_beyond(program) if isinstance(refused, SolverError) else None
+    return refused if why is None else SolverError(why)
 
 
 def _several(given: Iterable[Any], name: str, what: str) -> list[Any]:

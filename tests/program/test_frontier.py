@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from calibrate import Scenarios, fairness
-from calibrate.errors import ProblemError
+from calibrate.errors import ProblemError, SolverError
 from calibrate.program import CostOfCapital, CVaR, OwnContribution, PoolProblem, PoolReserve, Waterfall
 
 MEMBERS = ["A", "B", "C", "D"]
@@ -30,6 +30,15 @@ def test_from_a_plan_that_is_near_the_same_answer_is_found(band):
     assert warm.objective == pytest.approx(cold.objective, rel=2e-6)
     assert warm.gap <= 1e-6
     assert list(warm.contributions) == pytest.approx(list(cold.contributions), abs=1e-3 * cold.total)
+
+
+def test_a_frontier_goes_on_where_nothing_can_be_proved():
+    table = stated().frontier(fairness.FundFloor, [1e300, 1.0])
+    assert np.isnan(table["objective"][1e300])
+    assert "can only be kept by contributions of at least 1e+300 USD in all" in table["conflict"][1e300]
+    assert table["objective"][1.0] > 0
+    with pytest.raises(SolverError, match=r"at least 1e\+300 USD in all, .* times the tail of all losses"):
+        stated().frontier(fairness.FundFloor, [1e300])
 
 
 def test_next_months_scenarios_and_newcomers_may_start_from_last_months_plan():
