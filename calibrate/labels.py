@@ -94,6 +94,7 @@ def _places(own: pd.Index[Any], wanted: pd.Index[Any], counted: bool, what: str,
     """Where the wanted labels stand, or all in their order where one side is only counted through; else DataError."""
     if own.equals(wanted):
         return slice(None)
+    own, wanted = own.to_flat_index(), wanted.to_flat_index()  # labels of several levels as tuples
     unknown, missing = list(own[~own.isin(wanted)]), list(wanted[~wanted.isin(own)])
     twice = list(dict.fromkeys([*own[own.duplicated()], *wanted[wanted.duplicated()]]))
     if not (unknown or missing or twice):

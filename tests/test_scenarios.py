@@ -197,6 +197,10 @@ def test_where_one_side_has_no_labels_all_is_taken_by_position():
             lambda: Scenarios(TWO_BY_TWO, {"A", "B"}),
             "members are a set, which has no order, expected a list in the order",
         ),
+        (
+            lambda: Scenarios(STORMS, probabilities=LIKELY.set_axis(pd.MultiIndex.from_product([["x"], [1, 2, 3]]))),
+            r"the rows name unknown \"\('x', 1\)\", .* leave out '2024-01-01 00:00:00'",
+        ),
         (lambda: Scenarios(TWO_BY_TWO, segments=frozenset({"A", "B"})), "segments are a set, which has no order"),
     ],
 )
