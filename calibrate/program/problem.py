@@ -142,8 +142,8 @@ class PoolProblem:
         DataFrame, one value a row: `objective, lower_bound, contributions, reserves` (money; NaN where no plan
         exists), `shadow_price` of the condition (what the objective falls by, at most, for one unit of money
         more room: several prices may support one optimum, and any of them is a bound) and
-        `conflict`, the rules that exclude each other there, or why no pool like this can keep one, or why nothing was
-        proved, or "".
+        `conflict`, the rules that exclude each other there, or why no pool like this can keep one, or why nothing could
+        be proved, or "".
 
         >>> from calibrate.program import CostOfCapital, CVaR
         >>> pool = Scenarios([[0.0, 1.0], [4.0, 0.0], [0.0, 0.0], [1.0, 1.0]], members=["A", "B"])

@@ -84,7 +84,7 @@ class Sum(Term):
 
 
 class RiskTerm(Term):
-    """A CVaR of what a waterfall leaves; other coherent risks are mixtures of these (Kusuoka 2001)."""
+    """`CVaR` or `ExpectedLoss` of what a waterfall leaves; other coherent risks are sums of these (Kusuoka 2001)."""
 
     level: float
     of: Kind
