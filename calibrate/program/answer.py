@@ -20,6 +20,7 @@ from calibrate.calibration import Calibration
 from calibrate.errors import SolverError
 from calibrate.one_thread import ONE_THREAD
 from calibrate.precision import tail_mean
+from calibrate.program.conflict import explain
 from calibrate.program.form import Floats, Program
 from calibrate.program.measure import left_of, lefts, objective_at, total
 from calibrate.program.nearest import plans_instead
@@ -40,7 +41,10 @@ FEASIBLE = 1e-6  # of contributions and reserves
 
 
 def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenarios | None) -> Calibration:
-    """The plan of a solution as it is published; where it may not be, a plan beside it that may."""
+    """The plan of a solution as it is published; where it may not be, a plan beside it that may, or why there is none.
+
+    Rules that exclude each other by less than a solver's rounding have a plan for the solver, and none in print.
+    """
     scenarios = program.pool.scenarios
     with ONE_THREAD, ThreadPoolExecutor(1) as aside:  # a gigabyte takes half a second: beside what is to be measured
         hashed = [aside.submit(getattr, scenarios, "digest")] if scenarios.in_memory else []
@@ -50,7 +54,7 @@ def answer(program: Program, solution: Solution, tolerance: float, fresh: Scenar
             for other in plans_instead(program, solution):
                 with suppress(SolverError):
                     return _written(program, other, tolerance, fresh, hashed)
-            raise refused from None
+            raise explain(program) or refused from None
 
 
 def vouched(program: Program, solution: Solution, tolerance: float) -> Solution:

@@ -25,10 +25,26 @@ Condition = Rule | RiskLimit
 UNSOLVED = (NotSeparable, SolverError, ArithmeticError)  # the last: rules without a plan drive numbers out of range
 CLAIM = " This is a solver's claim, and not proved."
 FEASIBLE = 1e-6  # units: slack below it is rounding of the solver
+FINER_UNITS = (2.0**-20, 2.0**-40)
 
 
 def explain(program: Program) -> RuleConflictError | None:
-    """The error that names the conflict, or None if the rules can be satisfied after all, or it cannot be proved."""
+    """The error that names the conflict, or None if the rules can be satisfied after all, or it cannot be proved.
+
+    Amounts below a millionth of the losses are told in finer units, and only by a proof: there they may be rounding.
+    """
+    found = _explained(program)
+    for finer in FINER_UNITS:
+        if found is None:
+            with suppress(*UNSOLVED):
+                less = _explained(replace(program, unit=finer * program.unit))
+                told = None if less is None else less.certificate
+                found = less if isinstance(told, Certificate) and told["multipliers"] is not None else None
+    return found
+
+
+def _explained(program: Program) -> RuleConflictError | None:
+    """The same in the program's unit."""
     asked = _Conditions(program)
     every = list(range(len(asked.conditions)))
     if not asked.conflict(every):

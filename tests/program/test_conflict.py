@@ -227,6 +227,28 @@ def test_a_small_conflict_is_a_conflict(miss):
     assert list(error.conflict.values()) == pytest.approx([miss, miss], rel=0.05)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        fairness.ActuarialFairness(0.25),
+        fairness.LoadingRatio(2.0),
+        fairness.AbilityToPay({f"member {i + 1}": 1e9 if i < 4 else 50.0 for i in range(5)}, 1.0),
+        fairness.IndividualRationality(0.9),
+    ],
+)
+def test_a_conflict_far_below_the_losses_is_named_and_proved(rule, tmp_path):
+    """A least premium of 1,000 and a member that never loses, in a pool that loses 1e9: no solver proved anything."""
+    losses = 1e8 * np.random.default_rng(0).pareto(2.5, (300, 5))
+    losses[:, 4] = 0.0
+    terms = [CostOfCapital(0.04, 0.06), 0.1 * CVaR(0.99, of="mutualised")]
+    problem = PoolProblem(Scenarios(losses), Waterfall(), terms, [rule, fairness.ContributionFloor(1000.0)])
+    with pytest.raises(RuleConflictError) as told:
+        problem.solve()
+    assert list(told.value.conflict) == [str(rule), "ContributionFloor(amount=1000.0)"]
+    assert max(told.value.conflict.values()) <= 1000.0 * (1 + 1e-6)
+    assert verify(told.value.certificate.save(tmp_path / "conflict")).proved
+
+
 @pytest.mark.parametrize("miss", [0.0, -1e-9, -1e-6])
 def test_rules_that_just_meet_are_no_conflict(miss):
     rules = [fairness.FundFloor(10.0 + miss), Budget(10.0), fairness.ShareCap(0.5)]
