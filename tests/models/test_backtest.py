@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from sklearn.base import BaseEstimator
 
 from calibrate import JointLossModel, LossHistory, Scenarios
 from calibrate.errors import DataError, ModelError
+from calibrate.models import Coverage
 from calibrate.models.backtest import (
     AcerbiSzekelyConditional,
     AcerbiSzekelyUnconditional,
@@ -231,6 +233,84 @@ def test_rolling_refit_knows_the_past_only():
         rolling_forecasts(history, Recorder(), first="2020-01")
 
 
+class Proportional(BaseEstimator):
+    """A model with a cover, which forecasts three times the exposures that it is asked about."""
+
+    def __init__(self, coverage=None, exposure_cap=None):
+        self.coverage, self.exposure_cap = coverage, exposure_cap
+
+    def fit(self, history):
+        self.members = history.members
+        if self.coverage is not None:
+            self.coverage.terms(history.members)
+        return self
+
+    def sample(self, n, random_state, exposures):
+        return Scenarios(np.tile(3.0 * exposures[list(self.members)].to_numpy(), (n, 1)), self.members)
+
+
+def dated(members, losses, exposures, **named):
+    """One event a row in the middle of each of the months of 2020."""
+    frame = pd.DataFrame({"date": pd.date_range("2020-01-15", periods=len(losses), freq="MS") + pd.Timedelta("14D")})
+    frame = frame.assign(member=members, loss=losses, **named)
+    table = pd.DataFrame(exposures, index=pd.period_range("2020-02", periods=len(losses), freq="M"))
+    return LossHistory.from_events(
+        frame, date="date", member="member", loss="loss", exposures=table, **{name: name for name in named}
+    )
+
+
+def test_losses_are_what_the_cover_pays_and_forecasts_are_at_the_exposures_of_their_period():
+    """By hand: 200 is cut at 5 times the exposure of 20; of 80 above the retention the limit leaves 60, half paid."""
+    exposures = {"A": [10.0, 10, 10, 30, 20], "B": [0.0, 0, 0, 8, 9]}
+    history = dated(["A", "A", "A", "B", "A"], [15.0, 40, 30, 25, 200], exposures)
+    cover = Coverage(retention={"A": 20.0, "B": 0.0}, limit=60.0, coinsurance=0.5)
+    forecasts = rolling_forecasts(history, Proportional(cover, 5.0), first="2020-04", level=0.9, n=3)
+    assert forecasts.losses.tolist() == [5.0, 0.0, 30.0]
+    assert forecasts.draws[:, 0].tolist() == [30.0, 90.0, 87.0]
+    assert len(forecasts.notes) == 1
+    assert forecasts.notes[0].startswith("2020-05: losses of 'B', 12.5 in all, are left out")
+    plain = rolling_forecasts(history, Proportional(), first="2020-04", level=0.9, n=3)
+    assert plain.losses.tolist() == [30.0, 0.0, 200.0]
+
+
+def test_a_share_of_every_loss_has_the_same_share_of_forecasts_and_losses():
+    rng = np.random.default_rng(5)
+    frame = {"date": pd.date_range("2020-01-02", periods=60, freq="10D"), "member": rng.choice(["A", "B"], 60)}
+    named = {"date": "date", "member": "member", "loss": "loss", "period": "Q"}
+    history = LossHistory.from_events(pd.DataFrame(frame).assign(loss=rng.gamma(2.0, 5.0, 60)), **named)
+    whole, half = (
+        rolling_forecasts(history, JointLossModel(coverage=cover), first="2021Q3", level=0.9, n=500)
+        for cover in (None, Coverage(coinsurance=0.5))
+    )
+    assert 2 * half.losses == pytest.approx(whole.losses)
+    assert 2 * half.expected_shortfall == pytest.approx(whole.expected_shortfall)
+
+
+def test_a_growing_panel_is_forecast_at_its_own_exposures():
+    """Ratios of a fifth, deviation of the log .1, whoever is exposed to how much."""
+    exposures = np.outer(4.0 ** np.arange(12), [1.0, 2.0])
+    losses = 0.2 * exposures * np.exp(0.1 * np.random.default_rng(1).standard_normal((12, 2)))
+    years, names = np.arange(2010, 2022), ["A", "B"]
+    history = LossHistory.from_panel(
+        pd.DataFrame(losses, index=years, columns=names),
+        exposures=pd.DataFrame(exposures, index=years, columns=names),
+        confirm_unit_jumps=names,
+    )
+    forecasts = rolling_forecasts(history, JointLossModel(), first="2021", level=0.9, n=2000)
+    assert forecasts.draws.mean() == pytest.approx(0.2 * exposures[-1].sum(), rel=0.1)
+
+
+def test_what_was_paid_of_an_open_claim_is_not_known():
+    exposures = {"A": [10.0] * 4}
+    history = dated(["A"] * 4, [15.0, 40, 30, 25], exposures, at_least=[False, True, False, True])
+    with pytest.raises(
+        DataError, match=r"1 of 2 losses .* the first in 2020-05, of member 'A' and 25: what the pool paid"
+    ):
+        rolling_forecasts(history, Proportional(), first="2020-04", n=3)
+    capped = rolling_forecasts(history, Proportional(Coverage(limit=20.0)), first="2020-04", level=0.9, n=3)
+    assert capped.losses.tolist() == [20.0, 20.0]
+
+
 def test_faults_are_named():
     with pytest.raises(DataError, match=r"period 1: loss is nan"):
         Forecasts(np.array([1.0, np.nan]), np.ones(2), np.full(2, 2.0), 0.9)
@@ -264,7 +344,11 @@ def test_a_pool_is_backtested_before_and_after_a_member_joins():
     history = LossHistory.from_panel(losses, exposures=exposures)
     forecasts = rolling_forecasts(history, JointLossModel(), first="2018Q3", level=0.9, n=500)
     assert len(forecasts.losses) == 10
-    assert forecasts.losses == pytest.approx(losses.sum(axis=1).to_numpy()[-10:])
+    expected = losses.sum(axis=1).to_numpy()[-10:].copy()
+    expected[2] -= losses["new"].iloc[16]  # of 2019Q1, when nothing was known of it
+    assert forecasts.losses == pytest.approx(expected)
+    assert len(forecasts.notes) == 1
+    assert forecasts.notes[0].startswith("2019Q1: losses of 'new'")
 
 
 def test_a_period_at_whose_end_nothing_could_be_fitted_is_named():

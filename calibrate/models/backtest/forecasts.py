@@ -26,6 +26,7 @@ class Forecasts:
     draws : (periods, draws) losses from the forecast law of each period, if the model can give them: with them every
         p-value is that of the model itself, point masses included; without them only exceedances can be tested.
     periods : labels; numbered if not given.
+    notes : sentences on what was left out.
 
     Raises DataError naming period and number.
 
@@ -39,6 +40,7 @@ class Forecasts:
     level: float
     draws: Floats | None = None
     periods: pd.Index | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # the one way to fill a frozen object

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
+from calibrate.models.arrays import Floats
 from calibrate.models.backtest.exams import (
     AcerbiSzekelyConditional,
     AcerbiSzekelyUnconditional,
@@ -20,6 +22,7 @@ from calibrate.models.backtest.exams import (
     traffic_light,
 )
 from calibrate.models.backtest.forecasts import Forecasts
+from calibrate.models.backtest.realised import asked_of, realised
 from calibrate.models.backtest.scores import joint_score
 
 __all__ = ["backtest_table", "rolling_forecasts"]
@@ -37,12 +40,32 @@ FEWEST_EXPECTED = 5.0
 def rolling_forecasts(
     history: LossHistory, model: Any, *, first: Any, level: float = 0.99, n: int = 10_000, random_state: int = 0
 ) -> Forecasts:
-    """Forecasts of the pool's total loss, one period ahead, from the period of `first` to the last one.
+    """Forecasts of what the pool pays, one period ahead, from the period of `first` to the last one.
 
     For each period the model (anything with `fit(history)` and `sample(n, random_state)`, e.g. `JointLossModel()`) is
-    cloned and fitted to the history up to the period before. The draws of each period have their own seed. ModelError
-    names the period at whose end the model could not be fitted.
+    cloned and fitted to the history up to the period before, and asked at the exposures of the period itself where
+    `sample` takes them. The draws of each period have their own seed. Losses are what the model's cover and cap leave
+    of the events (`realised`), of the members who were there before: one who enters in the period is not forecast, and
+    `notes` say so. ModelError names the period at whose end the model could not be fitted.
     """
+    periods, start = history.periods, _start(history, first)
+    paid = realised(history, model, start)
+    seeds = np.random.SeedSequence(random_state).spawn(len(periods))
+    losses, draws, notes = np.empty(len(periods) - start), np.empty((len(periods) - start, n)), list[str]()
+    for row, place in enumerate(range(start, len(periods))):
+        known = history.until(periods[place - 1].end_time)
+        draws[row] = _ahead(model, known, _exposures(history, place), n, seeds[place], str(periods[place]))
+        new = ~np.isin(history.members, known.members)
+        losses[row] = paid[place, ~new].sum()
+        if paid[place, new].any():
+            names = ", ".join(repr(history.members[i]) for i in np.flatnonzero(new & (paid[place] > 0)))
+            lost = f"losses of {names}, {paid[place, new].sum():g} in all"
+            notes.append(f"{periods[place]}: {lost}, are left out: new in this period, they were not forecast")
+    return replace(Forecasts.from_draws(losses, draws, level, periods[start:]), notes=tuple(notes))
+
+
+def _start(history: LossHistory, first: Any) -> int:
+    """Place of the first period to be forecast."""
     periods = history.periods
     try:
         start = int((periods < pd.Period(first, periods.freqstr)).sum())
@@ -53,20 +76,34 @@ def rolling_forecasts(
             f"first must name a period after {periods[0]} and not after {periods[-1]} (something must be known "
             f"before it), got {first!r}"
         )
-    seeds = np.random.SeedSequence(random_state).spawn(len(periods))
-    draws = np.empty((len(periods) - start, n))
-    for row, place in enumerate(range(start, len(periods))):
-        known = history.until(periods[place - 1].end_time)
-        try:
-            scenarios = clone(model).fit(known).sample(n, seeds[place])
-        except ModelError as error:
-            raise ModelError(
-                f"at the end of {periods[place - 1]}, when {len(known.periods)} periods were known: {error}; or let "
-                f"first be later than {periods[place]}"
-            ) from error
-        draws[row] = scenarios.losses.sum(axis=1)
-    losses = history.losses.sum(axis=1).to_numpy()[start:]
-    return Forecasts.from_draws(losses, draws, level, periods[start:])
+    return start
+
+
+def _exposures(history: LossHistory, place: int) -> pd.Series[float] | None:
+    """Exposures of a period by the columns of the losses."""
+    return None if history.exposures is None else history.exposures.iloc[place]
+
+
+def _ahead(
+    model: Any,
+    known: LossHistory,
+    exposures: pd.Series[float] | None,
+    n: int,
+    seed: np.random.SeedSequence,
+    period: str,
+) -> Floats:
+    """Draws of the pool's loss in the period after what is known."""
+    at: dict[str, Any] = {}
+    if exposures is not None and "exposures" in inspect.signature(model.sample).parameters:
+        at["exposures"] = exposures
+    try:
+        scenarios = asked_of(model, known.members).fit(known).sample(n, seed, **at)
+    except ModelError as error:
+        raise ModelError(
+            f"at the end of {known.periods[-1]}, when {len(known.periods)} periods were known: {error}; or let "
+            f"first be later than {period}"
+        ) from error
+    return np.asarray(scenarios.losses.sum(axis=1))
 
 
 def backtest_table(
