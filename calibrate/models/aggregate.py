@@ -30,6 +30,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 TILT = 18.0  # e^-18 = 1.5e-8 of what wraps around is left; rounding grows by e^18 at the last point
 LARGEST_RECURSION = 2**15
+SURPLUS = 1e-3  # of probability that masses of a severity may bring, whose rounding is not in the error
 COARSE = 0.25  # of the mean: a longer step makes quantiles wrong
 
 
@@ -178,7 +179,8 @@ def compound_by_transform(count: Count, severity: DiscreteSeverity) -> Aggregate
     """Law of the total by fast Fourier transform, exponentially tilted against wrapping around.
 
     `g = e^(t k) F^-1[ P_N( F[f e^(-t k)] ) ]`, `t n = 18`. Losses that wrap around the end of the grid of `n` points
-    are damped by `e^-18` each time: the error of a probability is at most `e^-18 P(S beyond)` and rounding.
+    are damped by `e^-18` each time: the error of a probability is at most `e^-18 P(S beyond)` and rounding. ModelError
+    where probabilities sum to more than such errors explain: the generating function has fewer digits than it takes.
     Source: Grubel and Hermesmeier 1999; Embrechts and Frei 2009.
 
     >>> from calibrate.models.severity import Gamma
@@ -196,8 +198,13 @@ def compound_by_transform(count: Count, severity: DiscreteSeverity) -> Aggregate
     probabilities = np.clip(tilted / tilt, 0.0, 1.0)
     relative = float(np.mean((math.log2(n) + np.abs(exponent)) * np.abs(total)))
     rounding = 4 * float(np.finfo(np.float64).eps) * relative * math.exp(TILT)
-    beyond = max(1.0 - float(probabilities.sum()), 0.0)
-    error = math.exp(-TILT) * beyond / (1 - math.exp(-TILT)) + rounding
+    found = float(probabilities.sum())
+    error = math.exp(-TILT) * max(1.0 - found, 0.0) / (1 - math.exp(-TILT)) + rounding
+    if found > 1 + n * error + SURPLUS:
+        raise ModelError(
+            f"the probabilities of the total sum to {found:.6g}: log_generating_function of {count} is too coarse for "
+            "the transform, which needs all of its digits; use compound_by_recursion"
+        )
     return AggregateLoss(severity.step, probabilities, count.mean * severity.mean, error)
 
 

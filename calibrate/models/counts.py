@@ -79,8 +79,13 @@ class NegativeBinomialCount(Count):
         return a, (self.size - 1) * a
 
     def log_generating_function(self, z: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
-        """`-size log(1 - rate (z - 1) / size)`."""
-        return np.asarray(-self.size * np.log(1 - self.rate / self.size * (z - 1)))
+        """`-size log(1 + w)`, `w = rate (1 - z) / size`, with all digits where `w` is tiny: a law nearly Poisson.
+
+        By modulus and angle: the complex `log1p` of numpy loses the real part of a tiny `w`.
+        """
+        w = self.rate / self.size * (1 - z)
+        modulus = np.log1p(2 * w.real + w.real**2 + w.imag**2) / 2
+        return np.asarray(-self.size * (modulus + 1j * np.arctan2(w.imag, 1 + w.real)))
 
 
 def count_of(mean: float, variance: float) -> Count:

@@ -68,6 +68,26 @@ def test_both_methods_agree_within_the_stated_error(count):
     assert fast.error < 1e-6
 
 
+@pytest.mark.parametrize("size", [1e7, 1e9, 1e12, 1e15])
+def test_a_nearly_poisson_number_of_losses_has_the_total_of_a_poisson_one(size):
+    """Losses of 1: the total is the number itself, of Poisson's closed form but for `rate^2 / size` of its variance."""
+    found = compound_by_transform(NegativeBinomialCount(2.0, size), DiscreteSeverity(1.0, np.eye(1, 256, 1)[0], 1.0))
+    assert found.probabilities == pytest.approx(stats.poisson(2.0).pmf(np.arange(256)), abs=1e-8 + 2 / size)
+    assert found.probabilities.sum() == pytest.approx(1.0, abs=1e-6)
+    law = stats.poisson(2.0)
+    worst = law.ppf(0.99) + law.expect(lambda n: np.maximum(n - law.ppf(0.99), 0.0)) / 0.01
+    assert found.expected_shortfall(0.99) == pytest.approx(worst, rel=1e-5)
+
+
+def test_digits_lost_by_a_generating_function_are_refused():
+    class Coarse(NegativeBinomialCount):
+        def log_generating_function(self, z):
+            return -self.size * np.log(1 - self.rate / self.size * (z - 1))
+
+    with pytest.raises(ModelError, match=r"the probabilities of the total sum to .*too coarse.*compound_by_recursion"):
+        compound_by_transform(Coarse(2.0, 1e9), discretise(gamma(2.0, 1.0), 0.02, 4096))
+
+
 def test_without_tilting_a_heavy_tail_wraps_around_and_the_bound_holds():
     x = stats.genpareto(0.9, scale=1.0).rvs(2000, random_state=np.random.default_rng(2))
     size = discretise(GeneralizedPareto().fit(x), 1.0, 512)
