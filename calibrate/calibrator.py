@@ -278,9 +278,10 @@ def _tails(model: Any) -> list[dict[str, Any]]:
 def _labelled(calibration: Calibration, model: Any) -> dict[str, list[str]]:
     """Notes on the intervals, with those that only the model can tell: a lucky sample hides how heavy its tail is."""
     notes = list(calibration.provenance["risk_notes"])
-    why = without_variance(model) if isinstance(model, JointLossModel) else ""
-    for term in calibration.risk.index if why else ():
+    heavy = isinstance(model, JointLossModel) and without_variance(model)
+    for term in calibration.risk.index if heavy else ():
         if not any(note.startswith(f"{term}: ") for note in notes):
+            why = "losses without cap have no variance, as the model's flags say"
             notes.append(f"{term}: heavy tail ({why}): the interval promises too much, and the truth is often above")
     return {"risk_notes": notes}
 

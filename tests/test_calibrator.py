@@ -287,8 +287,9 @@ def test_an_interval_is_labelled_by_what_the_model_knows_of_its_tails(seed):
     dear = [program.CostOfCapital(0.3, 0.3), 2 * program.CVaR(0.9, of="mutualised")]
     sizes = {"n_scenarios": 5_000, "n_out_of_sample": 20_000, "random_state": seed}
     plan = PoolCalibrator(minimise=dear, **sizes).fit(events).calibration_
-    notes = [note for note in plan.provenance["risk_notes"] if "models that the history allows" in note]
-    assert [note.split(": heavy tail (by ")[0] for note in notes] == list(plan.risk.index)
+    notes = [note for note in plan.provenance["risk_notes"] if "heavy tail (losses without cap have no" in note]
+    assert [note.split(": heavy tail (")[0] for note in notes] == list(plan.risk.index)
+    assert sum("models that the history allows, losses" in flag for flag in plan.provenance["model_flags"]) == 1
 
 
 def test_expected_losses_of_several_periods_are_not_the_next_one_times_their_number():

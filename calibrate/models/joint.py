@@ -22,6 +22,7 @@ from calibrate.models.doubts import few_periods_flags, level_flags, persistence_
 from calibrate.models.doubts_of_counts import count_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.doubts_of_scatter import quiet_flags, scatter_flags
+from calibrate.models.endless import endless_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.families import families
 from calibrate.models.frequency import CountModel, Hawkes
@@ -144,6 +145,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         else:
             self._collective(losses, Events.of(ahead, events, exposures))
             self.flags_ += (*said, *seen_flags(history, exposures, cap))
+            self.flags_ += endless_flags(self.process_, exposures[-1], self.segments_)
         self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
         anew = events is None or all(model.order is Order.NOTHING for model in self.frequencies_.values())
         if self.coverage is None and cap is None and anew and (events is None or AT_LEAST not in events):

@@ -9,15 +9,13 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.collective import Collective
+from calibrate.models.endless import endless_losses
 from calibrate.models.joint import JointLossModel
-from calibrate.models.open_parameters import OpenParameters
 from calibrate.models.severity import BestOf, Burr, GeneralizedPareto, Severity, Spliced
 from calibrate.models.sizes import NEAR_ONE
-from calibrate.precision import HEAVIEST
 
 __all__ = ["dependence_summary", "tail_table", "without_variance"]
 
-OFTEN = 0.05  # of the laws: fewer hardly show in a sample
 COLUMNS = ["family", "shape", "lower", "upper", "exceedances", "cap", "cap_by", "has_mean", "mind"]
 
 
@@ -78,38 +76,9 @@ def dependence_summary(model: JointLossModel) -> dict[str, object]:
 
 
 def without_variance(model: JointLossModel) -> str:
-    """Which losses of a fitted event model have no variance and no cap, by more than one in twenty of the laws that its
-    scenarios are drawn by; empty if none. A sample of them may look harmless by luck: its own tail does not tell.
-
-    The index of a tail is read off two far quantiles, `log(q(1e-12) / q(1e-9)) / log(1e3)`, whatever its family.
-    """
+    """Which losses of a fitted model have no variance and no cap (`endless_losses`); empty if none."""
     check_is_fitted(model)
-    process = model.process_
-    laws = [node.margins for node in process.nodes] if isinstance(process, OpenParameters) else [process.margins]
-    events = [each for each in laws if isinstance(each, Collective)]
-    found = [_heavy(each, model) for each in events]
-    heavy = [each for each in found if each]
-    if len(heavy) <= OFTEN * len(events):
-        return ""
-    names = [name for name in model.segments_ if any(name in each for each in heavy)]
-    what = "losses" if len(model.segments_) == 1 else f"losses of {', '.join(names)}"
-    told = (
-        f"{what} without cap have a tail index of up to {max(max(each.values()) for each in heavy):.2f}, so no variance"
-    )
-    return told if len(events) == 1 else f"by {len(heavy)} of {len(events)} models that the history allows, {told}"
-
-
-def _heavy(collective: Collective, model: JointLossModel) -> dict[str, float]:
-    """Tail index of the segments of which a loss has no variance and, for some member, no cap."""
-    caps, means = collective.caps(model.exposures_.to_numpy()), collective.means(model.exposures_.to_numpy())
-    endless = np.isinf(caps) & np.isinf(collective.terms.limit)[:, None] & (means > 0)
-    found = {}
-    for g, part in enumerate(collective.segments):
-        near, far = part.sizes.law.isf(np.array([1e-9, 1e-12]))
-        index = math.log(far / near) / math.log(1e3)
-        if index > HEAVIEST and endless[:, g].any():
-            found[model.segments_[g]] = index
-    return found
+    return endless_losses(model.process_, model.exposures_.to_numpy(), model.segments_)
 
 
 def _of_law(law: Severity) -> dict[str, object]:

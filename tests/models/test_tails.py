@@ -89,7 +89,10 @@ def test_dependence_in_a_few_numbers():
 
 def test_losses_without_variance_are_told_whatever_the_sample_shows():
     heavy, light = history(0.7), history(0.2)
-    told = without_variance(JointLossModel(severity=LAW).fit(heavy))
+    model = JointLossModel(severity=LAW).fit(heavy)
+    told = without_variance(model)
+    assert [flag for flag in model.flags_ if told in flag] == [flag for flag in model.flags_ if "no variance" in flag]
+    assert sum(flag.startswith(told) for flag in model.flags_) == 1
     assert (
         told.startswith("by ") and "of 32 models that the history allows, losses without cap have a tail index" in told
     )
@@ -100,6 +103,7 @@ def test_losses_without_variance_are_told_whatever_the_sample_shows():
     assert without_variance(JointLossModel(severity=LAW).fit(light)) == ""
     capped = JointLossModel(severity=LAW, exposure_cap=0.1).fit(heavy)
     assert without_variance(capped) == ""
+    assert not any("no variance" in flag for flag in capped.flags_)
     assert without_variance(JointLossModel(severity=LAW, coverage=models.Coverage(limit=900.0)).fit(heavy)) == ""
     one_without = models.Coverage(limit={"A": 900.0, "B": np.inf})
     assert without_variance(JointLossModel(severity=LAW, coverage=one_without).fit(heavy)) == told
