@@ -20,6 +20,7 @@ from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence
 from calibrate.models.doubts import few_periods_flags, level_flags, persistence_flags, thin_flags
 from calibrate.models.doubts_of_counts import count_flags
+from calibrate.models.doubts_of_forms import form_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.doubts_of_scatter import quiet_flags, scatter_flags
 from calibrate.models.endless import endless_flags
@@ -202,7 +203,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             candidates.append(Collective(parts, terms, self.exposure_cap))
         collective, frequencies = candidates[0], found[0].frequencies
         self.margins_, self.frequencies_ = collective, dict(zip(self.segments_, frequencies, strict=True))
-        self.flags_ = (*collective.flags(), *found[0].flags)
+        self.flags_ = (*collective.flags(), *form_flags(events, self.members_), *found[0].flags)
         shocks, known = pd.Index(self.segments_, name="segment"), True
         if isinstance(self.frequency, Hawkes):
             self.process_, nothing, said = excited_events(self.dependence, frequencies, collective)
