@@ -93,13 +93,15 @@ def _near(program: Program, form: Compiled, tolerance: float, start: Floats | No
     """From a plan near the optimum, on all scenarios at once.
 
     None where there is none, where it leads nowhere, and where no tie is decided from there: the answer does not depend
-    on where the search sets out.
+    on where the search sets out. An optimum of next to nothing has so many plans that one near the start would do.
     """
     if start is None:
         return None
     level = Level(program, form, Sample.every(program, 1), tolerance, near=True, tie=on_trees)
     try:
         best = level.run(vector_at(program, form, start), None)[0]
+        if abs(best.upper) <= LITTLE:
+            return None
         decided = closest(level, best)
     except (SolverError, ArithmeticError):
         return None

@@ -617,6 +617,24 @@ def test_slips_are_told_in_words(slip, words):
         slip(stated())
 
 
+def test_where_the_best_plan_costs_nothing_the_answer_is_the_same_from_a_start():
+    """All plans that pay for the worst scenario cost nothing: the closest one, by cvxpy, was found without a start."""
+    losses = np.random.default_rng(1).lognormal(0, 1, (60, 4))
+    weights = 0.6 * losses.mean(axis=0) / losses.mean() / 4 + 0.1
+    terms, rule = [CostOfCapital(0, 0), CVaR(0.9)], fairness.Solidarity(0.4, 0.5)
+    problem = PoolProblem(Scenarios(losses), Waterfall(), terms, [rule])
+    dear = [CostOfCapital(0.01, 0.02), *terms]
+    far = PoolProblem(Scenarios(losses), Waterfall(), dear, [rule, fairness.FundFloor(200.0)]).solve()
+    reference = problem.solve().members["reference"].to_numpy()
+    c, r = cp.Variable(4, nonneg=True), cp.Variable(nonneg=True)
+    distance = cp.sum(cp.multiply(1 / reference, cp.square(c - reference))) + cp.square(r) / reference.sum()
+    fair = cp.abs(c - cp.sum(c) * weights) <= 0.5 * cp.sum(c) * weights
+    cp.Problem(cp.Minimize(distance), [losses.sum(axis=1).max() <= cp.sum(c) + r, fair]).solve(solver="CLARABEL")
+    for plan in (problem.solve(), problem.solve(start=far)):
+        np.testing.assert_allclose(plan.contributions, c.value, rtol=2e-3)
+        np.testing.assert_allclose(plan.reserves, r.value, rtol=2e-3)
+
+
 @pytest.mark.parametrize("seed", [23, 24, 52, 59])
 def test_where_nobody_defaults_the_answer_is_the_same_from_a_start(seed):
     """Who pays is the tie's to say; it stopped at the edge of what was thought to be near the start."""
