@@ -109,6 +109,16 @@ def recalibrate(
 
 
 @app.command()
+def schedule(config: ConfigArgument) -> None:
+    """Say when the pool is due again, and the line with which cron looks every morning whether it is."""
+    with _working():
+        from calibrate.operations.schedule import cron_line, when_due
+
+        told = when_due(_configuration(config), datetime.now(UTC))
+    typer.echo(f"{told}\n\nFor cron (crontab -e); it does nothing before it is due:\n\n{cron_line(Path(config))}")
+
+
+@app.command()
 def report(
     run: RunArgument,
     html: Annotated[

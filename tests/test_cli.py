@@ -75,6 +75,14 @@ def test_a_second_fit_finds_the_run_again(fitted):
     assert {path: path.stat().st_mtime_ns for path in (config.parent / "runs").rglob("*.json")} == before
 
 
+def test_when_a_pool_is_due_is_said_with_the_line_for_cron(fitted):
+    config, text = fitted
+    told = calibrate("schedule", config).stdout
+    assert "Due when data, configuration or code have changed, as [schedule] is left out" in told
+    assert Path(RUN.search(text).group(1)).name in told
+    assert f"calibrate recalibrate {config.name} >> recalibrate.log" in told
+
+
 def test_the_history_is_resampled_only_when_asked_for(fitted, tmp_path, write_pool, pool_config):
     _, text = fitted
     assert "leave open" not in text

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 
 import pandas as pd
 
 from calibrate.calibration import Calibration
 from calibrate.errors import ConfigurationError, IntegrityError
-from calibrate.operations.config import Configuration, Schedule
+from calibrate.operations.config import Configuration
 from calibrate.operations.job import carry_out
+from calibrate.operations.schedule import next_due
 from calibrate.operations.sources import read_history
 from calibrate.operations.store import Run, RunStore, run_name
 from calibrate.reporting import tables
 
-__all__ = ["Recalibration", "moves", "next_due", "recalibrate"]
+__all__ = ["Recalibration", "moves", "recalibrate"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,23 +79,6 @@ def _check_same(newest: Run, configuration: Configuration) -> None:
             f"{configuration.name!r}: name a folder of its own ([run] folder), or, where this one succeeds it, fit it "
             "once, and recalibrate from there"
         )
-
-
-def next_due(schedule: Schedule, last: datetime) -> datetime:
-    """The start of the calendar period (UTC) after the one in which the last run was made.
-
-    >>> next_due(Schedule(every="quarter"), datetime(2026, 11, 22, 8, tzinfo=UTC)).date()
-    datetime.date(2027, 1, 1)
-    """
-    day = last.astimezone(UTC).date()
-    months = {"month": 1, "quarter": 3, "year": 12}.get(schedule.every)
-    if months is None:
-        start = day if schedule.every == "day" else day - timedelta(days=day.weekday())
-        first = start + timedelta(days=1 if schedule.every == "day" else 7)
-    else:
-        ordinal = (day.year * 12 + day.month - 1) // months * months + months
-        first = date(ordinal // 12, ordinal % 12 + 1, 1)
-    return datetime(first.year, first.month, first.day, tzinfo=UTC)
 
 
 def moves(recalibration: Recalibration) -> pd.DataFrame:

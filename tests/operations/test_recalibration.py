@@ -1,5 +1,6 @@
 """Again next month: when it is due, what it starts from, and what it says about who moved."""
 
+import shlex
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from calibrate.errors import ConfigurationError
 from calibrate.operations import recalibration
 from calibrate.operations.config import Schedule, load
-from calibrate.operations.recalibration import next_due, recalibrate
+from calibrate.operations.recalibration import recalibrate
+from calibrate.operations.schedule import cron_line, next_due, when_due
 from calibrate.operations.store import RunStore
 
 MONTHLY = '\n[[rules]]\nrule = "Turnover"\nmember = 0.1\n[schedule]\nevery = "month"\n'
@@ -32,6 +34,18 @@ def on(month, day=1, hour=6):
 )
 def test_due_with_the_next_calendar_period(every, last, due):
     assert next_due(Schedule(every=every), last) == datetime(*due, tzinfo=UTC)
+
+
+def test_it_is_said_when_a_pool_is_due(tmp_path, write_pool, pool_config):
+    (folder := tmp_path / "a pool").mkdir()
+    path = write_pool(folder, pool_config + MONTHLY)
+    assert when_due(load(path), on(1)) == f"Due now: there is no run in {load(path).runs}."
+    run = recalibrate(load(path), on(1)).run
+    made = f"the newest run, {run.name}, is of 2026-01-01 06:00 UTC."
+    assert when_due(load(path), on(1, 31)) == f"Not due before 2026-02-01 00:00 UTC; {made}"
+    assert when_due(load(path), on(2, 3)) == f"Due since 2026-02-01 00:00 UTC; {made}"
+    words = shlex.split(cron_line(path).split("&&")[0])
+    assert words == ["15", "6", "*", "*", "*", "cd", str(path.parent)]
 
 
 @pytest.fixture(scope="module")
