@@ -253,7 +253,7 @@ def edge_flags(when: Places, periods: pd.PeriodIndex) -> tuple[str, ...]:
 
 
 def cap_flags(losses: Floats, caps: Floats) -> tuple[str, ...]:
-    """A sentence if losses of the history are larger than the most that one event is said to cost."""
+    """A sentence if losses of the history are larger than the most that one event, or period, is said to cost."""
     above = losses > caps
     if not above.any():
         return ()

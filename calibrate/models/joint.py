@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from calibrate.models.binding import bound_columns, bound_events, excited_events
 from calibrate.models.collective import Collective, Events, Segment, seen_flags
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence
-from calibrate.models.doubts import few_periods_flags, level_flags, persistence_flags, thin_flags
+from calibrate.models.doubts import cap_flags, few_periods_flags, level_flags, persistence_flags, thin_flags
 from calibrate.models.doubts_of_counts import count_flags
 from calibrate.models.doubts_of_forms import form_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
@@ -83,7 +84,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         events, by default a trend of sizes is carried to the period ahead and on (`SizeTrend`); `KnownLevel()`: none.
     dependence : default `StudentT()`; of the columns' losses, or of the segments' shocks with `SharedShock`.
     coverage : terms of each event; default all of it. History losses are before coverage.
-    exposure_cap : the most one event can cost, as a multiple of the member's exposure.
+    exposure_cap : the most one event can cost, as a multiple of the member's exposure; of a panel, one period.
     n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
     Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
@@ -145,9 +146,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self._panel(losses, exposures)
         else:
             self._collective(losses, Events.of(ahead, events, exposures))
+            self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
             self.flags_ += (*said, *seen_flags(history, exposures, cap))
             self.flags_ += endless_flags(self.process_, exposures[-1], self.segments_)
-        self.summary_ = self.margins_.summary(exposures[-1], self.columns_)
         anew = events is None or all(model.order is Order.NOTHING for model in self.frequencies_.values())
         if self.coverage is None and cap is None and anew and (events is None or AT_LEAST not in events):
             expected = self.summary_["expected_loss"] / self.summary_.get("pool_level", 1.0)
@@ -172,7 +173,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
                     raise ModelError(f"{name} of {segment!r} is {law!r}, expected an instance of {kind.__name__}")
 
     def _panel(self, losses: Floats, exposures: Floats) -> None:
-        foreign = ("severity", "frequency", "coverage", "exposure_cap")
+        foreign = ("severity", "frequency", "coverage")
         self._refuse(foreign, "single events, and a panel has none; use from_events")
         ratio = GeneralizedGammaRatio() if self.ratio is None else clone(self.ratio)
         level = LocalLevel() if self.pool_level is None else clone(self.pool_level)
@@ -184,11 +185,18 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self._remember(around.dependence, self.columns_)
         self.margins_: Margins = margins
         pool, *parts = log_variances(around, exposures[-1], len(self.segments_))
-        self.process_: Process = WanderingLevel(around, Held(level, pool), tuple(map(Held, apart.segments, parts)))
+        cap = math.inf if self.exposure_cap is None else self.exposure_cap
+        process = WanderingLevel(around, Held(level, pool), tuple(map(Held, apart.segments, parts)), cap)
+        self.process_: Process = process
+        self.summary_ = margins.summary(exposures[-1], self.columns_)
+        above: tuple[str, ...] = ()
+        if cap < math.inf:
+            self.summary_["expected_loss"] = process.capped_means(exposures[-1], margins)
+            above = cap_flags(losses, cap * exposures)
         remembered = persistence_flags("loss ratios", losses, exposures, self._periods, level.outlook)
         moved = remembered or moved_flags(level.level_)
         said = thin_flags(len(losses), level.knowledge) + moved + apart.ratio.flags()
-        self.flags_ = said + scarcity_flags(losses, exposures)
+        self.flags_ = said + scarcity_flags(losses, exposures) + above
 
     def _collective(self, losses: Floats, events: Events) -> None:
         self._refuse(("ratio",), "panels, and this history has events; use from_panel")

@@ -383,13 +383,33 @@ def test_one_member_one_segment():
     assert JointLossModel().fit(LossHistory.from_panel(panel)).sample(100, 1).losses.shape == (100, 1)
 
 
+@pytest.mark.parametrize("segments", [1, 2])
+def test_no_period_of_a_panel_costs_more_than_the_cap(segments):
+    """Scenarios are those without the cap, cut at it; the expected loss is theirs, and what was above it is said."""
+    rng, years = np.random.default_rng(7), range(2004, 2024)
+    names = pd.MultiIndex.from_product([list("ABCDE"), list("xy")[:segments]])
+    exposures = pd.DataFrame(np.tile(rng.uniform(1, 10, len(names)), (20, 1)), index=years, columns=names)
+    ratios = np.exp(rng.normal(-2, 1.2, exposures.shape)) * np.exp(rng.normal(0, 0.3, (20, 1)))
+    history = LossHistory.from_panel(exposures * ratios, exposures=exposures)
+    free, capped = JointLossModel().fit(history), JointLossModel(exposure_cap=0.5).fit(history)
+    drawn, cut = (model.sample(100_000, random_state=1).losses for model in (free, capped))
+    most = 0.5 * exposures.to_numpy()[-1]
+    assert (drawn > most).any(axis=0).all()
+    np.testing.assert_array_equal(cut, np.minimum(drawn, most))
+    error = cut.std(axis=0) / 100_000**0.5
+    assert np.all(np.abs(cut.mean(axis=0) - capped.summary_["expected_loss"]) < 5 * error + 0.01 * cut.mean(axis=0))
+    assert capped.sample(1000, random_state=1, periods=3).losses.max(axis=0) == pytest.approx(3 * most, rel=0.5)
+    above = int((ratios > 0.5).sum())
+    assert any(f"{above} of {ratios.size} losses are above exposure_cap times" in flag for flag in capped.flags_)
+    with pytest.raises(ModelError, match=r"exposure_cap is 0.5: it needs .* a history with exposures"):
+        JointLossModel(exposure_cap=0.5).fit(LossHistory.from_panel(exposures * ratios))
+
+
 def test_refusals():
     with pytest.raises(DataError, match="fit needs a LossHistory, got ndarray"):
         JointLossModel().fit(np.ones((3, 3)))
     with pytest.raises(ModelError, match="coverage is about single events, and a panel has none"):
         JointLossModel(coverage=Coverage(limit=1.0)).fit(PANEL)
-    with pytest.raises(ModelError, match="exposure_cap is about single events, and a panel has none"):
-        JointLossModel(exposure_cap=1.0).fit(PANEL)
     frame = pd.DataFrame({"date": ["2024-01-01", "2024-02-01"], "member": ["A", "B"], "loss": [1.0, 2.0]})
     bare = LossHistory.from_events(frame, date="date", member="member", loss="loss")
     with pytest.raises(ModelError, match=r"exposure_cap is 1.0: it needs .* a history with exposures"):
