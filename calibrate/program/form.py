@@ -21,6 +21,7 @@ __all__ = ["Program"]
 Floats = npt.NDArray[np.float64]
 Parts = tuple[tuple[float, RiskTerm | CostTerm], ...]
 
+SAFE = 1e-9  # relative: a rule or a limit that is broken by less is kept, but for rounding
 LITTLE = 1e-6  # units: a value below which a gap is not asked to be relative
 
 
@@ -166,6 +167,14 @@ class Program:
     def gaps(self, plan: Plan) -> Floats:
         """The worst gap of each rule at a plan of constants, money: fair when not above 0."""
         return np.array([float(np.max(rule.gap(plan).value)) for rule in self.rules])
+
+    def as_fair(self, x: Floats, other: Floats) -> bool:
+        """Whether no rule is broken by decisions `x` (units) that another plan keeps, or further than by that one."""
+        room = SAFE * self.unit
+        after = self.gaps(self.plan(cp.Constant(x)))
+        if np.all(after <= room):  # mostly: the other plan need not be asked
+            return True
+        return bool(np.all(after <= np.maximum(self.gaps(self.plan(cp.Constant(other))), 0.0) + room))
 
     def relative_gap(self, objective: float, lower_bound: float) -> float:
         """Between an objective and a bound on the best, money; to a millionth of a unit where it is smaller still."""

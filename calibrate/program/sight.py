@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from calibrate.blocks import Blocks
 from calibrate.program.compiled import Compiled
-from calibrate.program.form import Program
+from calibrate.program.form import SAFE, Program
 from calibrate.program.passes import left, tail_of
 from calibrate.program.risk import Kind, RiskTerm
 from calibrate.program.sample import Sample
 from calibrate.program.tail import cvar, value_at_risk
 
-__all__ = ["SAFE", "Sight", "View"]
+__all__ = ["Sight", "View"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -26,7 +26,6 @@ EDGE = 1e-3  # units: scenarios so close to the value at risk may be in the tail
 LEAST = 1 / 16  # of a tail that may be too large: so much of it may be taken at once
 DEEP = 0.7  # of the tail: the worst scenarios, which are in it at all plans near
 FAINT = 1e-16  # units that a scenario adds to a CVaR if nothing is paid: by so little no gap is ever missed
-SAFE = 1e-9  # largest relative violation of a limit that is rounding
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
@@ -15,7 +14,7 @@ from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
 from calibrate.program.level import Level
 from calibrate.program.newton import AT_A_CAP, DIVERGED, FEASIBLE, STALLED
 from calibrate.program.search import WARM, Bounds
-from calibrate.program.sight import SAFE, View
+from calibrate.program.sight import View
 from calibrate.program.solution import Attempt
 from calibrate.program.standard_form import Point, StandardForm, Tail
 from calibrate.program.statement import vector_at
@@ -145,10 +144,7 @@ def _reference(level: Level, best: Bounds, allowed: float) -> Bounds | None:
     most = best.upper + allowed
     if form.body.constant + form.body.q @ v > most:
         return None
-    before, after = (program.gaps(program.plan(cp.Constant(one))) for one in (form.plan(best.v), x))
-    if np.any(after > np.maximum(before, 0.0) + SAFE * program.unit):
-        return None
-    if View(program, form, level.sample.among(level.seen)).price(v) > most:
+    if View(program, form, level.sample.among(level.seen)).price(v) > most or not program.as_fair(x, form.plan(best.v)):
         return None
     v = vector_at(program, form, x)
     sight = level.look(v)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +26,6 @@ from calibrate.program.held import Held, held_together
 from calibrate.program.level import ROUGH, Level, Tie
 from calibrate.program.sample import Sample
 from calibrate.program.search import WARM, Bounds
-from calibrate.program.sight import SAFE
 from calibrate.program.solution import Attempt, Solution
 from calibrate.program.statement import vector_at
 from calibrate.program.tie import closest, on_trees
@@ -164,8 +162,7 @@ def _without_dust(level: Level, best: Bounds) -> Floats:
     clean = np.where(x < NOTHING * np.where(largest > 0, largest, 1.0), 0.0, x)
     if np.array_equal(clean, x):
         return x
-    before, after = (level.program.gaps(level.program.plan(cp.Constant(one))) for one in (x, clean))
-    as_fair = np.all(after <= np.maximum(before, 0.0) + SAFE * level.program.unit)
+    as_fair = level.program.as_fair(clean, x)
     return clean if as_fair and replace(best, upper=_upper(level, best, clean)).gap <= level.tolerance else x
 
 
