@@ -72,34 +72,48 @@ def of_rows(values: Any, losses: object, what: str) -> Any:
     """
     if not (isinstance(values, pd.DataFrame | pd.Series) and isinstance(losses, pd.DataFrame)):
         return values
-    counted = isinstance(values.index, pd.RangeIndex) or isinstance(losses.index, pd.RangeIndex)
-    return values.iloc[_places(values.index, losses.index, counted, f"{what}: the rows", "scenarios of the losses")]
+    own, wanted = (
+        pd.Index([_plain(one) for one in side.index], dtype=object, tupleize_cols=False) for side in (values, losses)
+    )
+    counted = _counted(values.index, losses.index)
+    return values.iloc[_places(own, wanted, counted, f"{what}: the rows", "scenarios of the losses")]
 
 
 def of_columns(values: Any, members: Iterable[Any] | None, what: str) -> Any:
     """A frame with its columns in the order of the members, where those have labels."""
     if not isinstance(values, pd.DataFrame) or members is None:
         return values
-    counted = isinstance(values.columns, pd.RangeIndex) or isinstance(members, pd.RangeIndex)
-    own, wanted = (pd.Index([_name(one) for one in side], dtype=object) for side in (values.columns, members))
+    counted = _counted(values.columns, members)
+    own, wanted = (
+        pd.Index([str(_plain(one)) for one in side], dtype=object, tupleize_cols=False)
+        for side in (values.columns, members)
+    )
     return values.iloc[:, _places(own, wanted, counted, f"{what}: the columns", "members of the losses")]
 
 
-def _name(label: Any) -> str:
-    """A label as text; of an index of one level as its only name."""
-    return str(label[0] if isinstance(label, tuple) and len(label) == 1 else label)
+def _counted(own: pd.Index[Any], wanted: Any) -> tuple[bool, bool]:
+    """Whether labels are those that pandas gives to who has none, from 0 on; and whether either side is a range."""
+    ranges = isinstance(own, pd.RangeIndex), isinstance(wanted, pd.RangeIndex)
+    return ranges[0] and own.equals(pd.RangeIndex(len(own))), any(ranges)
 
 
-def _places(own: pd.Index[Any], wanted: pd.Index[Any], counted: bool, what: str, whose: str) -> Any:
-    """Where the wanted labels stand, or all in their order where one side is only counted through; else DataError."""
-    if own.equals(wanted):
+def _plain(label: Any) -> Any:
+    """A label; of an index of one level its only name."""
+    return label[0] if isinstance(label, tuple) and len(label) == 1 else label
+
+
+def _places(own: pd.Index[Any], wanted: pd.Index[Any], counted: tuple[bool, bool], what: str, whose: str) -> Any:
+    """Where the wanted labels stand; else DataError, or all in their order where a side is only `counted` through.
+
+    Numbers that pandas gave to the rows of what is put beside losses are nobody's labels, even where losses have them.
+    """
+    if counted[0] or own.equals(wanted):
         return slice(None)
-    own, wanted = own.to_flat_index(), wanted.to_flat_index()  # labels of several levels as tuples
     unknown, missing = list(own[~own.isin(wanted)]), list(wanted[~wanted.isin(own)])
     twice = list(dict.fromkeys([*own[own.duplicated()], *wanted[wanted.duplicated()]]))
     if not (unknown or missing or twice):
         return own.get_indexer(wanted)
-    if counted:
+    if counted[1]:
         return slice(None)
     faults = (("name unknown", unknown), ("leave out", missing), ("do not tell apart", twice))
     told = ", ".join(f"{fault} {_listed(labels)}" for fault, labels in faults if labels)

@@ -51,8 +51,8 @@ class Scenarios:
 
     Labels are held against labels: beside losses that are a frame, the rows of `probabilities` and `collateral` are put
     in its order by their index, and the columns of a collateral frame in that of named members, or refused where they
-    differ. An array has no labels, nor has what pandas only counts through (a RangeIndex of other numbers): there, all
-    is taken by position.
+    differ. An array has no labels, nor has what pandas only counts through (a RangeIndex): there, all is taken by
+    position.
 
     The arrays are read-only copies (a read-only array that owns its memory, or lies in a file that is mapped, is taken
     as it is); the object is frozen. Losses may be `Blocks`, which are drawn again whenever they are needed.
@@ -105,7 +105,10 @@ class Scenarios:
         set_field(self, "segments", names_g)
         likely = of_rows(probabilities, losses, "probabilities")
         set_field(self, "probabilities", _frozen(_probabilities(likely, len(matrix))))
-        told = names_i if members is not None else losses.columns if isinstance(losses, pd.DataFrame) else None
+        labels = losses.columns if isinstance(losses, pd.DataFrame) else None
+        alike = isinstance(collateral, pd.DataFrame) and labels is not None and labels.equals(collateral.columns)
+        told = labels if members is None or alike else names_i
+        told = told if told is not None and len(told) == n_members else None  # cells have names of their own
         worth = of_columns(of_rows(collateral, losses, "collateral"), told, "collateral")
         set_field(self, "collateral", _collateral(worth, len(matrix), names_i))
         set_field(self, "currency", str(currency))
@@ -192,7 +195,7 @@ def _matrix(values: npt.ArrayLike, what: str) -> Floats:
         if whole and flags.c_contiguous and not flags.writeable and (flags.owndata or _mapped(values)):
             return np.asarray(values)  # frozen already: a gigabyte need not be copied
     try:
-        matrix = np.array(real(values))  # a copy
+        matrix = real(values).copy() if isinstance(values, np.ndarray) else real(values)
     except UNREAL as error:
         raise DataError(f"{what} must be numbers in a 2-d array (scenarios x columns): {error}") from None
     if matrix.ndim != 2 or 0 in matrix.shape:

@@ -275,3 +275,17 @@ def test_a_digest_is_of_the_order_in_which_it_is_told():
     other = one.rearranged(np.array([1, 0]), np.array([0, 1]), np.array([0]))
     assert other.digest == Scenarios([[3.0, 4.0], [1.0, 2.0]], other.members).digest != first
     assert one.digest == first
+
+
+def test_what_stands_beside_a_frame_may_be_labelled_in_other_ways():
+    """Cells of names of their own, members of one segment, rows of one level, and numbers that nobody gave."""
+    cells = pd.DataFrame(np.arange(8.0).reshape(2, 4), columns=["A-x", "A-y", "B-x", "B-y"])
+    worth = pd.DataFrame([[0.5, 1.0], [1.0, 0.25]], columns=["A", "B"])
+    assert Scenarios(cells, segments=["x", "y"], collateral=worth).collateral.tolist() == worth.to_numpy().tolist()
+    one = pd.MultiIndex.from_product([["A", "B"], ["all"]])
+    both = Scenarios(STORMS.set_axis(one, axis=1), collateral=WORTH.set_axis(one, axis=1))
+    assert both.collateral.tolist() == WORTH.to_numpy().tolist()
+    rows = pd.MultiIndex.from_arrays([STORMS.index[::-1]])
+    assert Scenarios(STORMS, probabilities=LIKELY[::-1].set_axis(rows)).probabilities.tolist() == LIKELY.to_list()
+    turned = pd.DataFrame(TWO_BY_TWO)[::-1]
+    assert Scenarios(turned, probabilities=pd.Series([0.75, 0.25])).probabilities.tolist() == [0.75, 0.25]

@@ -58,8 +58,8 @@ def verify(path: str | Path) -> Verdict:
             require(0 < rest < 200 * n and raw[:4] + raw[-22:-18] == b"PK\3\4PK\5\6", "packed or padded scenarios")
             pool = Pool(once([unpacked(name, archive.read(name)) for name in archive.namelist()]), body)
         said = {t["name"] for t in body["limits"]} | {n * all(r not in n for r in RISKS) for n, *_ in body["blocks"]}
-        shown = {*body["rules"]} == said == {" ".join(one.split()) for one in said if one and one.isprintable()}
-        require(shown, "a rule without rows, a limit without its risk, or a name that is not one line as it is")
+        odd = ({*body["rules"]} ^ said) | (said ^ {" ".join(n.split()) for n in said if n and n.isprintable()})
+        require(not odd, f"a rule without rows, a limit without its risk, or not one line as it is: {sorted(odd)!a}")
         return {"plan": plan, "conflict": conflict}[body["kind"]](body, files, pool, checks)
     except Exception as error:  # whatever a damaged file makes of the code below: it is damaged
         reason = error.args[0] if type(error) is ValueError and error.args else f"the files do not read ({error!r})"

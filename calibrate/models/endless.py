@@ -16,19 +16,22 @@ from calibrate.precision import HEAVIEST
 __all__ = ["endless_flags", "endless_losses"]
 
 OFTEN = 0.05  # of the laws: fewer hardly show in a sample
+FULLY = 0.25  # beyond the largest index that has a variance: from there a law counts as one, below in part
+NEAR, FAR = 1e-60, 1e-90  # chances so small that a lognormal of deviation 9 is none without a variance
 
 
 def endless_losses(process: Process, exposures: Floats, segments: Sequence[str]) -> str:
     """Which losses of events have no variance and no cap, by more than one in twenty of the laws that scenarios are
     drawn by; empty if none. A sample of them may look harmless by luck: its own tail does not tell.
 
-    The index of a tail is read off two far quantiles, `log(q(1e-12) / q(1e-9)) / log(1e3)`, whatever its family.
+    The index of a tail is read off two far quantiles, `log(q(1e-90) / q(1e-60)) / log(1e30)`, whatever its family; a
+    law just above 1/2 counts in part, as its samples are as steady as others.
     """
     laws = [node.margins for node in process.nodes] if isinstance(process, OpenParameters) else [process.margins]
     events = [each for each in laws if isinstance(each, Collective)]
     found = [_heavy(each, exposures, segments) for each in events]
     heavy = [each for each in found if each]
-    if len(heavy) <= OFTEN * len(events):
+    if sum(min((max(each.values()) - HEAVIEST) / FULLY, 1.0) for each in heavy) <= OFTEN * len(events):
         return ""
     names = [name for name in segments if any(name in each for each in heavy)]
     what = "losses" if len(segments) == 1 else f"losses of {', '.join(names)}"
@@ -44,9 +47,9 @@ def endless_flags(process: Process, exposures: Floats, segments: Sequence[str]) 
     if not told:
         return ()
     return (
-        f"{told}: the mean and the tail of scenarios rest on the few largest losses that a seed happens to draw. Use "
-        "the expected losses of the summary, look at several seeds, and cap losses if something does (exposure_cap, or "
-        "the limit of the coverage)",
+        f"{told}: the tail of scenarios, and near an index of 1 their mean, rests on the few largest losses that a "
+        "seed happens to draw. Use the expected losses of the summary, look at several seeds, and cap losses if "
+        "something does (exposure_cap, or the limit of the coverage)",
     )
 
 
@@ -56,8 +59,8 @@ def _heavy(collective: Collective, exposures: Floats, segments: Sequence[str]) -
     endless = np.isinf(caps) & np.isinf(collective.terms.limit)[:, None] & (means > 0)
     found = {}
     for g, part in enumerate(collective.segments):
-        near, far = part.sizes.law.isf(np.array([1e-9, 1e-12]))
-        index = math.log(far / near) / math.log(1e3)
+        near, far = part.sizes.law.isf(np.array([NEAR, FAR]))
+        index = math.log(far / near) / math.log(NEAR / FAR)
         if index > HEAVIEST and endless[:, g].any():
             found[segments[g]] = index
     return found

@@ -24,6 +24,8 @@ __all__ = ["Amounts", "Compiled", "NotSeparable", "compiled"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
+ROUNDING = 1e-12  # of the largest rate of a layer: what is left where rates cancel
+
 
 @dataclass(frozen=True, eq=False)
 class Amounts:
@@ -47,6 +49,7 @@ class Amounts:
                 if layer.stage == stage:
                     amount = cp.reshape(layer.amount(plan), (len(at),), order="C")
                     rates, fixed = affine(amount / program.unit, x)
+                    rates[np.abs(rates) <= ROUNDING * np.abs(rates).max(initial=0.0)] = 0.0
                     _check_pays(layer, float(rates.min()), program.unit * float(fixed.min()))
                     slopes, constant = slopes + rates, constant + fixed
             return slopes[np.ix_(at, program.positions)], constant[at]

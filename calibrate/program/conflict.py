@@ -25,6 +25,7 @@ Condition = Rule | RiskLimit
 UNSOLVED = (NotSeparable, SolverError, ArithmeticError)  # the last: rules without a plan drive numbers out of range
 CLAIM = " This is a solver's claim, and not proved."
 FEASIBLE = 1e-6  # units: slack below it is rounding of the solver
+ROUNDED = 1e-8  # of contributions: rules that exclude each other by less are kept, but for rounding
 FINER_UNITS = (2.0**-20, 2.0**-40)
 
 
@@ -100,7 +101,9 @@ class _Conditions:
 
     def conflict(self, some: Sequence[int]) -> bool:
         """Whether no plan keeps some of the conditions: not even those of their rows that are written down."""
-        while (found := self._slack(some, some))[0] <= FEASIBLE:
+        while (found := self._slack(some, some))[0] <= FEASIBLE + ROUNDED * float(
+            found[1][: self.program.n_cells].sum()
+        ):
             if not self._learnt(some, *found):
                 return False
         return True

@@ -11,6 +11,7 @@ import cvxpy as cp
 import numpy as np
 
 from calibrate.errors import ProblemError
+from calibrate.program.names import one_line
 from calibrate.program.plan import Plan
 from calibrate.program.tail import check_level
 
@@ -63,6 +64,9 @@ class Term(ABC):
 
     def __repr__(self) -> str:
         return type(self).__name__  # an address in memory would be another one in each run
+
+    def __str__(self) -> str:
+        return one_line(repr(self))
 
     def __neg__(self) -> Sum:
         return self * -1.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cvxpy as cp
 
 from calibrate.errors import ProblemError
 from calibrate.program.fairness.stated import UNREADABLE, no_number
+from calibrate.program.names import check_name
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm
 from calibrate.program.waterfall import Layer, Stage
@@ -25,7 +27,8 @@ def check_layer(layer: Layer, numbers: Plan, unknown: Plan) -> None:
 
 
 def check_cost(cost: CostTerm, numbers: Plan, unknown: Plan) -> None:
-    """ProblemError where the amount is no affine expression of one number."""
+    """ProblemError where the amount is no affine expression of one number, or the name is another kind's."""
+    check_name("cost", str(cost))
     _check(str(cost), cost.amount, (), numbers, unknown)
 
 
@@ -52,9 +55,9 @@ def _told(name: str, amount: object, shape: tuple[int, ...]) -> cp.Expression:
         )
     if amount.parameters():
         raise ProblemError(f"{name}: amount holds a cvxpy Parameter, expected a number; put its value there")
-    if amount.shape != shape:
+    if amount.size != math.prod(shape):
         raise ProblemError(
-            f"{name}: amount has shape {amount.shape}, expected {shape}; of several numbers cp.sum makes one, and "
-            "cp.reshape another shape"
+            f"{name}: amount has shape {amount.shape}, expected {shape}; of several numbers cp.sum makes one, "
+            "cp.reshape another shape, and what members pay is a multiple of plan.cells"
         )
     return amount

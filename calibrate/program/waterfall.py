@@ -138,8 +138,10 @@ class Waterfall:
 
     def amount(self, stage: Stage, plan: Plan) -> cp.Expression | None:
         """All that the layers of one stage pay together: `((x - a)+ - b)+ = (x - a - b)+`. None if there are none."""
+        shape = {Stage.MEMBER: plan.cells.shape, Stage.SEGMENT: plan.segment_reserves.shape, Stage.POOL: ()}[stage]
         amounts = [layer.amount(plan) for layer in self.layers if layer.stage == stage]
-        return sum(amounts[1:], start=amounts[0]) if amounts else None
+        shaped = [one if one.shape == shape else cp.reshape(one, shape, order="C") for one in amounts]
+        return sum(shaped[1:], start=shaped[0]) if shaped else None
 
 
 @dataclass(frozen=True, eq=False)

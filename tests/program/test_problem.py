@@ -1,7 +1,7 @@
 """The language of terms, the doors of a problem, and the numbers that it answers with."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cvxpy as cp
 import numpy as np
@@ -13,14 +13,17 @@ from calibrate.errors import ProblemError, SolverError
 from calibrate.program import (
     Budget,
     CostOfCapital,
+    CostTerm,
     CVaR,
     ExpectedLoss,
+    Layer,
     OwnContribution,
     PoolProblem,
     PoolReserve,
     RiskLimit,
     RiskTerm,
     SegmentReserve,
+    Stage,
     Waterfall,
 )
 from calibrate.program.answer import answer
@@ -525,7 +528,9 @@ def test_a_gap_that_cannot_be_solved_is_refused_in_words(sentence):
 
 
 def test_a_rule_is_not_called_like_a_limit():
-    with pytest.raises(ProblemError, match="a rule is called 'each <= 4', but ' <= ' is how limits are called"):
+    with pytest.raises(
+        ProblemError, match="a rule is called 'each <= 4', but ' <= ' is how limits and risks are called"
+    ):
         stated(rules=[Own(lambda plan: plan.contributions - 4.0, "each <= 4")])
 
 
@@ -615,6 +620,64 @@ def test_a_reference_that_is_no_money_is_named(bad):
 def test_slips_are_told_in_words(slip, words):
     with pytest.raises(ProblemError, match=words.replace("(", r"\(")):
         slip(stated())
+
+
+def test_what_numpy_fills_up_and_wraps_is_one_line_in_tables(tmp_path):
+    """A rule, and a cost in a limit, with long arrays: they were solved and saved, and then not verified."""
+
+    @dataclass(frozen=True)
+    class Weighted(fairness.Rule):
+        weights: np.ndarray
+
+        def gap(self, plan):
+            return self.weights[: len(plan.pool.members)] @ plan.contributions - 100 * plan.total
+
+    @dataclass(frozen=True)
+    class Fees(CostTerm):
+        rates: np.ndarray
+
+        def amount(self, plan):
+            return 0.1 * plan.total
+
+    long = np.linspace(0.5, 10, 40)
+    rules = [Weighted(long), 1.0 * Fees(long) + CVaR(0.5) <= 100.0]
+    plan = PoolProblem(Scenarios(LOSSES), Waterfall(), [CostOfCapital(0.1, 0.2), CVaR(0.5)], rules).solve()
+    assert all(name == " ".join(name.split()) for name in plan.fairness.index)
+    assert verify(plan.save(tmp_path / "run")).proved
+
+
+@pytest.mark.parametrize("name", ["cap of shortfall", " lead", "tab\there", "", "a  b"])
+def test_a_name_that_no_table_can_show_is_refused(name):
+    class Named(fairness.Rule):
+        def gap(self, plan):
+            return plan.total - 100.0
+
+        def __str__(self):
+            return name
+
+    told = "how limits and risks are called" if "shortfall" in name else "expected one line that shows as it is"
+    with pytest.raises(ProblemError, match=told):
+        PoolProblem(Scenarios(LOSSES), Waterfall(), CostOfCapital(0.1, 0.2), [Named()])
+
+
+def test_a_layer_may_have_any_shape_of_the_right_size():
+    """Half of the contributions of a pool with one segment, as one number a member."""
+
+    class Half(Layer):
+        stage = Stage.MEMBER
+
+        def amount(self, plan):
+            return 0.5 * plan.contributions
+
+    class Whole(Layer):
+        stage = Stage.MEMBER
+
+        def amount(self, plan):
+            return 0.5 * plan.cells
+
+    terms = [CostOfCapital(0.1, 0.2), CVaR(0.5, of="mutualised")]
+    plans = [PoolProblem(Scenarios(LOSSES), Waterfall((one(), PoolReserve())), terms).solve() for one in (Half, Whole)]
+    assert plans[0].objective == pytest.approx(plans[1].objective, rel=1e-9)
 
 
 def test_where_the_best_plan_costs_nothing_the_answer_is_the_same_from_a_start():

@@ -32,7 +32,8 @@ def realised(history: LossHistory, model: Any, start: int) -> Floats:
         return np.asarray(history.losses.to_numpy().reshape(*shape, -1).sum(axis=2))
     exposures = np.ones(history.losses.shape) if given is None else given.to_numpy()
     events = Events.of(history, frame, exposures)
-    cover, cap = getattr(model, "coverage", None) or Coverage(), getattr(model, "exposure_cap", None)
+    cover, cap = getattr(model, "coverage", None), getattr(model, "exposure_cap", None)
+    cover = cover if isinstance(cover, Coverage) else Coverage()  # a model of the user's own may mean another thing
     terms, who = cover.terms(history.members), events.owner
     most = np.full(who.size, math.inf) if cap is None else cap * events.exposures[events.when, who, events.segment]
     own = terms.retention[who], terms.limit[who], terms.coinsurance[who]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.errors import ProblemError
+from calibrate.program.names import one_line
 from calibrate.program.plan import Plan
 from calibrate.program.risk import finite
 
@@ -40,7 +41,7 @@ class Rule(ABC):
         return type(self).__name__  # an address in memory would be another one in each run
 
     def __str__(self) -> str:
-        return re.sub(r"np\.\w+\(([^()]*)\)", r"\1", repr(self))  # a number of numpy is a number
+        return one_line(re.sub(r"np\.\w+\(([^()]*)\)", r"\1", repr(self)))  # a number of numpy is a number
 
 
 class GeneratedRule(Rule):

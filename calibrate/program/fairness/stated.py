@@ -9,11 +9,11 @@ import numpy as np
 
 from calibrate.errors import ProblemError
 from calibrate.program.fairness.base import Rule
+from calibrate.program.names import check_name
 from calibrate.program.plan import Plan
 
 __all__ = ["check_gap", "check_solvable", "no_number"]
 
-LIMITS_OWN = " <= "  # in the names of limits, which the verifier reads
 UNREADABLE = "look for a division by zero in it, or for the value of a plan that is not solved yet"
 
 
@@ -23,10 +23,7 @@ def check_gap(rule: Rule, numbers: Plan) -> cp.Expression:
     What a rule makes of the pool's losses is not asked: another pool may stand for the one that is solved.
     """
     name = str(rule)
-    if LIMITS_OWN in name:
-        raise ProblemError(
-            f"a rule is called {name!r}, but {LIMITS_OWN!r} is how limits are called; change its __str__"
-        )
+    check_name("rule", name)
     gap = _told(rule, numbers)
     if gap.variables():
         raise ProblemError(
