@@ -168,8 +168,11 @@ class HierarchicalCredibility(BaseEstimator):  # type: ignore[misc]
         shares = z if a else totals
         z_cohort = _total(place, shares, len(names))
         x_cohort = _ratio(_total(place, shares * means, len(names)), z_cohort)
-        b = _fixed_point(lambda b: _spread(_credibility(z_cohort, a, b), x_cohort), _start(x_cohort), len(names) - 1)
-        q = _credibility(z_cohort, a, b) if a else np.full(len(names), float(b > 0))
+        inner = a or s2  # of members alike only the periods' own scatter is left: `w a / s2` are weights, as a vanishes
+        b = _fixed_point(
+            lambda b: _spread(_credibility(z_cohort, inner, b), x_cohort), _start(x_cohort), len(names) - 1
+        )
+        q = _credibility(z_cohort, inner, b)
         believed = q if q.any() else z_cohort
         self.collective_mean_ = float(believed @ x_cohort / believed.sum())
         cohort_premiums = q * x_cohort + (1 - q) * self.collective_mean_

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import calendar
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,11 @@ from calibrate.models.doubts import APART, DRAWN_ANEW, SURE, persistence_flags
 from calibrate.models.frequency.drifting import memory_evidence
 from calibrate.models.frequency.model import CountModel, Order
 
-__all__ = ["count_flags", "season_flags", "together_flags"]
+__all__ = ["count_flags", "ratio_season_flags", "season_flags", "together_flags"]
 
 PARTS = {"D": 12, "W": 12, "M": 12, "Q": 4}  # of the year, by the length of a period
-YEARS = 2  # fewest
+YEARS, STEADY_YEARS = 2, 4  # fewest, of events and of ratios, which lose one at their ends
+STABLE = 5e-4  # p-value: moving averages bind neighbours, so that one pool in a hundred without a season has it
 FEWEST = 0.5  # events in a part of a year, on average
 NODES = 400  # equally likely shocks
 FAINT = 1e-3  # expected number of events from which down nobody is hit
@@ -57,15 +58,47 @@ def season_flags(counts: Floats, expected: Floats, periods: pd.PeriodIndex) -> t
     p_value = _apart((seen - hoped) / np.sqrt(hoped), part)
     if p_value > SURE:
         return ()
-    over = np.bincount(part, seen) / np.bincount(part, hoped)
-    names = list(calendar.month_name)[1:] if parts == 12 else [f"quarter {k}" for k in range(1, 5)]
-    places = (int(over.argmax()), int(over.argmin()), (periods[-1] + 1).month * parts // 12 - 1)
-    most, least, ahead = (f"{names[k]} brings {over[k]:.2g} times" for k in places)
+    most, least, ahead = _told(np.bincount(part, seen) / np.bincount(part, hoped), periods)
     return (
         f"events have a season (p-value {p_value:.2g}): {most} the number expected, the most, {least}, the fewest; "
         f"scenarios know no season, and {ahead}, the part of the year that lies ahead. Drifting, Trend and Hawkes do "
         "not help: take period='Y', or frequency=LogLinear(covariates=...) with cosine and sine of the year",
     )
+
+
+def ratio_season_flags(losses: Floats, expected: Floats, periods: pd.PeriodIndex) -> tuple[str, ...]:
+    """A sentence if losses over expected ones (periods, columns), of all together, go by the part of the year.
+
+    Analysis of variance by part of the log ratio less its moving average over a year, which takes with it a level that
+    wanders, and growth. Source: Shiskin, Young and Musgrave 1967 (the stable seasonality of X-11).
+    """
+    parts = PARTS.get(periods.freqstr[0])
+    if parts is None:
+        return ()
+    seen, hoped, part = _by_part(losses, expected, periods, parts)
+    whole = bool(np.all(np.diff(part) % parts == 1)) and bool((seen > 0).all())
+    if not whole or part.size < parts * STEADY_YEARS:
+        return ()
+    logs, half = np.log(seen / hoped), parts // 2
+    year = np.r_[0.5, np.ones(parts - 1), 0.5] / parts
+    rest, part = (logs - np.convolve(logs, year, "same"))[half:-half], part[half:-half]
+    p_value = _apart(rest, part)
+    if p_value > STABLE:
+        return ()
+    most, least, ahead = _told(np.exp(np.bincount(part, rest) / np.bincount(part)), periods)
+    return (
+        f"loss ratios have a season (p-value {p_value:.2g}): {most} the losses of its year, the most, {least}, the "
+        f"fewest; scenarios know no season and take it for a level that moves, and {ahead}, the part of the year that "
+        "lies ahead. Take years as periods, or divide losses by such factors before, and multiply by those ahead",
+    )
+
+
+def _told(over: Floats, periods: pd.PeriodIndex) -> Iterator[str]:
+    """What the largest, the smallest and the next part of the year brings."""
+    parts = over.size
+    names = list(calendar.month_name)[1:] if parts == 12 else [f"quarter {k}" for k in range(1, 5)]
+    places = (int(over.argmax()), int(over.argmin()), (periods[-1] + 1).month * parts // 12 - 1)
+    return (f"{names[k]} brings {over[k]:.2g} times" for k in places)
 
 
 def _by_part(

@@ -20,7 +20,7 @@ from calibrate.models.collective import Collective, Events, Segment, seen_flags
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence
 from calibrate.models.doubts import cap_flags, few_periods_flags, level_flags, persistence_flags, thin_flags
-from calibrate.models.doubts_of_counts import count_flags
+from calibrate.models.doubts_of_counts import count_flags, ratio_season_flags
 from calibrate.models.doubts_of_forms import form_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.doubts_of_scatter import quiet_flags, scatter_flags
@@ -195,6 +195,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             above = cap_flags(losses, cap * exposures)
         remembered = persistence_flags("loss ratios", losses, exposures, self._periods, level.outlook)
         moved = remembered or moved_flags(level.level_)
+        moved += ratio_season_flags(losses, exposures * apart.ratio.mean(), self._periods)
         said = thin_flags(len(losses), level.knowledge) + moved + apart.ratio.flags()
         self.flags_ = said + scarcity_flags(losses, exposures) + above
 

@@ -249,6 +249,14 @@ class Proportional(BaseEstimator):
         return Scenarios(np.tile(3.0 * exposures[list(self.members)].to_numpy(), (n, 1)), self.members)
 
 
+class Otherwise(Proportional):
+    """A model of the user's own that means another thing by its cover."""
+
+    def fit(self, history):
+        self.members = history.members
+        return self
+
+
 def dated(members, losses, exposures, **named):
     """One event a row in the middle of each of the months of 2020."""
     frame = pd.DataFrame({"date": pd.date_range("2020-01-15", periods=len(losses), freq="MS") + pd.Timedelta("14D")})
@@ -300,15 +308,18 @@ def test_a_growing_panel_is_forecast_at_its_own_exposures():
     assert forecasts.draws.mean() == pytest.approx(0.2 * exposures[-1].sum(), rel=0.1)
 
 
-def test_what_was_paid_of_an_open_claim_is_not_known():
+def test_what_was_paid_of_an_open_claim_is_not_known_and_that_is_said():
     exposures = {"A": [10.0] * 4}
     history = dated(["A"] * 4, [15.0, 40, 30, 25], exposures, at_least=[False, True, False, True])
-    with pytest.raises(
-        DataError, match=r"1 of 2 losses .* the first in 2020-05, of member 'A' and 25: what the pool paid"
-    ):
-        rolling_forecasts(history, Proportional(), first="2020-04", n=3)
+    open_ = rolling_forecasts(history, Proportional(), first="2020-04", level=0.9, n=3)
+    assert open_.losses.tolist() == [30.0, 25.0]
+    (told,) = open_.notes
+    assert told.startswith("1 of 2 losses") and "the first in 2020-05, of member 'A' and 25: periods count as" in told
     capped = rolling_forecasts(history, Proportional(Coverage(limit=20.0)), first="2020-04", level=0.9, n=3)
     assert capped.losses.tolist() == [20.0, 20.0]
+    assert not capped.notes
+    own = rolling_forecasts(history, Otherwise(0.95), first="2020-04", level=0.9, n=3)
+    assert own.losses.tolist() == [30.0, 25.0]
 
 
 def test_faults_are_named():

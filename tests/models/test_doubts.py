@@ -13,7 +13,7 @@ from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
 from calibrate.models import severity
 from calibrate.models.doubts import alike_flags, alike_neighbours
-from calibrate.models.doubts_of_counts import count_flags, season_flags, together_flags
+from calibrate.models.doubts_of_counts import count_flags, ratio_season_flags, season_flags, together_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.frequency import Drifting, LogLinear, SharedShock
 from calibrate.models.frequency.drifting import memory_evidence
@@ -432,3 +432,35 @@ def test_lower_bounds_that_go_with_time_are_no_trend_of_sizes(kind: str) -> None
     assert "no trend is taken from that" in said[0]
     taken, _ = told_trends(LossHistory.from_events(frame, **named), None)
     assert taken or kind == "open"
+
+
+@pytest.mark.parametrize(
+    ("freq", "factors"), [("Q", [0.6, 0.8, 1.0, 1.6]), ("M", 1 + 0.6 * np.sin(np.arange(12) / 6 * np.pi))]
+)
+def test_a_panel_with_a_season_says_so(freq, factors):
+    """It passed for a level that moves: the quarter ahead 1.7 times too dear, the year of months a third too cheap."""
+    rng, factors = np.random.default_rng(3), np.asarray(factors)
+    periods = pd.period_range("2010-01", periods=10 * factors.size if freq == "Q" else 60, freq=freq)
+    ratios = np.exp(0.2 * rng.normal(size=(len(periods), 1)) + 0.3 * rng.normal(size=(len(periods), 5)))
+    seasonal = ratios * factors[np.arange(len(periods)) % factors.size][:, None]
+    found = {}
+    for name, losses in (("none", ratios), ("season", seasonal)):
+        panel = pd.DataFrame(losses, index=periods, columns=list("ABCDE"))
+        found[name] = [flag for flag in JointLossModel().fit(LossHistory.from_panel(panel)).flags_ if "season" in flag]
+    assert not found["none"]
+    (told,) = found["season"]
+    most, least, ahead = ("quarter 4", "quarter 1", "quarter 1") if freq == "Q" else ("A|May|June", "S|O", "January")
+    assert re.search(rf"({most})\w* ?.*brings 1\.\d+ times .* the most, ({least})\w* ?.*brings 0?\.\d+ times", told)
+    assert f"and {ahead} brings" in told
+
+
+@pytest.mark.slow
+def test_a_level_that_wanders_or_grows_is_no_season():
+    rng, alarms = np.random.default_rng(4), 0
+    for kind in range(4):
+        for _ in range(250):
+            logs = 0.3 * rng.normal(size=60) + (np.cumsum(0.2 * rng.normal(size=60)) if kind % 2 else 0.0)
+            logs += 0.05 * np.arange(60) if kind > 1 else 0.0
+            periods = pd.period_range("2010-01", periods=60, freq="M")
+            alarms += bool(ratio_season_flags(np.exp(logs)[:, None], np.ones((60, 1)), periods))
+    assert alarms <= 20

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from calibrate.errors import DataError
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Events
@@ -20,16 +19,16 @@ from calibrate.models.coverage import Coverage, pay
 __all__ = ["asked_of", "realised"]
 
 
-def realised(history: LossHistory, model: Any, start: int) -> Floats:
+def realised(history: LossHistory, model: Any, start: int) -> tuple[Floats, list[str]]:
     """Paid losses (periods, members), money: event by event after the model's `exposure_cap` and `coverage`, as drawn.
 
-    Losses as they are, of a panel or of a model without them. DataError where, from period `start` on, a loss is known
-    only to be at least as large as it is, and a larger one would be paid more for.
+    Losses as they are, of a panel or of a model without them. And a sentence where, from period `start` on, a loss is
+    known only to be at least as large as it is, and a larger one would be paid more for.
     """
     shape = len(history.periods), len(history.members)
     given, frame = history.exposures, history.events
     if frame is None:
-        return np.asarray(history.losses.to_numpy().reshape(*shape, -1).sum(axis=2))
+        return np.asarray(history.losses.to_numpy().reshape(*shape, -1).sum(axis=2)), []
     exposures = np.ones(history.losses.shape) if given is None else given.to_numpy()
     events = Events.of(history, frame, exposures)
     cover, cap = getattr(model, "coverage", None), getattr(model, "exposure_cap", None)
@@ -39,11 +38,9 @@ def realised(history: LossHistory, model: Any, start: int) -> Floats:
     own = terms.retention[who], terms.limit[who], terms.coinsurance[who]
     paid, at_most = pay(np.minimum(events.losses, most), *own), pay(most, *own)
     unknown = events.at_least & (paid < at_most) & (events.when >= start)
-    if unknown.any():
-        raise DataError(_unknown(history, events, unknown, int((events.when >= start).sum())))
     found = np.zeros(shape)
     np.add.at(found, (events.when, who), paid)
-    return found
+    return found, [_unknown(history, events, unknown, int((events.when >= start).sum()))] if unknown.any() else []
 
 
 def _unknown(history: LossHistory, events: Events, which: npt.NDArray[np.bool_], of: int) -> str:
@@ -51,8 +48,9 @@ def _unknown(history: LossHistory, events: Events, which: npt.NDArray[np.bool_],
     period, member = history.periods[events.when[first]], history.members[events.owner[first]]
     return (
         f"{int(which.sum())} of {of} losses in the periods to be forecast are known only to be at least as large as "
-        f"they are, the first in {period}, of member {member!r} and {events.losses[first]:g}: what the pool paid is "
-        f"not known. Give what they are thought to come to, or a history that ends before {period}"
+        f"they are, the first in {period}, of member {member!r} and {events.losses[first]:g}: periods count as if they "
+        "came to no more, and the model looks too careful. Give what they are thought to come to, or a history that "
+        f"ends before {period}"
     )
 
 

@@ -49,9 +49,9 @@ def rolling_forecasts(
     `notes` say so. ModelError names the period at whose end the model could not be fitted.
     """
     periods, start = history.periods, _start(history, first)
-    paid = realised(history, model, start)
+    paid, notes = realised(history, model, start)
     seeds = np.random.SeedSequence(random_state).spawn(len(periods))
-    losses, draws, notes = np.empty(len(periods) - start), np.empty((len(periods) - start, n)), list[str]()
+    losses, draws = np.empty(len(periods) - start), np.empty((len(periods) - start, n))
     for row, place in enumerate(range(start, len(periods))):
         known = history.until(periods[place - 1].end_time)
         draws[row] = _ahead(model, known, _exposures(history, place), n, seeds[place], str(periods[place]))
