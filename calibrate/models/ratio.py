@@ -45,10 +45,10 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     """Loss over exposure, periods x columns (members). A family says the law of a positive ratio of given log moments.
 
     `L[t, j] = E[t, j] R[t, j]`; `R = 0` with probability `p[j]`, else `log R` has mean `a[j]` and deviation `b[j]`.
-    Means by credibility (`Z[j]` by member, on a log scale; `R` times how often members of this size lose anything)
-    around a common one, which goes with exposure by `mean_exponent_` where that is far likelier; variances drawn to
-    the common one (which falls with a member's exposure by `size_exponent_`), zeros to the share of members of this
-    size (`pooled_shares`): ten periods a member carry no more.
+    Means by credibility (`Z[j]` by member, on a log scale; `R` times how often members of this size lose anything, or
+    this one, as far as who seldom loses loses more: `compensation`) around a common one, which goes with exposure by
+    `mean_exponent_` where that is far likelier; variances drawn to the common one (which falls with a member's exposure
+    by `size_exponent_`), zeros to the share of members of this size (`pooled_shares`): ten periods carry no more.
     All that is at `mean_exposures_`: of a member `g` times as large, `log R` has the deviation `b g^(c/2)`, no loss the
     probability `p^(g^-c)`, and `R` the same mean; `c`, `time_exponent_`, is told by periods of other exposure (-1/2 if
     there are none).
