@@ -16,7 +16,6 @@ from calibrate.precision import HEAVIEST
 __all__ = ["endless_flags", "endless_losses"]
 
 OFTEN = 0.05  # of the laws: fewer hardly show in a sample
-FULLY = 0.25  # beyond the largest index that has a variance: from there a law counts as one, below in part
 NEAR, FAR = 1e-60, 1e-90  # chances so small that a lognormal of deviation 9 is none without a variance
 
 
@@ -24,14 +23,13 @@ def endless_losses(process: Process, exposures: Floats, segments: Sequence[str])
     """Which losses of events have no variance and no cap, by more than one in twenty of the laws that scenarios are
     drawn by; empty if none. A sample of them may look harmless by luck: its own tail does not tell.
 
-    The index of a tail is read off two far quantiles, `log(q(1e-90) / q(1e-60)) / log(1e30)`, whatever its family; a
-    law just above 1/2 counts in part, as its samples are as steady as others.
+    The index of a tail is read off two far quantiles, `log(q(1e-90) / q(1e-60)) / log(1e30)`, whatever its family.
     """
     laws = [node.margins for node in process.nodes] if isinstance(process, OpenParameters) else [process.margins]
     events = [each for each in laws if isinstance(each, Collective)]
     found = [_heavy(each, exposures, segments) for each in events]
     heavy = [each for each in found if each]
-    if sum(min((max(each.values()) - HEAVIEST) / FULLY, 1.0) for each in heavy) <= OFTEN * len(events):
+    if len(heavy) <= OFTEN * len(events):
         return ""
     names = [name for name in segments if any(name in each for each in heavy)]
     what = "losses" if len(segments) == 1 else f"losses of {', '.join(names)}"

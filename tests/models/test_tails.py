@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from calibrate import JointLossModel, LossHistory, models
+from calibrate.models import severity
 from calibrate.models.tails import dependence_summary, without_variance
 
 MONTHS = pd.period_range("2020-01", periods=50, freq="M")
@@ -114,3 +115,14 @@ def test_a_burr_tail_has_the_index_of_its_formula():
     fitted = JointLossModel(severity=burr, frequency=closed).fit(history(0.7))
     law = fitted.margins_.segments[0].sizes.law
     assert f"up to {1 / (law.alpha_ * law.gamma_):.2f}," in without_variance(fitted)
+
+
+def test_a_wide_lognormal_has_a_variance():
+    """Its quantiles at 1e-9 and 1e-12 have the slope of a tail without one, from a deviation of 3.4 on."""
+    rng = np.random.default_rng(8)
+    dates = pd.date_range("2020-01-01", periods=300, freq="4D")
+    frame = pd.DataFrame({"date": dates, "member": ["A", "B"] * 150, "loss": np.exp(4.0 * rng.normal(size=300))})
+    events = LossHistory.from_events(frame, date="date", member="member", loss="loss")
+    model = JointLossModel(severity=severity.LogNormal()).fit(events)
+    assert not without_variance(model)
+    assert not any("no variance" in flag for flag in model.flags_)
