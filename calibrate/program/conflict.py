@@ -11,6 +11,7 @@ import cvxpy as cp
 import numpy as np
 
 from calibrate.errors import RuleConflictError, SolverError
+from calibrate.program.beyond import far_beyond
 from calibrate.program.compiled import NotSeparable
 from calibrate.program.extensive import least_slack_extensive
 from calibrate.program.fairness.base import GeneratedRule, Rule
@@ -35,7 +36,7 @@ def explain(program: Program) -> RuleConflictError | None:
     Amounts below a millionth of the losses are told in finer units, and only by a proof: there they may be rounding.
     """
     found = _explained(program)
-    for finer in FINER_UNITS:
+    for finer in () if found is not None or far_beyond(program) is not None else FINER_UNITS:
         if found is None:
             with suppress(*UNSOLVED):
                 less = _explained(replace(program, unit=finer * program.unit))

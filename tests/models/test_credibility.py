@@ -135,7 +135,7 @@ def test_faults_of_cohorts_are_named():
 def test_cohorts_are_believed_no_more_where_their_members_are_alike():
     """`z / (z + a/b)` as `a` vanishes is `W / (W + s2/b)`; such cohorts were believed whole, of noise as well."""
     rng, cohorts, alike, believed = np.random.default_rng(0), np.repeat(list("abcd"), 5), 0, []
-    for _ in range(200):
+    for _ in range(60):
         values = rng.normal(10.0, 3.0, (20, 5))
         model = HierarchicalCredibility().fit(values, cohorts=cohorts)
         if model.between_variance_ == 0:
@@ -145,5 +145,5 @@ def test_cohorts_are_believed_no_more_where_their_members_are_alike():
                 weight * b / (weight * b + model.within_variance_)
             )
             believed.append(model.cohort_credibility_.mean())
-    assert alike > 50
+    assert alike > 20
     assert np.mean(believed) < 0.3

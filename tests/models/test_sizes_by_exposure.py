@@ -29,6 +29,7 @@ def said(model: JointLossModel) -> list[str]:
     return [flag for flag in model.flags_ if "losses go with the power +" in flag]
 
 
+@pytest.mark.slow
 def test_sizes_that_go_with_exposure_are_told_by_all_members() -> None:
     """Members of five events: their own means are drawn to a common power of exposure, not to a common size."""
     ratios, powers = [], []
@@ -43,5 +44,6 @@ def test_sizes_that_go_with_exposure_are_told_by_all_members() -> None:
     assert np.mean(powers) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_sizes_that_do_not_go_with_exposure_have_no_power() -> None:
     assert sum(bool(said(JointLossModel().fit(history(seed, 0.0, of_each=0.4)))) for seed in range(20)) == 0
