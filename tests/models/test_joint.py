@@ -496,6 +496,7 @@ def test_the_chosen_process_is_reported_and_can_be_chosen():
     assert JointLossModel(dependence=dependence.StudentT()).fit(EVENTS).process_.around.__class__ is OrderedMargins
 
 
+@pytest.mark.slow
 def test_proportion_is_kept_where_it_holds():
     kept = [JointLossModel().fit(make_events(np.random.default_rng(seed), months=48)).flags_ for seed in range(6)]
     assert sum(any("the power" in flag for flag in flags) for flags in kept) <= 1

@@ -142,6 +142,7 @@ def lognormal_losses(rng, shape):
     return np.exp(b * rng.standard_normal(shape) - b**2 / 2)
 
 
+@pytest.mark.slow
 def test_lighter_ratios_are_not_expected_to_cost_too_much_and_lognormal_ones_not_too_little():
     assert expected(gamma_losses, 60, LogNormalRatio) > 1.10
     assert expected(gamma_losses, 60, GeneralizedGammaRatio) == pytest.approx(1.02, abs=0.04)

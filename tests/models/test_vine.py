@@ -170,6 +170,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch):
         Vine().fit([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]])
 
 
+@pytest.mark.slow
 def test_what_many_members_have_in_common_is_kept(monkeypatch, caplog):
     """25 members, 120 periods, one normal factor of correlation 0.4: with the proxy it is found, without it is lost."""
     rng = np.random.default_rng(2)
