@@ -88,7 +88,8 @@ def _regression(x: Floats, m: Floats, v: Floats) -> tuple[Floats, float, float]:
     """
 
     def solved(w: Floats) -> tuple[Floats, Floats]:
-        b = np.linalg.pinv(x.T * w @ x, hermitian=True) @ (x.T @ (w * m))
+        square, right = x.T * w @ x, x.T @ (w * m)
+        b = right / square[0] if right.size == 1 else np.linalg.pinv(square, hermitian=True) @ right
         return b, m - x @ b
 
     v = np.maximum(v, LEAST * v.max())  # one that outweighs all would leave nothing to tell the others by
