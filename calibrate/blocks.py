@@ -60,7 +60,7 @@ class Blocks:
         """One block, checked: its shape, and that all its losses are finite and >= 0."""
         drawn = self._draw(k)
         try:
-            found = real(drawn)
+            found = drawn if type(drawn) is np.ndarray and drawn.dtype == np.float64 else real(drawn)
         except UNREAL as error:
             raise DataError(f"block {k} must hold numbers, (scenarios, columns): {error}") from None
         expected = (min(self.rows, self.shape[0] - k * self.rows), self.shape[1])

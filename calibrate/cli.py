@@ -144,7 +144,7 @@ def verify(run: RunArgument) -> None:
 
         verdict = checked(_saved(run))
     for told in (*verdict.checks, verdict.sentence):
-        typer.echo(ascii(told)[1:-1])  # names must not write lines of their own
+        typer.echo("".join(one if one.isprintable() else ascii(one)[1:-1] for one in told))  # names write no lines
     if not verdict.proved:
         raise typer.Exit(NOT_PROVED)
 

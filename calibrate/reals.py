@@ -14,7 +14,7 @@ UNREAL = (TypeError, ValueError, OverflowError)  # what a conversion raises
 
 
 def real(values: Any) -> npt.NDArray[np.float64]:
-    """An array of doubles, itself if it is one; one of `UNREAL` for masks, complex numbers, dates and other things.
+    """A copy as doubles; one of `UNREAL` for masks, complex numbers, dates and other things.
 
     >>> real([1, 2]).tolist()
     [1.0, 2.0]
@@ -29,4 +29,4 @@ def real(values: Any) -> npt.NDArray[np.float64]:
         raise TypeError("they are complex; give real ones")
     if kinds & set("mM"):
         raise TypeError("they are dates or spans of time; give numbers")
-    return np.asarray(values, dtype=np.float64)
+    return np.array(values, dtype=np.float64)

@@ -195,7 +195,7 @@ def _matrix(values: npt.ArrayLike, what: str) -> Floats:
         if whole and flags.c_contiguous and not flags.writeable and (flags.owndata or _mapped(values)):
             return np.asarray(values)  # frozen already: a gigabyte need not be copied
     try:
-        matrix = real(values).copy() if isinstance(values, np.ndarray) else real(values)
+        matrix = real(values)
     except UNREAL as error:
         raise DataError(f"{what} must be numbers in a 2-d array (scenarios x columns): {error}") from None
     if matrix.ndim != 2 or 0 in matrix.shape:
@@ -234,7 +234,7 @@ def _probabilities(values: npt.ArrayLike | None, n: int) -> Floats:
     if values is None:
         return np.full(n, 1.0 / n)
     try:
-        p = np.array(real(values))
+        p = real(values)
     except UNREAL:
         raise DataError(f"probabilities are {values!r}, expected one number for each of {n} scenarios") from None
     if p.shape != (n,):

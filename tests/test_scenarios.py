@@ -289,3 +289,15 @@ def test_what_stands_beside_a_frame_may_be_labelled_in_other_ways():
     assert Scenarios(STORMS, probabilities=LIKELY[::-1].set_axis(rows)).probabilities.tolist() == LIKELY.to_list()
     turned = pd.DataFrame(TWO_BY_TWO)[::-1]
     assert Scenarios(turned, probabilities=pd.Series([0.75, 0.25])).probabilities.tolist() == [0.75, 0.25]
+
+
+def test_what_is_written_later_into_what_was_given_is_not_in_the_scenarios():
+    """A frame, a view of one and a memory view shared their numbers with the frozen scenarios."""
+    frame, table = pd.DataFrame(np.ones((2, 2)), columns=["A", "B"]), np.ones((2, 2))
+    worth, likely = pd.DataFrame(np.ones((2, 2)), columns=["A", "B"]), pd.Series([0.5, 0.5])
+    pools = [Scenarios(frame, collateral=worth, probabilities=likely), Scenarios(memoryview(table)), Scenarios(table)]
+    frame.iloc[0, 0] = worth.iloc[0, 0] = likely.iloc[0] = table[0, 0] = 0.25
+    for pool in pools:
+        assert pool.losses.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+        assert pool.probabilities.tolist() == [0.5, 0.5]
+    assert pools[0].collateral.tolist() == [[1.0, 1.0], [1.0, 1.0]]

@@ -20,10 +20,11 @@ from calibrate.models.collective import Collective, Events, Segment, seen_flags
 from calibrate.models.coverage import Coverage
 from calibrate.models.dependence import Dependence
 from calibrate.models.doubts import cap_flags, few_periods_flags, level_flags, persistence_flags, thin_flags
-from calibrate.models.doubts_of_counts import count_flags, ratio_season_flags
+from calibrate.models.doubts_of_counts import count_flags
 from calibrate.models.doubts_of_forms import form_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
 from calibrate.models.doubts_of_scatter import quiet_flags, scatter_flags
+from calibrate.models.doubts_of_seasons import ratio_season_flags
 from calibrate.models.endless import endless_flags
 from calibrate.models.enrichment import Ahead, enriched_scenarios
 from calibrate.models.families import families
@@ -87,9 +88,10 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     exposure_cap : the most one event can cost, as a multiple of the member's exposure; of a panel, one period.
     n_jobs : threads that draw blocks of scenarios, all cores if not given; the bytes do not depend on it.
 
-    Fitted: `summary_` (DataFrame by column, `expected_loss` in closed form), `flags_` (sentences), `dependence_`,
-    `correlation_`, `tail_dependence_` (DataFrames; before the level), `margins_`, `frequencies_`, `size_trends_` (by
-    segment), `pool_level_`, `segment_levels_`, `process_`, `members_`, `segments_`, `exposures_` (last period).
+    Fitted: `summary_` (DataFrame by column; `expected_loss` in closed form, of a capped panel by quadrature), `flags_`
+    (sentences), `dependence_`, `correlation_`, `tail_dependence_` (DataFrames; before the level), `margins_`,
+    `frequencies_`, `size_trends_` (by segment), `pool_level_`, `segment_levels_`, `process_`, `members_`, `segments_`,
+    `exposures_` (last period).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -191,7 +193,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         self.summary_ = margins.summary(exposures[-1], self.columns_)
         above: tuple[str, ...] = ()
         if cap < math.inf:
-            self.summary_["expected_loss"] = process.capped_means(exposures[-1], margins)
+            expected, there = process.capped_means(exposures[-1], margins), exposures[-1] > 0
+            self.summary_["expected_loss"] = expected
+            self.summary_.loc[there, "expected_ratio"] = expected[there] / exposures[-1][there]
             above = cap_flags(losses, cap * exposures)
         remembered = persistence_flags("loss ratios", losses, exposures, self._periods, level.outlook)
         moved = remembered or moved_flags(level.level_)

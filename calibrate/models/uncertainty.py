@@ -74,8 +74,8 @@ def chain_uncertainty(
     seeds (`monte_carlo_error`, the standard deviation), and with one seed on histories of resampled periods
     (`history_error`, `lower`, `upper`: percentiles), drawn by `resampling`: `Blocks()`, single periods, if not given.
     Resampled histories that cannot be fitted are left out and counted in `failed`. Of single members with few events
-    these intervals hold the truth less often than they say (of 132 with 1 to 16 events, 82 % in 95 %): what a member
-    borrows from the pool moves little when the history is drawn again. Source: Efron 1979.
+    these intervals hold the truth less often than they say: what a member borrows from the pool moves little when the
+    history is drawn again. Source: Efron 1979.
     """
     another = Blocks() if resampling is None else resampling
     roots = np.random.SeedSequence(random_state).spawn(replications)

@@ -65,8 +65,9 @@ class WanderingLevel(Process):
         return [add]
 
     def capped_means(self, exposures: Floats, margins: InvertibleMargins) -> Floats:
-        """Expected loss of each column in the period ahead: `E min(W L, cap e)`, by trapezoids over the score of `L`,
-        and over always the same levels `W` (with those of the segments)."""
+        """Expected loss of each column in the period ahead, money: `E min(W L, cap e)`, by trapezoids over the score of
+        `L`, and over always the same 2,000 levels `W` (with those of the segments), brought to their mean, which is 1.
+        """
         scores = np.arange(-FARTHEST, FARTHEST + STEP / 2, STEP)
         weights, found = STEP * norm.pdf(scores), np.zeros(exposures.size)
         ways = [
@@ -76,6 +77,7 @@ class WanderingLevel(Process):
         chances = 1 - margins.zero_probability(exposures)
         for column in np.flatnonzero(exposures > 0):
             level = ways[0] * (ways[1 + column % len(self.segments)] if self.segments else 1.0)
+            level /= level.mean()
             losses = margins.exceeded(ndtr(-scores), exposures, int(column))
             capped = np.minimum(level[:, None] * losses, self.cap * exposures[column])
             found[column] = chances[column] * float(np.mean(capped @ weights))

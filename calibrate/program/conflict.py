@@ -36,13 +36,15 @@ def explain(program: Program) -> RuleConflictError | None:
     Amounts below a millionth of the losses are told in finer units, and only by a proof: there they may be rounding.
     """
     found = _explained(program)
-    for finer in () if found is not None or far_beyond(program) is not None else FINER_UNITS:
-        if found is None:
-            with suppress(*UNSOLVED):
-                less = _explained(replace(program, unit=finer * program.unit))
-                told = None if less is None else less.certificate
-                found = less if isinstance(told, Certificate) and told["multipliers"] is not None else None
-    return found
+    if found is not None or far_beyond(program) is not None:
+        return found
+    for finer in FINER_UNITS:
+        with suppress(*UNSOLVED):
+            found = _explained(replace(program, unit=finer * program.unit))
+            told = None if found is None else found.certificate
+            if isinstance(told, Certificate) and told["multipliers"] is not None:
+                return found
+    return None
 
 
 def _explained(program: Program) -> RuleConflictError | None:

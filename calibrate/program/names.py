@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from calibrate.certificate.verifier import RISKS
 from calibrate.errors import ProblemError
 
 __all__ = ["check_name", "one_line"]
-
-OTHERS = (" <= ", " of mutualised", " of shortfall")  # in the names of limits and risks
 
 
 def one_line(text: str) -> str:
@@ -24,7 +23,7 @@ def check_name(what: str, name: str) -> None:
         raise ProblemError(
             f"a {what} is called {name!r}, expected one line that shows as it is, single spaces; change its __str__"
         )
-    other = next((one for one in OTHERS if one in name), None)
+    other = next((one for one in RISKS if one in name), None)
     if other is not None:
         raise ProblemError(
             f"a {what} is called {name!r}, but {other!r} is how limits and risks are called; change its __str__"

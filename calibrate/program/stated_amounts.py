@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cvxpy as cp
 
 from calibrate.errors import ProblemError
-from calibrate.program.fairness.stated import UNREADABLE, no_number
+from calibrate.program.fairness.stated import UNREADABLE, expression, no_number
 from calibrate.program.names import check_name
 from calibrate.program.plan import Plan
 from calibrate.program.risk import CostTerm
@@ -47,14 +47,8 @@ def _check(name: str, amount: Callable[[Plan], object], shape: tuple[int, ...], 
         raise ProblemError(f"{name}: amount holds {wrong}, expected finite numbers; {UNREADABLE}")
 
 
-def _told(name: str, amount: object, shape: tuple[int, ...]) -> cp.Expression:
-    if not isinstance(amount, cp.Expression):
-        raise ProblemError(
-            f"{name}: amount is of type {type(amount).__name__}, expected a cvxpy expression in money, such as "
-            "0.1 * plan.total; of numbers cp.Constant(numbers)"
-        )
-    if amount.parameters():
-        raise ProblemError(f"{name}: amount holds a cvxpy Parameter, expected a number; put its value there")
+def _told(name: str, given: object, shape: tuple[int, ...]) -> cp.Expression:
+    amount = expression(f"{name}: amount", given, "in money, such as 0.1 * plan.total")
     if amount.size != math.prod(shape):
         raise ProblemError(
             f"{name}: amount has shape {amount.shape}, expected {shape}; of several numbers cp.sum makes one, "

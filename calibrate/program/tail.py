@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from calibrate.certificate.verifier import MOST
 from calibrate.errors import ProblemError
 
 __all__ = ["TIED", "check_level", "cvar", "largest", "tail_weights", "value_at_risk"]
@@ -12,7 +13,6 @@ __all__ = ["TIED", "check_level", "cvar", "largest", "tail_weights", "value_at_r
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 THIN, MANY = 32, 1_000  # a threshold for the tail is read off every 32nd value, if those are more than a thousand
-MOST = 0.9999995  # level
 TIED = 1e-12  # relative: sums of the same losses in another unit or order differ by rounding, and are tied all the same
 
 

@@ -13,8 +13,9 @@ from calibrate import JointLossModel, LossHistory
 from calibrate.errors import ModelError
 from calibrate.models import severity
 from calibrate.models.doubts import alike_flags, alike_neighbours
-from calibrate.models.doubts_of_counts import count_flags, ratio_season_flags, season_flags, together_flags
+from calibrate.models.doubts_of_counts import count_flags, together_flags
 from calibrate.models.doubts_of_panels import moved_flags, scarcity_flags
+from calibrate.models.doubts_of_seasons import ratio_season_flags, season_flags
 from calibrate.models.frequency import Drifting, LogLinear, SharedShock
 from calibrate.models.frequency.drifting import memory_evidence
 from calibrate.models.pool_level import LocalLevel

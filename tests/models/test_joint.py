@@ -397,8 +397,10 @@ def test_no_period_of_a_panel_costs_more_than_the_cap(segments):
     assert (drawn > most).any(axis=0).all()
     np.testing.assert_array_equal(cut, np.minimum(drawn, most))
     error = cut.std(axis=0) / 100_000**0.5
-    assert np.all(np.abs(cut.mean(axis=0) - capped.summary_["expected_loss"]) < 5 * error + 0.01 * cut.mean(axis=0))
-    assert capped.sample(1000, random_state=1, periods=3).losses.max(axis=0) == pytest.approx(3 * most, rel=0.5)
+    assert np.all(np.abs(cut.mean(axis=0) - capped.summary_["expected_loss"]) < 5 * error + 0.005 * cut.mean(axis=0))
+    several = capped.sample(20_000, random_state=1, periods=3).losses
+    assert np.all(several <= 3 * most * (1 + 1e-12)) and np.all(several.max(axis=0) > most)
+    np.testing.assert_allclose(capped.summary_["expected_ratio"] * exposures.iloc[-1], capped.summary_["expected_loss"])
     above = int((ratios > 0.5).sum())
     assert any(f"{above} of {ratios.size} losses are above exposure_cap times" in flag for flag in capped.flags_)
     with pytest.raises(ModelError, match=r"exposure_cap is 0.5: it needs .* a history with exposures"):

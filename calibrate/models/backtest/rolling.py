@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,8 @@ from calibrate.models.backtest.realised import asked_of, realised
 from calibrate.models.backtest.scores import joint_score
 
 __all__ = ["backtest_table", "rolling_forecasts"]
+
+logger = logging.getLogger(__name__)
 
 TESTS = (
     Kupiec(),
@@ -61,6 +64,8 @@ def rolling_forecasts(
             names = ", ".join(repr(history.members[i]) for i in np.flatnonzero(new & (paid[place] > 0)))
             lost = f"losses of {names}, {paid[place, new].sum():g} in all"
             notes.append(f"{periods[place]}: {lost}, are left out: new in this period, they were not forecast")
+    for note in notes:
+        logger.warning(note)
     return replace(Forecasts.from_draws(losses, draws, level, periods[start:]), notes=tuple(notes))
 
 

@@ -44,9 +44,9 @@ class Hawkes(BaseEstimator):  # type: ignore[misc]
 
     Fitted: `base_rate_` (`mu`), `branching_ratio_` (`a`), `decay_` (`b`), `standard_errors_`, `log_likelihood_`,
     `poisson_log_likelihood_` (of a constant rate), `residuals_`, `goodness_of_fit_` (p-value of Kolmogorov-Smirnov; too
-    high, because parameters are fitted: of 300 right models none had one below .05), `intensity_` (the rate at the end,
-    where forecasts start). `a` is 0 where clustering does not raise the likelihood; 0.99 where it rises up to 1 (events
-    become ever more).
+    high, because parameters are fitted: right models hardly ever have one below .05), `intensity_` (the rate at the
+    end, where forecasts start). `a` is 0 where clustering does not raise the likelihood; 0.99 where it rises up to 1
+    (events become ever more).
 
     >>> times = Hawkes.simulate(0.5, 0.6, 2.0, horizon=2000.0, random_state=1)
     >>> model = Hawkes().fit(times, end=2000.0)

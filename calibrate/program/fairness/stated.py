@@ -12,7 +12,7 @@ from calibrate.program.fairness.base import Rule
 from calibrate.program.names import check_name
 from calibrate.program.plan import Plan
 
-__all__ = ["check_gap", "check_solvable", "no_number"]
+__all__ = ["UNREADABLE", "check_gap", "check_solvable", "expression", "no_number"]
 
 UNREADABLE = "look for a division by zero in it, or for the value of a plan that is not solved yet"
 
@@ -51,15 +51,20 @@ def check_solvable(rule: Rule, numbers: Plan, unknown: Plan) -> None:
 
 
 def _told(rule: Rule, plan: Plan) -> cp.Expression:
-    gap: object = rule.gap(plan)
-    if not isinstance(gap, cp.Expression):
+    fair = "that is fair when <= 0: of a constraint the left side less the right, such as plan.contributions - 5.0"
+    return expression(f"{rule}: gap", rule.gap(plan), fair)
+
+
+def expression(what: str, given: object, such: str) -> cp.Expression:
+    """What a user's method gives, if it is an expression of numbers and the plan; else ProblemError says so."""
+    if not isinstance(given, cp.Expression):
         raise ProblemError(
-            f"{rule}: gap is of type {type(gap).__name__}, expected a cvxpy expression that is fair when <= 0: of a "
-            "constraint the left side less the right, such as plan.contributions - 5.0; of numbers cp.Constant(numbers)"
+            f"{what} is of type {type(given).__name__}, expected a cvxpy expression {such}; of numbers "
+            "cp.Constant(numbers)"
         )
-    if gap.parameters():
-        raise ProblemError(f"{rule}: gap holds a cvxpy Parameter, expected a number; put its value there")
-    return gap
+    if given.parameters():
+        raise ProblemError(f"{what} holds a cvxpy Parameter, expected a number; put its value there")
+    return given
 
 
 def no_number(known: cp.Expression, unknown: cp.Expression) -> float | None:
