@@ -13,6 +13,7 @@ import numpy.typing as npt
 from calibrate.errors import SolverError
 from calibrate.program.bound import lower_bound
 from calibrate.program.compiled import Compiled
+from calibrate.program.first import good_reserves
 from calibrate.program.form import LITTLE, Program
 from calibrate.program.interior_point import InteriorPoint
 from calibrate.program.neighbourhood import CLOSE, REACH, Neighbourhood
@@ -129,9 +130,16 @@ class Level:
         sight = self.look(v if self.near else SMALLER * v)
         goal = self.tolerance if mu is None else max(ROUGH, self.tolerance)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
-        v = self.view.lift(v, sight if self.near else self._among(sight).look(v, near=False))
+        v = self.view.lift(v, sight) if self.near else self._with_reserves(v, self._among(sight))
         nothing = Bounds(v, np.inf, -np.inf)
         return Search(v, sight, (v, self.view.value(v, sight)), mu, goal, nothing, nothing)
+
+    @staticmethod
+    def _with_reserves(v: Floats, view: View) -> Floats:
+        """A plan with what it would have in reserve, and each term's `t` where it is then."""
+        at_risk = float(view.look(v, near=False).at_risk.max(initial=0.0))
+        v = good_reserves(view, v, at_risk)
+        return view.lift(v, view.look(v, near=False))
 
     def _among(self, sight: Sight) -> View:
         """The program seen on the tails of a sight alone."""
