@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,8 @@ class Events:
         there = np.maximum((self.exposures > 0).sum(axis=0), 1)
         sizes = self.exposures.sum(axis=0) / there
         sizes = np.where(sizes > 0, sizes, 1.0)  # never there: no losses either
-        return Seen.of(self.segments, self.losses, self.segment, self.owner, sizes, laws, self.at_least)
+        where = self.segment, self.owner, self.when
+        return Seen.of(self.segments, self.losses, *where, sizes, laws, self.at_least)
 
     def frequencies(self, family: CountModel) -> list[CountModel]:
         """Frequency of every segment."""
@@ -89,6 +89,7 @@ class Events:
         """How far losses of one period of a segment are alike in size, if one shock brings them."""
         own = self.segment == g
         logs = seen.logs[g] - np.log(seen.scales[g].median[self.owner[own]])
+        logs = seen.forms[g].standard(logs, self.owner[own])
         return AlikePosterior.of(logs, self.when[own], model.means_.sum(axis=1), model.size_)
 
     def excited(self, family: Hawkes) -> list[SelfExciting]:
@@ -246,16 +247,11 @@ class Collective(DrawnMargins):
         return np.asarray(columns, dtype=np.float64).reshape(-1, len(self.segments))
 
     def mean_payments(self, exposures: Floats) -> Floats:
-        """Expected payment of one event, (members, segments), in closed form of the severity."""
+        """Expected payment of one event, (members, segments), without a sample."""
         caps, terms = self.caps(exposures), self.terms
-        found = np.zeros_like(caps)
-        for g, part in enumerate(self.segments):
-            layer_mean = cache(part.sizes.law.layer_mean)
-            for i, scale in enumerate(part.sizes.scale):
-                low, top = terms.retention[i], min(terms.retention[i] + terms.limit[i], caps[i, g])
-                if top > low:
-                    found[i, g] = terms.coinsurance[i] * scale * layer_mean(low / scale, top / scale)
-        return found
+        low, high = terms.retention, np.minimum((terms.retention + terms.limit)[:, None], caps)
+        layers = [part.sizes.layer_means(low, high[:, g]) for g, part in enumerate(self.segments)]
+        return np.column_stack(layers) * terms.coinsurance[:, None]
 
     def expected_losses(self, exposures: Floats) -> Floats:
         """What the pool pays in a period, (members, segments)."""
@@ -279,7 +275,8 @@ class Collective(DrawnMargins):
             "severity": each([type(part.sizes.law).__name__ for part in parts]),
             "severity_scale": each([part.sizes.relative for part in parts]),
             "severity_credibility": each([part.sizes.credibility for part in parts]),
-            "tail_shape": each([part.sizes.shape for part in parts]),
+            "severity_power": each([part.sizes.forms.power for part in parts]),
+            "tail_shape": each([part.sizes.shape * part.sizes.forms.power for part in parts]),
             "cap": self.caps(exposures).ravel(),
             "zero_probability": self.zero_probability(exposures),
             "mean_payment": payment.ravel(),

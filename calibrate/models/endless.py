@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Collective
+from calibrate.models.forms import tail_index
 from calibrate.models.open_parameters import OpenParameters
 from calibrate.models.process import Process
 from calibrate.precision import HEAVIEST
@@ -16,14 +16,11 @@ from calibrate.precision import HEAVIEST
 __all__ = ["endless_flags", "endless_losses"]
 
 OFTEN = 0.05  # of the laws: fewer hardly show in a sample
-NEAR, FAR = 1e-60, 1e-90  # chances so small that a lognormal of deviation 9 is none without a variance
 
 
 def endless_losses(process: Process, exposures: Floats, segments: Sequence[str]) -> str:
     """Which losses of events have no variance and no cap, by more than one in twenty of the laws that scenarios are
     drawn by; empty if none. A sample of them may look harmless by luck: its own tail does not tell.
-
-    The index of a tail is read off two far quantiles, `log(q(1e-90) / q(1e-60)) / log(1e30)`, whatever its family.
     """
     laws = [node.margins for node in process.nodes] if isinstance(process, OpenParameters) else [process.margins]
     events = [each for each in laws if isinstance(each, Collective)]
@@ -57,8 +54,7 @@ def _heavy(collective: Collective, exposures: Floats, segments: Sequence[str]) -
     endless = np.isinf(caps) & np.isinf(collective.terms.limit)[:, None] & (means > 0)
     found = {}
     for g, part in enumerate(collective.segments):
-        near, far = part.sizes.law.isf(np.array([NEAR, FAR]))
-        index = math.log(far / near) / math.log(NEAR / FAR)
-        if index > HEAVIEST and endless[:, g].any():
+        index = tail_index(part.sizes.law) * float(part.sizes.forms.power[endless[:, g]].max(initial=0.0))
+        if index > HEAVIEST:
             found[segments[g]] = index
     return found

@@ -64,8 +64,9 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     """Joint losses of members and segments, one period ahead. Money in the history's currency.
 
     Event history (collective model): `L[i,g] = sum_{k <= N[i,g]} pay(min(s[i,g] X[g], cap e[i]))`, `N` by `frequency`
-    (rate by credibility, times exposure), `X` by `severity` (one law a segment), `s` the member's scale (credibility);
-    losses that one shock brings may be `Alike` in size.
+    (rate by credibility, times exposure), `X` by `severity` (one law a segment; to a power of the member's where
+    losses clearly scatter unlike each other), `s` the member's scale, both by credibility; losses that one shock brings
+    may be `Alike` in size.
     Panel: `L[i,g] = e[i,g] R[i,g] W V[g]`, `R` by `ratio`, `W` the level of all by `pool_level`, `V` of segments
     around it. Members lose together by the `dependence` of the periods' losses over exposure (`ComposedMargins`,
     `OrderedMargins`), by levels (`WanderingLevel`), or by shocks that a segment's members share (`SharedShocks`).

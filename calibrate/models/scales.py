@@ -11,6 +11,7 @@ from scipy.special import log_ndtr
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
+from calibrate.models.forms import Forms
 from calibrate.models.pooling import mean_exponent, pooled_means, pooled_variances
 
 __all__ = ["Scales", "completed", "scales_of"]
@@ -41,11 +42,11 @@ class Scales:
         """Expected scales, `median exp(open / 2)`: those of lognormal laws."""
         return np.asarray(self.median * np.exp(self.open / 2))
 
-    def standard(self, losses: Floats, owner: Places) -> Floats:
-        """Losses as those of one member, with the scatter back that the estimates took."""
-        if not self.taken.any():
+    def standard(self, losses: Floats, owner: Places, forms: Forms) -> Floats:
+        """Losses as those of one member, with the scatter back that the estimates took, and of one form."""
+        if not self.taken.any() and not forms.own:
             return np.asarray(losses / self.median[owner])
-        logs = np.log(losses / self.median[owner])
+        logs = forms.standard(np.log(losses / self.median[owner]), owner)
         centre = logs.mean()
         return np.asarray(np.exp(centre + (logs - centre) / np.sqrt(1 - self.taken[owner])))
 

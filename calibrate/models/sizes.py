@@ -1,11 +1,11 @@
-"""How large losses are: one law a segment, a scale for each member, the form borrowed where losses are few."""
+"""How large losses are: a law for each segment, scales (and powers) for members, the form borrowed where few lost."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
+from calibrate.models.forms import CLEAR, NEAR_ONE, Forms, forms_of, layer_mean
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.scales import Scales, completed, scales_of
 from calibrate.models.severity import BestOf, GeneralizedPareto, LogNormal, Observation, Severity, Spliced
@@ -23,17 +24,16 @@ THICK = 200  # losses from which a tail is fitted
 FEW = 10  # losses from which a law without a tail is fitted
 WIDEST = 2.0  # deviation of a log: the mean of a lognormal law of more is not seen in a sample
 REFUTED = 1.63  # Kolmogorov's distance times the root of the number of losses
-NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
 Places = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """A loss of member i in the segment is `scale[i] X`, `X` by `law`; `level` is the segment's part of the scale.
+    """A loss of member i in the segment is `scale[i] pivot (X / pivot)^power[i]`, `X` by `law`; mostly, `power` is 1.
 
-    `open`: variance of `log relative` that the losses of the members leave. `borrowed`: the law is that of all
-    segments.
+    `level` is the segment's part of the scale. `open`: variance of `log relative` that the losses of the members
+    leave. `borrowed`: the law is that of all segments.
     """
 
     name: str
@@ -44,6 +44,8 @@ class Sizes:
     credibility: Floats
     count: int
     origin: str
+    forms: Forms
+    pivot: float
     borrowed: bool = False
 
     @property
@@ -76,7 +78,19 @@ class Sizes:
 
     def at(self, levels: Floats, owner: Places) -> Floats:
         """Losses of these members whose chance of being exceeded is `exp(-level)`."""
-        return np.asarray(self._table(levels) * self.scale[owner])
+        losses = self._table(levels)
+        if self.forms.own:
+            losses = self.pivot * (losses / self.pivot) ** self.forms.power[owner]
+        return np.asarray(losses * self.scale[owner])
+
+    def layer_means(self, low: Floats, high: Floats) -> Floats:
+        """`E[(min(L, high) - low)+]` of one loss of each member, money: of the segment's form in closed form."""
+        alike, found = cache(self.law.layer_mean), np.zeros(low.size)
+        for i in np.flatnonzero(high > low):
+            scale, power = float(self.scale[i]), float(self.forms.power[i])
+            layer = float(low[i]) / scale, float(high[i]) / scale
+            found[i] = scale * (alike(*layer) if power == 1 else layer_mean(self.law, power, self.pivot, *layer))
+        return found
 
     def flags(self, capped: bool) -> list[str]:
         """What must be known about the tail. ModelError for an infinite mean without a cap."""
@@ -118,6 +132,7 @@ class Seen:
     names: Sequence[str]
     logs: list[Floats]
     scales: list[Scales]
+    forms: list[Forms]
     standard: list[Floats]
     expected: list[Floats]
     at_least: list[Bools]
@@ -130,11 +145,12 @@ class Seen:
         losses: Floats,
         segment: Places,
         owner: Places,
+        when: Places,
         exposures: Floats,
         laws: Sequence[Severity | None],
         at_least: Bools,
     ) -> Seen:
-        """Of losses of the segment and member at the given places; mean exposures of (members, segments)."""
+        """Of losses of the segment, member and period at the given places; mean exposures of (members, segments)."""
         parts = [np.flatnonzero(segment == g) for g in range(len(names))]
         for name, part in zip(names, parts, strict=True):
             if not part.size:
@@ -142,25 +158,30 @@ class Seen:
                     f"segment {name!r}: no loss in any period, so neither frequency nor severity can be told; "
                     "join it with another segment, or leave it out"
                 )
-        logs, scales, standard, expected, bounds = list[Floats](), list[Scales](), [], [], []
+        logs, scales, forms = list[Floats](), list[Scales](), list[Forms]()
+        standard, expected, bounds = list[Floats](), list[Floats](), list[Bools]()
         for name, part, log_size in zip(names, parts, np.log(exposures).T, strict=True):
             logs.append(completed(name, np.log(losses[part]), at_least[part], owner[part], log_size))
             scales.append(scales_of(logs[-1], owner[part], log_size))
-            each = scales[-1].standard(losses[part], owner[part])
+            if at_least[part].any():  # what is not seen tells nothing of a form
+                forms.append(Forms.alike(log_size.size))
+            else:
+                forms.append(forms_of(logs[-1], owner[part], when[part], log_size.size, CLEAR / len(names)))
+            each = scales[-1].standard(losses[part], owner[part], forms[-1])
             order = np.argsort(each, kind="stable")
             standard.append(each[order])
-            likely = scales[-1].standard(np.exp(logs[-1]), owner[part]) if at_least[part].any() else each
+            likely = scales[-1].standard(np.exp(logs[-1]), owner[part], forms[-1]) if at_least[part].any() else each
             expected.append(likely[order])
             bounds.append(at_least[part][order])
-        return cls(names, logs, scales, standard, expected, bounds, laws)
+        return cls(names, logs, scales, forms, standard, expected, bounds, laws)
 
     def fit(self) -> list[Sizes]:
         """Sizes of every segment."""
         levels = [math.exp(float(np.log(z).mean())) for z in self.expected]
         pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
         fitted, bounds = [], np.concatenate(self.at_least)
-        rows = zip(self.names, self.standard, levels, self.scales, self.laws, self.at_least, strict=True)
-        for name, z, level, scales, law, at_least in rows:
+        rows = zip(self.names, self.standard, levels, self.scales, self.forms, self.laws, self.at_least, strict=True)
+        for name, z, level, scales, forms, law, at_least in rows:
             borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
             family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
             fitted_to, known_only, blunt = (pool, bounds, "") if borrowing else (z, at_least, "")
@@ -178,9 +199,9 @@ class Seen:
             missed = "" if borrowing or at_least.any() else _missed(found, z)
             by_size = f"losses go with the power {scales.power:+.2f} of a member's exposure" if scales.power else ""
             origin = "; ".join(filter(None, [origin, by_size, blunt, missed, _bounds(at_least)]))
-            own = level if borrowing else 1.0
+            own, pivot = (level, 1.0) if borrowing else (1.0, level)
             known = scales.mean, scales.open, scales.credibility
-            fitted.append(Sizes(name, found, own, *known, z.size, origin, borrowing))
+            fitted.append(Sizes(name, found, own, *known, z.size, origin, forms.within(found), pivot, borrowing))
         return fitted
 
     def again(self, fitted: Sequence[Sizes], weights: Sequence[Floats]) -> list[Sizes]:

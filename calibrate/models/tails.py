@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from calibrate.models.collective import Collective
 from calibrate.models.endless import endless_losses
+from calibrate.models.forms import NEAR_ONE
 from calibrate.models.joint import JointLossModel
 from calibrate.models.severity import BestOf, Burr, GeneralizedPareto, Severity, Spliced
-from calibrate.models.sizes import NEAR_ONE
 
 __all__ = ["dependence_summary", "tail_table", "without_variance"]
 
@@ -47,7 +47,8 @@ def tail_table(model: JointLossModel) -> pd.DataFrame:
     for i, member in enumerate(model.members_):
         for g, segment in enumerate(model.segments_):
             cap, by = min((caps[i, g], "exposure"), (above[i], "limit of the cover"))
-            found = by_segment[g] | {"cap": float(cap), "cap_by": by if math.isfinite(cap) else ""}
+            found = _of_member(by_segment[g], float(collective.sizes[g].forms.power[i]))
+            found |= {"cap": float(cap), "cap_by": by if math.isfinite(cap) else ""}
             rows.append({"member": member, "segment": segment, **found, "mind": _mind(found)})
     return pd.DataFrame(rows).set_index(["member", "segment"])[COLUMNS]
 
@@ -94,6 +95,11 @@ def _of_law(law: Severity) -> dict[str, object]:
     elif isinstance(tail, Burr):
         found |= {"shape": tail.shape_, "exceedances": float(tail.n_observations_)}
     return found
+
+
+def _of_member(found: dict[str, object], power: float) -> dict[str, object]:
+    """The tail of a member's own form: every shape times its power."""
+    return found | {name: float(str(found[name])) * power for name in ("shape", "lower", "upper")}
 
 
 def _mind(found: dict[str, object]) -> str:

@@ -269,9 +269,8 @@ def test_members_of_unlike_size_with_few_losses_each_have_their_expected_losses(
         scales = np.exp(rng.normal(size=20))
         owner = np.repeat(np.arange(20), rng.poisson(4, 20))
         losses = scales[owner] * np.exp(rng.normal(size=owner.size))
-        seen = Seen.of(
-            ["all"], losses, np.zeros(owner.size, int), owner, np.ones((20, 1)), [severity.LogNormal()], owner < 0
-        )
+        where = np.zeros(owner.size, int), owner, np.zeros(owner.size, int)
+        seen = Seen.of(["all"], losses, *where, np.ones((20, 1)), [severity.LogNormal()], owner < 0)
         (sizes,) = seen.fit()
         found.append(sizes.scale.sum() * sizes.law.mean() / (scales.sum() * np.exp(0.5)))
         scatter.append(sizes.law.shape_)

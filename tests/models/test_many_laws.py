@@ -11,6 +11,7 @@ from calibrate import JointLossModel, LossHistory
 from calibrate.models import Coverage, frequency, severity
 from calibrate.models.collective import Collective, Segment
 from calibrate.models.dependence import Gaussian, GroupedT, Independent, StudentT
+from calibrate.models.forms import Forms
 from calibrate.models.process import OrderedMargins
 from calibrate.models.shocks import PartlyShared, SharedShocks
 from calibrate.models.sizes import Sizes
@@ -32,7 +33,8 @@ def collective(law, means=MEANS, shocks=SIZES, one=ALWAYS_ONE):
     for g in range(SEGMENTS):
         model = frequency.SharedShock().fit(np.ones((2, MEMBERS)))
         model.rate_, model.size_ = means[law, :, g], shocks[law, g]
-        sizes = Sizes(f"S{g}", one, UNITS[law], np.ones(MEMBERS), np.zeros(MEMBERS), np.ones(MEMBERS), 1, "")
+        known = np.ones(MEMBERS), np.zeros(MEMBERS), np.ones(MEMBERS)
+        sizes = Sizes(f"S{g}", one, UNITS[law], *known, 1, "", Forms.alike(MEMBERS), 1.0)
         parts.append(Segment(model, sizes, np.ones(MEMBERS)))
     return Collective(parts, Coverage().terms(["A", "B", "C"]), None)
 

@@ -126,9 +126,8 @@ def test_rates_of_members_are_a_dirichlet_law_around_their_own():
 
 def seen(losses, law=None, segments=1):
     segment, owner = np.arange(losses.size) % segments, np.zeros(losses.size, dtype=int)
-    return Seen.of(
-        [f"S{g}" for g in range(segments)], losses, segment, owner, np.ones((1, segments)), [law] * segments, owner < 0
-    )
+    names, where = [f"S{g}" for g in range(segments)], (segment, owner, owner)
+    return Seen.of(names, losses, *where, np.ones((1, segments)), [law] * segments, owner < 0)
 
 
 def test_lognormal_sizes_scatter_as_their_estimates_do():
