@@ -1,10 +1,9 @@
 """Checks a saved calibration without trusting who made it. Standard library only: `python verifier.py FOLDER`.
 
-Exact: doubles are fractions. Why the bound holds: `m` in the dual cone times rules `G x - h <= 0`, and `nu >= 0` times
-limits, added to the objective, make no plan that keeps them dearer. A price times a CVaR is at least any flow through
-the waterfall with `leaf <= group <= root <= price p / (1 - level)` and `sum root <= price`: `(z)+ >= theta z` for theta
-in [0, 1], and a CVaR is the largest mean over weights <= p / (1 - level) that sum to 1. The rest is affine: its least
-value over a box of all plans as good as the published one. Without an objective, no plan keeps the rules if it is > 0.
+Exact: doubles are fractions. The bound: `m` in the dual cone times rules `G x - h <= 0` (less what doubles round) and
+`nu >= 0` times limits, added to the costs, make no plan that keeps them dearer. A price times a CVaR is at least a flow
+with `leaf <= group <= root <= price p / (1 - level)`, `sum root <= price` through the waterfall, as `(z)+ >= theta z`.
+The rest is affine: its least value over a box of plans as good as the published one, > 0 only if none keeps the rules.
 """
 
 import csv
@@ -22,8 +21,8 @@ from typing import Any, NamedTuple
 
 Body = dict[str, Any]  # the certificate; a row of a rule is [[[column, number], ...], amount]: their sum is <= amount
 FINER, LITTLE, MOST, RISKS = 10**9, Fraction(1, 10**6), 0.9999995, (" <= ", " of mutualised", " of shortfall")
-NUMBERS = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d", b"'|S3'": "B"}  # bounds are in units over FINER
-TABLES = ("contributions", "reserves", "members", "risk", "fairness")  # gaps are relative to LITTLE of the losses
+NUMBERS, ROUNDED = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d", b"'|S3'": "B"}, Fraction(1, 2**40)  # part of a row
+TABLES = ("contributions", "reserves", "members", "risk", "fairness")  # gaps: over LITTLE of losses; box: over FINER
 dot: Any = lambda row, v: sum(a * v[j] for j, a in row)  # noqa: E731 (a row times decisions)
 once: Any = lambda pairs: {len(pairs): dict(pairs)}[len(dict(pairs))]  # noqa: E731 (no name stands twice)
 READ: Body = {"parse_float": lambda x: Fraction(float(x)), "parse_constant": Fraction, "object_pairs_hook": once}
@@ -73,9 +72,8 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     size = pool.cvar(max([t["level"] for t in body["terms"]] or [Fraction(0.99)]), "mutualised", [0] * len(x), unit)
     require((size or 1) <= 2 * body["scale"] <= 4 * (size or 1), "the scale is not the size of the losses")
     feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
-    risks = [pool.cvar(term["level"], term["of"], x, unit) for term in body["terms"]]
+    risks, most = [pool.cvar(t["level"], t["of"], x, unit) for t in body["terms"]], max(unit, sum(x) * unit / FINER)
     for (row, amount), etas, name in (map(limit.get, ("row", "risks", "name")) for limit in body["limits"]):
-        most = max(unit, sum(x) * unit / FINER)
         room = sum(etas) * len(x) * most + sum(min(most, x[j] * unit) * a if a > 0 else -most * a for j, a in row)
         require(unit * dot(row, x) + dot(enumerate(etas), risks) <= amount + room, f"{name} is broken")
     checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-9")
@@ -116,7 +114,8 @@ def feasible(body: Body, v: list[int]) -> None:
 def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     """Least value over the box of the affine function that the multipliers make."""
     given, constant, prices = body["multipliers"], Fraction(0), [term["price"] for term in body["terms"]]
-    slope, weighted = [*body["costs"], *[0] * body["auxiliary"]], list[Any]()
+    slope, weighted, n = [*body["costs"], *[0] * body["auxiliary"]], list[Any](), len(body["costs"])
+    room, far = [Fraction(0)] * len(slope), abs(objective or Fraction(0))  # the largest amount that this speaks of
     names = [f"CVaR {100 * float(t['level']):.10g}% of {t['of']}" for t in body["terms"] if 0 <= t["level"] < MOST]
     names = [name.replace("CVaR 0% of", "expected loss of") for name in names]
     require(names == [term["name"] for term in body["terms"]], "a term of another name, or beyond one in a million")
@@ -134,15 +133,16 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
         weighted.append((limit["row"], nu))
     for (row, amount), m in weighted:
         require(len({j for j, _ in row if 0 <= j < len(slope)}) == len(row), "a column that is none, or stands twice")
-        constant -= m * amount
+        constant, far = constant - m * amount - abs(m * amount) * ROUNDED, max(far, abs(amount) * bool(m))
         for j, a in row if m else ():
-            slope[j] += m * a
+            slope[j], room[j] = slope[j] + m * a, room[j] + abs(m * a) * (j < n)
     for term, price, flows in zip(body["terms"], prices, given["flows"], strict=True):
-        constant += pool.cut(term, price, flows, slope)
-    for g, (low, high) in zip(slope, box(body, objective), strict=True):
-        edge = low if g > 0 else high
-        require(not g or edge is not None, "nothing bounds a decision that seems to pay")
-        constant += Fraction(g * (edge or 0), 10 ** body["decimals"] * FINER)
+        constant += (cut := pool.cut(term, price, flows, slope))
+        far = max(far, cut / (price or 1))
+    for g, r, (low, high) in zip(slope, room, box(body, objective), strict=True):
+        edge = low if g > r * ROUNDED else high
+        require(edge is not None or 0 <= g <= r * ROUNDED, "nothing bounds a decision that seems to pay")
+        constant += (g - r * ROUNDED) * (1000 * far if edge is None else Fraction(edge, 10 ** body["decimals"] * FINER))
     return constant if objective is None else min(constant, objective)  # who is outside the box costs more
 
 

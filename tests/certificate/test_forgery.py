@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from calibrate import Scenarios, certificate, fairness, verify
+from calibrate.certificate import verifier
 from calibrate.errors import RuleConflictError
 from calibrate.program import Budget, CostOfCapital, CVaR, ExpectedLoss, PoolProblem, Waterfall
 
@@ -699,3 +701,64 @@ def test_columns_that_a_reader_takes_for_others_are_told(tmp_path, lie, segments
     verdict = verify(sealed(tmp_path / "lie", {**files, **lie(files)}))
     assert not verdict.proved
     assert verdict.sentence.startswith("rejected: ")
+
+
+def rounding(rows, n):
+    """Whole multipliers of equal rows whose exact sum pulls every decision: over doubles it would be zero."""
+    matrix = [[*(Fraction(dict(row).get(j, 0)) for row in rows), Fraction(1000)] for j in range(n)]
+    for k in range(n):
+        pivot = next(i for i in range(k, n) if matrix[i][k])
+        matrix[k], matrix[pivot] = matrix[pivot], matrix[k]
+        matrix[k] = [one / matrix[k][k] for one in matrix[k]]
+        matrix = [
+            row if i == k else [a - row[k] * b for a, b in zip(row, matrix[k], strict=True)]
+            for i, row in enumerate(matrix)
+        ]
+    return [round(row[-1]) for row in matrix]
+
+
+@pytest.fixture(scope="module")
+def equal_shares(tmp_path_factory):
+    """A plan with shares as they are, and the multipliers of 1e18 that make of their last digits what one likes."""
+    rules = [fairness.ActuarialFairness(0.0), fairness.FundFloor(1.0)]
+    pool = Scenarios(np.random.default_rng(0).lognormal(0, 1, (40, 4)))
+    plan = PoolProblem(pool, Waterfall(), [CostOfCapital(0.02, 0.05), 0.3 * CVaR(0.9, of="mutualised")], rules).solve()
+    folder = plan.save(tmp_path_factory.mktemp("equal") / "run")
+    assert verify(folder).proved
+    files = {one.name: one.read_bytes() for one in folder.iterdir()}
+    body = json.loads(files["certificate.json"])
+    equal = [k for k, (_, kind, _) in enumerate(body["blocks"]) if kind == "equal"]
+    lies = [[0] * len(rows) for _, _, rows in body["blocks"]]
+    for k, m in zip(equal, rounding([body["blocks"][k][2][0][0] for k in equal], 4), strict=True):
+        assert abs(m) > 1e15
+        lies[k] = [m]
+    return plan, files, body, lies
+
+
+def test_last_digits_of_rules_prove_no_bound(equal_shares):
+    """Rows of shares are doubles; exactly, only no contribution keeps them all: one 2.4 times too dear was proved."""
+    plan, files, _, lies = equal_shares
+    body = json.loads(files["certificate.json"], **verifier.READ)
+    with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as archive:
+        pool = verifier.Pool(dict(verifier.unpacked(name, archive.read(name)) for name in archive.namelist()), body)
+    dear = 3 * Fraction(plan.objective)
+    assert verifier.bound(body, pool, dear) <= Fraction(plan.objective)
+    body["multipliers"]["blocks"] = lies
+    assert verifier.bound(body, pool, dear) < 0
+
+
+def test_last_digits_of_rules_are_no_contradiction(equal_shares, tmp_path):
+    """A plan keeps both rules, and "infeasible, proved" was said of them."""
+    _, files, body, lies = equal_shares
+    (floor,) = [k for k, (name, _, _) in enumerate(body["blocks"]) if name.startswith("FundFloor")]
+    lies[floor] = [1]
+    body |= {"kind": "conflict", "limits": [], "searched": [], "objective": None, "published": None, "witness": None}
+    body |= {"costs": [0.0] * len(body["costs"]), "files": {"scenarios.npz": sha(files["scenarios.npz"])}}
+    body["terms"] = [term | {"price": 0.0} for term in body["terms"]]
+    nothing = {"shift": 0, "scenarios": [], "root": [], "group": [], "leaf": []}
+    body |= {"multipliers": {"blocks": lies, "limits": [], "flows": [nothing] * len(body["terms"])}}
+    (row, amount) = body["blocks"][floor][2][0]
+    body["lower_bound"] = -amount
+    assert {a for _, a in row} == {row[0][1]}
+    verdict = resealed(tmp_path, body, {"scenarios.npz": files["scenarios.npz"]})
+    assert verdict.sentence == "rejected: another contradiction"
