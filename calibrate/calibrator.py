@@ -97,8 +97,10 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         return self
 
     def _stages(self, history: LossHistory, previous: Calibration | None) -> Iterator[str]:
-        """Do the work, one stage after the other, each announced."""
+        """Do the work, one stage after the other, each announced. What an earlier fit left goes first."""
         self._check(history, previous)
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
         yield f"fitting the loss model to {len(history.members)} members, {len(history.periods)} periods"
         self.model_ = self._fitted(history)
         yield f"simulating {self.n_scenarios:,} + {self.n_out_of_sample:,} scenarios"
@@ -180,7 +182,7 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
         ModelError where a rule that measures risk on the scenarios excludes the plan from a batch.
         Source: Mak, Morton and Wood 1999.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "calibration_")
         plan, best = [], []
         exposures = self.calibration_.members["exposure"]
         for batch in range(batches):
@@ -203,6 +205,12 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
             )
         if isinstance(self.model, type) or not (self.model is None or hasattr(self.model, "fit")):
             raise ProblemError(f"model is {self.model!r}, expected a loss model, such as JointLossModel()")
+        for name in ("minimise", "subject_to"):
+            given = getattr(self, name)
+            if isinstance(given, Iterator):
+                raise ProblemError(
+                    f"{name} is a {type(given).__name__}, which is empty once it was read; expected a list"
+                )
         least = {"n_scenarios": 1, "n_out_of_sample": 1, "periods": 1}
         for name, low in (least if self.random_state is None else {**least, "random_state": 0}).items():
             number = getattr(self, name)

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
 
 from calibrate import LossHistory, PoolCalibrator, Scenarios, fairness, models, program
-from calibrate.errors import DataError, ModelError, ProblemError
+from calibrate.errors import DataError, ModelError, ProblemError, RuleConflictError
 
 
 @pytest.fixture(scope="module")
@@ -314,3 +315,23 @@ def test_expected_losses_of_several_periods_are_not_the_next_one_times_their_num
     assert members.loc["A", "expected_loss"] < 0.9 * 12 * next_one["A"]
     month = PoolCalibrator(model=model, **few).fit(events).calibration_.members
     assert month["expected_loss"].to_dict() == pytest.approx(next_one.to_dict())
+
+
+@pytest.mark.parametrize("name", ["minimise", "subject_to"])
+def test_what_can_be_read_only_once_is_refused(name, history):
+    """Rules from a generator were read by the check, and the plan knew of none."""
+    given = {"minimise": iter([program.CVaR(0.9)]), "subject_to": map(fairness.ShareCap, [0.9])}[name]
+    with pytest.raises(ProblemError, match=f"{name} is a .*, which is empty once it was read; expected a list"):
+        PoolCalibrator(n_scenarios=50, n_out_of_sample=50).set_params(**{name: given}).fit(history)
+
+
+def test_a_fit_that_fails_leaves_nothing_of_the_one_before(history):
+    """Scenarios of the new fit stood beside the plan of the old one, which passed for its own."""
+    calibrator = PoolCalibrator(n_scenarios=50, n_out_of_sample=50).fit(history)
+    calibrator.set_params(n_scenarios=60, subject_to=[fairness.FundFloor(1e9), program.Budget(1.0)])
+    with pytest.raises(RuleConflictError):
+        calibrator.fit(history)
+    assert len(calibrator.scenarios_) == 60
+    assert not hasattr(calibrator, "calibration_")
+    with pytest.raises(NotFittedError):
+        calibrator.optimality_gap(2)
