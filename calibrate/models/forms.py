@@ -69,21 +69,21 @@ def forms_of(logs: Floats, owner: Places, when: Places, members: int, p_value: f
     """Of log-losses by member and period: credibility means of the log of how far they scatter, where that is unlike.
 
     The mean distance from the median of `n` losses has the variance `v = c^2 / n` on the log scale, `c` the coefficient
-    of variation of a distance; `log b = Z (m - collective)`, `open = Z v` (Buehlmann and Straub 1970).
+    of variation of a distance; `log b = Z (m - collective)`, `open = Z v` (Buehlmann and Straub 1970). Who always loses
+    the same does not tell.
     """
-    found, scatter = Forms.alike(members), Scatter.of(logs, owner, when)
+    scatter = Scatter.of(logs, owner, when)
     if scatter is None or not scatter.unlike(p_value):
-        return found
+        return Forms.alike(members)
     means = np.bincount(scatter.owner, scatter.distances) / scatter.counts
-    ratio = scatter.distances / means[scatter.owner]
-    variances = np.full(members, math.inf)
-    variances[scatter.members] = scatter.worth(ratio - 1) * ratio.var() / scatter.counts
-    own = np.zeros(members)
-    own[scatter.members] = np.log(means)
-    pooled, collective, credibility = pooled_means(own, variances)
-    found.power[:] = np.exp(pooled - collective)
-    found.open[scatter.members] = credibility[scatter.members] * variances[scatter.members]
-    return found
+    kept = means > 0
+    off = scatter.distances / np.where(kept, means, 1.0)[scatter.owner] - kept[scatter.owner]
+    logs, variances = np.zeros(members), np.full(members, math.inf)
+    variances[scatter.members[kept]] = scatter.worth(off) * (off**2).mean() / scatter.counts[kept]
+    logs[scatter.members[kept]] = np.log(means[kept])
+    pooled, collective, credibility = pooled_means(logs, variances)
+    left = credibility * np.where(np.isfinite(variances), variances, 0.0)
+    return Forms(np.exp(pooled - collective), left)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,9 @@ def test_powers_are_those_of_the_losses_as_far_as_these_tell():
     assert 0.6 < np.std(off, axis=0)[:-1].min() < np.std(off, axis=0)[:-1].max() < 1.2
     alike = forms_of(rng.standard_normal(owner.size), owner, rng.integers(50, size=owner.size), 8, 0.003)
     assert not alike.own
+    constant = forms_of(np.where(owner == 3, 1.0, logs), owner, rng.integers(50, size=owner.size), 8, 0.003)
+    assert constant.power[3] == 1.0
+    assert np.isfinite(constant.power).all()
 
 
 def test_no_power_makes_a_tail_that_no_sample_shows():
