@@ -236,6 +236,9 @@ def test_exposures_that_are_wrong():
     assert "no row for period 2024-03" in refusal(events(), exposures=pd.DataFrame({"A": 1.0, "B": 1.0}, index=months))
     assert "member 'B': exposure is missing (NaN)" in refusal(events(), exposures={"A": 1.0, "B": np.nan})
     assert "member 'B' has zero exposure in every period" in refusal(events(), exposures={"A": 1.0, "B": 0.0})
+    cells = {("A", "x"): 1.0, ("A", "y"): 1.0, ("B", "x"): 0.0, ("B", "y"): 1.0}
+    told = refusal(events(what=["x", "y", "x"]), segment="what", exposures=cells)
+    assert "make a history of its own for each segment" in told
     months = pd.period_range("2024-01", "2024-03", freq="M")
     table = pd.DataFrame({"A": 1.0, "B": [1.0, 1.0, 0.0]}, index=months)
     assert "row 2024-03, member 'B': zero exposure but a loss of 4" in refusal(events(), exposures=table)

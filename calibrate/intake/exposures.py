@@ -42,7 +42,10 @@ def exposure_table(
     places = [f"exposures, {row}member {shown(label)}" for row in rows for label in wanted]
     clean = numbers(list(raw.ravel()), places, "exposure", problems).reshape(raw.shape)
     empty = np.flatnonzero((clean == 0).all(axis=0))
-    remedy = "leave it out or give its exposure"
+    alone = (
+        "give its exposure, or make a history of its own for each segment: members take part in all of one history's"
+    )
+    remedy = alone if by_cell else "leave it out or give its exposure"
     listed(problems, [f"member {shown(wanted[k])} has zero exposure in every period; {remedy}" for k in empty])
     place = {label: k for k, label in enumerate(wanted)}
     taken = clean[:, [place[label if by_cell else label[0]] for label in columns]]
