@@ -12,9 +12,10 @@ import pandas as pd
 from calibrate.errors import DataError
 from calibrate.intake.values import instants, listed
 
-__all__ = ["check_gaps", "first_period", "frequency_of", "last_period", "panel_periods"]
+__all__ = ["check_gaps", "entries_of", "first_period", "frequency_of", "last_period", "panel_periods"]
 
 FINER = (pd.offsets.Hour, pd.offsets.Minute, pd.offsets.Second, pd.offsets.Milli, pd.offsets.Micro, pd.offsets.Nano)
+SHORTER = 0.75  # of a period's length: an entry's period is shorter (months are unlike by a tenth)
 FREQUENCIES = {"Y": "year", "Q": "quarter", "M": "month", "W": "week", "D": "day"}
 
 
@@ -101,3 +102,28 @@ def check_gaps(index: pd.PeriodIndex, problems: list[str]) -> None:
     gaps = pd.period_range(first, last, freq=index.freq).difference(index)
     remedy = "add it (zeros if there were no losses)"
     listed(problems, [f"row {period} is missing between {first} and {last}; {remedy}" for period in gaps])
+
+
+def entries_of(
+    table: pd.DataFrame, own: pd.PeriodIndex, periods: pd.PeriodIndex, what: str
+) -> tuple[pd.DataFrame, pd.PeriodIndex]:
+    """A table whose rows are of the periods `own`, by entry in the order of time, and the entry of each period.
+
+    Rows of shorter periods are averaged; one of a longer period holds for all that end in it; further ones are welcome.
+    Raises DataError naming the row that stands twice, or the period that has none.
+    """
+    twice = own[own.duplicated()]
+    if len(twice):
+        raise DataError(f"{what}: row {twice[0]} occurs more than once; expected one for each period")
+    kind = periods.freqstr if _length(own) < SHORTER * _length(periods) else own.freqstr
+    entries = table.groupby(own.asfreq(kind)).mean(skipna=False)
+    held = periods.asfreq(kind)
+    absent = [str(period) for period, entry in zip(periods, held, strict=True) if entry not in entries.index]
+    if absent:
+        expected = f"expected entries for all of {periods[0]} to {periods[-1]}"
+        raise DataError(f"{what}: no entry for period {', '.join(absent[:5])}; {expected}")
+    return entries, held
+
+
+def _length(periods: pd.PeriodIndex) -> pd.Timedelta:
+    return periods[0].end_time - periods[0].start_time

@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 
 from calibrate.errors import DataError
-from calibrate.intake.periods import panel_periods
+from calibrate.intake.periods import entries_of, panel_periods
 from calibrate.intake.values import listed, numbers
 
 __all__ = ["to_last_prices"]
-
-FINER = 0.75  # of a period's length: a price's period is shorter (months are unlike by a tenth)
 
 
 def to_last_prices(prices: pd.Series[Any], periods: pd.PeriodIndex, what: str = "prices") -> pd.Series[float]:
@@ -36,18 +34,6 @@ def to_last_prices(prices: pd.Series[Any], periods: pd.PeriodIndex, what: str = 
     index = panel_periods(prices.index, problems)
     if index is None or problems:
         raise DataError(problems)
-    twice = index[index.duplicated()]
-    if len(twice):
-        raise DataError(f"{what}: row {twice[0]} occurs more than once; expected one for each period")
-    kind = periods.freqstr if _length(index) < FINER * _length(periods) else index.freqstr
-    table = pd.Series(levels).groupby(index.asfreq(kind)).mean()
-    held = periods.asfreq(kind)
-    absent = [str(period) for period, entry in zip(periods, held, strict=True) if entry not in table.index]
-    if absent:
-        expected = f"expected entries for all of {periods[0]} to {periods[-1]}"
-        raise DataError(f"{what}: no entry for period {', '.join(absent[:5])}; {expected}")
+    entries, held = entries_of(pd.DataFrame({what: levels}), index, periods, what)
+    table = entries[what]
     return pd.Series(float(table.iloc[-1]) / table.loc[held].to_numpy(), index=periods)
-
-
-def _length(periods: pd.PeriodIndex) -> pd.Timedelta:
-    return periods[0].end_time - periods[0].start_time

@@ -77,9 +77,10 @@ class Events:
         return [self.frequency(family, g) for g in range(len(self.segments))]
 
     def frequency(self, family: CountModel, g: int) -> CountModel:
-        """Frequency of one segment."""
+        """Frequency of one segment; the counts say of which periods they are."""
         model: CountModel = clone(family)
-        return model.fit(self.counts[:, :, g], exposure=self.exposures[:, :, g])
+        counts = pd.DataFrame(self.counts[:, :, g], self.calendar.periods, copy=False)
+        return model.fit(counts, exposure=self.exposures[:, :, g])
 
     def alike_flags(self, which: Sequence[int]) -> tuple[str, ...]:
         """Losses of one period that are alike in size, in segments where they are drawn independently."""

@@ -86,7 +86,7 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
         events = Events.of(history, history.events, exposures)
         seen = events.sizes([None] * len(model.segments_))
         for g, (name, part) in enumerate(zip(model.segments_, collective.segments, strict=True)):
-            rows += _frequencies(name, part.frequency, events.counts[:, :, g], events.exposures[:, :, g])
+            rows += _frequencies(name, events, g, part.frequency)
             rows += _clustering(name, events, g, part.frequency)
             rows += _severities(name, part.sizes.law, seen.standard[g], seen.at_least[g])
         expected = np.stack([part.frequency.means_ for part in collective.segments], axis=2).reshape(losses.shape)
@@ -106,19 +106,19 @@ def _row(part: str, segment: str, candidate: object, found: Mapping[str, Any]) -
     return {"part": part, "segment": segment, "candidate": " ".join(str(candidate).split()), **blank, **found}
 
 
-def _frequencies(name: str, used: CountModel, counts: Floats, exposures: Floats) -> Iterator[dict[str, Any]]:
+def _frequencies(name: str, events: Events, g: int, used: CountModel) -> Iterator[dict[str, Any]]:
     known = {repr(one) for one in FREQUENCIES}
     own = () if repr(used) in known or isinstance(used, SelfExciting) else (used,)
     for candidate in (*FREQUENCIES, *own):
         try:
-            fitted = clone(candidate).fit(counts, exposure=exposures)
+            fitted = events.frequency(candidate, g)
         except CalibrateError as error:
             yield _row("frequency", name, repr(candidate), {"note": str(error)})
             continue
         plain = getattr(candidate, "base", None) or candidate
         more = isinstance(candidate, ZeroInflated) + len(getattr(fitted, "coefficients_", ()))
         more += isinstance(fitted, Reshaped) and fitted.kept
-        parameters = counts.shape[1] + (not isinstance(plain, Poisson)) + more
+        parameters = events.counts.shape[1] + (not isinstance(plain, Poisson)) + more
         value = float(fitted.log_likelihood_)
         note = f"size {fitted.size_:.3g}" if math.isfinite(fitted.size_) else ""
         if isinstance(fitted, Reshaped):

@@ -13,7 +13,7 @@ from statsmodels.discrete.count_model import ZeroInflatedNegativeBinomialP, Zero
 
 from calibrate.errors import DataError, ModelError
 from calibrate.history import LossHistory
-from calibrate.models import JointLossModel, severity
+from calibrate.models import JointLossModel, compare, severity
 from calibrate.models.frequency import LogLinear, NegativeBinomial, Poisson, SharedShock, ZeroInflated
 from calibrate.models.frequency.zero_inflated import _Idle
 
@@ -146,6 +146,69 @@ def test_the_row_after_the_last_is_the_period_ahead():
     assert short.mean()[0] / same.mean()[0] == pytest.approx(by_hand, rel=1e-9)
 
 
+QUARTERS = pd.period_range("2010Q1", periods=41, freq="Q")
+
+
+def followed():
+    """Events that follow a covariate by quarter, none in the first; the covariate."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"x": np.r_[-4.0, rng.normal(size=40)]}, index=QUARTERS)
+    k = np.repeat(np.arange(1, 40), rng.poisson(4 * np.exp(0.8 * x["x"].to_numpy()[1:40])))
+    frame = pd.DataFrame({"date": QUARTERS[k].to_timestamp(), "member": rng.choice(["A", "B"], k.size), "loss": 1.0})
+    frame["id"] = np.arange(k.size)
+    return x, LossHistory.from_events(frame, date="date", member="member", loss="loss", period="Q", end="2019Q4")
+
+
+def coefficient(covariates, history):
+    return JointLossModel(severity=severity.Empirical(), frequency=LogLinear(covariates)).fit(history)
+
+
+def test_covariates_stand_beside_their_periods():
+    x, history = followed()
+    assert len(history.periods) == 39
+    placed = coefficient(x.to_numpy()[1:], history)
+    expected = placed.summary_["frequency"]
+    assert placed.frequencies_["all"].coefficients_.iloc[0] == pytest.approx(0.8, abs=0.2)
+    months = x.loc[QUARTERS.repeat(3)].set_axis(pd.period_range("2010-01", periods=123, freq="M"))
+    for labelled in (
+        x.iloc[::-1],
+        x["x"],
+        x.set_axis(QUARTERS.to_timestamp()),
+        x.set_axis(QUARTERS.to_timestamp().tz_localize("Asia/Tokyo")),
+        x.set_axis(QUARTERS.astype(str)),
+        x.assign(x=x["x"].where(x.index > QUARTERS[0])),  # what is not needed may be missing
+        months + np.tile([[0.1], [0.0], [-0.1]], (41, 1)),
+    ):
+        model = coefficient(labelled, history)
+        np.testing.assert_allclose(model.summary_["frequency"], expected, rtol=1e-9)
+    compared = compare(model, history).loc["frequency"]
+    own = compared[compared["chosen"]]
+    assert own["log_likelihood"].iloc[0] == pytest.approx(model.frequencies_["all"].log_likelihood_)
+
+
+def test_covariates_whose_periods_are_missing_are_refused():
+    x, history = followed()
+    for kept, absent in ((x.iloc[2:], "2010Q2"), (x.iloc[:-1], "2020Q1"), (x.drop(QUARTERS[7]), "2011Q4")):
+        with pytest.raises(DataError, match=f"and the one ahead: no entry for period {absent}; .* 2010Q2 to 2020Q1"):
+            coefficient(kept, history)
+    with pytest.raises(DataError, match=r"covariates have shape \(41, 1\), expected a row for each of 39 periods"):
+        coefficient(x.reset_index(drop=True), history)
+    with pytest.raises(DataError, match="covariates: row 2012Q1, column 0, covariate 0 is no finite number"):
+        coefficient(x.assign(x=x["x"].where(x.index != QUARTERS[8])), history)
+    with pytest.raises(DataError, match="row 2010Q3 occurs more than once"):
+        coefficient(x.iloc[[*range(41), 2]], history)
+    with pytest.raises(DataError, match="covariates: row 'q0'"):
+        coefficient(x.set_axis([f"q{k}" for k in range(41)]), history)
+
+
+def test_labelled_counts_find_their_covariates():
+    table, _, counts = explained(np.random.default_rng(6), 41)
+    placed, labelled = LogLinear(table).fit(counts[:40]), table.set_axis(QUARTERS)
+    framed = pd.DataFrame({"A": counts[:40]}, QUARTERS[:40])
+    for model in (LogLinear(labelled).fit(counts[:40]), LogLinear(labelled).fit(framed.iloc[::-1])):
+        np.testing.assert_allclose(model.mean(), placed.mean(), rtol=1e-12)
+
+
 def test_covariates_of_each_member():
     rng = np.random.default_rng(7)
     x = rng.normal(0, 1, (150, 6, 1))
@@ -160,9 +223,11 @@ def test_covariates_of_each_member():
 def test_covariates_that_are_none():
     counts = [1.0, 0.0, 2.0, 1.0]
     with pytest.raises(
-        DataError, match=r"covariates have shape \(3, 1\), expected a row for each of 4 periods: \(4, cov"
+        DataError, match=r"covariates have shape \(3, 1\), expected a row for each of 4 periods, .*: \(4 or 5, cov"
     ):
         LogLinear(np.ones((3, 1))).fit(counts)
+    with pytest.raises(DataError, match=r"covariates have shape \(6, 1\), expected a row for each of 4 periods"):
+        LogLinear(np.ones((6, 1))).fit(counts)
     with pytest.raises(DataError, match="covariates: row 2, column 0, covariate 0 is no finite number"):
         LogLinear([[1.0], [2.0], [np.nan], [1.0]]).fit(counts)
     table = pd.DataFrame({"crash": np.tile([0.0, 1.0], 20)})

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from calibrate.errors import DataError, ModelError
+from calibrate.intake.periods import entries_of, panel_periods
 from calibrate.models.arrays import Floats, broadcast
 from calibrate.models.frequency.base import Frequency
 from calibrate.models.frequency.model import Open, Order, counted
@@ -36,9 +37,11 @@ class LogLinear(Reexposed, Open):
 
     Parameters
     ----------
-    covariates : table (periods, covariates), or array (periods, columns, covariates) where they differ by member. One
-        row for each period from the first on, and one for the period ahead (if it is missing, the last stands for
-        it). Rows belong to counts by their place: histories whose periods were drawn again do not fit them.
+    covariates : table (periods, covariates), or array (periods, columns, covariates) where they differ by member. A
+        frame or Series labelled by periods, years or dates is put in the order of a history's periods, or of the
+        labels of the counts, as prices are (`LossHistory.at_prices`): it must hold the period ahead too, and may hold
+        others. Rows without labels are one for each period, and one for the period ahead (if it is missing, the last
+        stands for it). Histories whose periods were drawn again do not fit them.
     base : frequency estimator; `NegativeBinomial()` if not given.
 
     Fitted: `coefficients_`, `standard_errors_` (Series; expected information, at the fitted size), `gain_` (of
@@ -63,7 +66,7 @@ class LogLinear(Reexposed, Open):
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
         """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored. Errors as of `base`."""
         counts, exposures, weights = counted(self, X, sample_weight, exposure)
-        names, values, ahead = self._covariates(counts)
+        names, values, ahead = self._covariates(X, counts)
         family = NegativeBinomial() if self.base is None else self.base
         centre = values.mean(axis=(0, 1))
         spread = np.where(values.std(axis=(0, 1)) > 0, values.std(axis=(0, 1)), 1.0)
@@ -90,23 +93,27 @@ class LogLinear(Reexposed, Open):
         self._factor = np.exp((ahead - centre) / spread @ found)
         return self
 
-    def _covariates(self, counts: Floats) -> tuple[pd.Index[Any], Floats, Floats]:
+    def _covariates(self, X: Any, counts: Floats) -> tuple[pd.Index[Any], Floats, Floats]:
         """Names; values of the periods (periods, columns, covariates); of the period ahead (columns, covariates)."""
         periods, columns = counts.shape
-        given = np.zeros((periods, 0)) if self.covariates is None else np.asarray(self.covariates, dtype=np.float64)
+        table = np.zeros((periods, 0)) if self.covariates is None else _by_period(self.covariates, X)
+        given = np.asarray(table, dtype=np.float64)
         if given.ndim == 2:
             given = np.repeat(given[:, None, :], columns, axis=1)
-        if given.ndim != 3 or given.shape[1] != columns or len(given) < periods:
+        if given.ndim != 3 or given.shape[1] != columns or not periods <= len(given) <= periods + 1:
             raise DataError(
-                f"covariates have shape {np.shape(self.covariates)}, expected a row for each of {periods} periods: "
-                f"({periods}, covariates), or ({periods}, {columns}, covariates)"
+                f"covariates have shape {np.shape(self.covariates)}, expected a row for each of {periods} periods, and "
+                f"perhaps one for the period ahead: ({periods} or {periods + 1}, covariates), or "
+                f"({periods} or {periods + 1}, {columns}, covariates); or label them, and the counts, by period"
             )
+        numbered = pd.DataFrame(index=range(len(given)), columns=pd.RangeIndex(given.shape[2], name="covariate"))
+        frame = table if isinstance(table, pd.DataFrame) else numbered
         if not np.isfinite(given).all():
             row, column, place = np.argwhere(~np.isfinite(given))[0]
-            raise DataError(f"covariates: row {row}, column {column}, covariate {place} is no finite number")
-        frame = isinstance(self.covariates, pd.DataFrame)
-        names = self.covariates.columns if frame else pd.RangeIndex(given.shape[2], name="covariate")
-        return names, given[:periods], given[min(periods, len(given) - 1)]
+            raise DataError(
+                f"covariates: row {frame.index[row]}, column {column}, covariate {place} is no finite number"
+            )
+        return frame.columns, given[:periods], given[min(periods, len(given) - 1)]
 
     @property
     def order(self) -> Order:
@@ -116,6 +123,31 @@ class LogLinear(Reexposed, Open):
     def _ahead(self, exposure: Any) -> Floats:
         check_is_fitted(self)
         return np.asarray(broadcast(exposure, self.n_features_in_) * self._factor)
+
+
+def _by_period(covariates: Any, X: Any) -> Any:
+    """Covariates of the periods of the counts and of the one ahead, where both are labelled; else as given."""
+    table = covariates.to_frame() if isinstance(covariates, pd.Series) else covariates
+    if not (_labelled(table) and _labelled(X)):
+        return table
+    own, wanted = _periods(table, "covariates"), _periods(X, "counts")
+    numbers = pd.DataFrame(np.asarray(table, dtype=np.float64), columns=table.columns)
+    every = pd.PeriodIndex([*wanted, wanted.max() + 1])
+    entries, held = entries_of(numbers, own, every, "covariates, of all periods and the one ahead")
+    return entries.loc[held].set_axis(every)
+
+
+def _labelled(table: Any) -> bool:
+    """Whether rows have labels, and not only their numbers from 0 on."""
+    return isinstance(table, pd.DataFrame | pd.Series) and not table.index.equals(pd.RangeIndex(len(table)))
+
+
+def _periods(table: pd.DataFrame | pd.Series[Any], what: str) -> pd.PeriodIndex:
+    problems: list[str] = []
+    found = panel_periods(table.index, problems)
+    if found is None or not len(found):
+        raise DataError([f"{what}: {problem}" for problem in problems] or f"{what} have no rows")
+    return found
 
 
 def _solved(score: Callable[[Floats], Floats], start: Floats, names: pd.Index[Any], total: float) -> Floats:

@@ -39,6 +39,11 @@ class Calendar:
         days = np.asarray((dates.dt.tz_localize(None) - first) / day, dtype=np.float64)
         return cls(days, np.array(edges), periods[-1])
 
+    @property
+    def periods(self) -> pd.PeriodIndex:
+        """All periods, from the first to the last."""
+        return pd.period_range(end=self.last, periods=self.edges.size - 1)
+
     def ahead(self, periods: int) -> float:
         """Days of so many periods after the last."""
         return float(((self.last + periods).end_time - self.last.end_time) / pd.Timedelta(days=1))
