@@ -10,7 +10,7 @@ import pandas as pd
 
 from calibrate.errors import DataError
 
-__all__ = ["labelled", "named", "numbered", "of_columns", "of_rows", "unwritable"]
+__all__ = ["labelled", "named", "numbered", "of_columns", "of_rows", "of_table", "unwritable"]
 
 SHOWN = 3  # labels in a sentence
 
@@ -63,7 +63,7 @@ def unwritable(names: Iterable[str], what: str) -> list[str]:
     return [f"{what}: {name!r} {told}" for name in names if name.encode(errors="ignore").decode() != name]
 
 
-def of_rows(values: Any, losses: object, what: str) -> Any:
+def of_rows(values: Any, losses: object, what: str, whose: str = "scenarios of the losses") -> Any:
     """A frame or Series with its rows in the order of the losses' labels, where the losses are a frame.
 
     >>> likely = pd.Series([0.9, 0.1], index=["calm", "storm"])
@@ -76,19 +76,36 @@ def of_rows(values: Any, losses: object, what: str) -> Any:
         pd.Index([_plain(one) for one in side.index], dtype=object, tupleize_cols=False) for side in (values, losses)
     )
     counted = _counted(values.index, losses.index)
-    return values.iloc[_places(own, wanted, counted, f"{what}: the rows", "scenarios of the losses")]
+    return values.iloc[_places(own, wanted, counted, f"{what}: the rows", whose)]
 
 
-def of_columns(values: Any, members: Iterable[Any] | None, what: str) -> Any:
+def of_columns(values: Any, members: Iterable[Any] | None, what: str, whose: str = "members of the losses") -> Any:
     """A frame with its columns in the order of the members, where those have labels."""
     if not isinstance(values, pd.DataFrame) or members is None:
         return values
     counted = _counted(values.columns, members)
     own, wanted = (
-        pd.Index([str(_plain(one)) for one in side], dtype=object, tupleize_cols=False)
-        for side in (values.columns, members)
+        pd.Index([_text(one) for one in side], dtype=object, tupleize_cols=False) for side in (values.columns, members)
     )
-    return values.iloc[:, _places(own, wanted, counted, f"{what}: the columns", "members of the losses")]
+    return values.iloc[:, _places(own, wanted, counted, f"{what}: the columns", whose)]
+
+
+def of_table(values: Any, table: Any, what: str) -> Any:
+    """A frame or Series in the order of a table's rows and columns, where both have labels; what is one is spread.
+
+    A Series has one entry for each column, beside one column one for each row.
+
+    >>> of_table(pd.Series({"B": 2.0, "A": 1.0}), pd.DataFrame({"A": [5.0], "B": [6.0]}), "exposure").to_numpy()
+    array([[1., 2.]])
+    """
+    if not (isinstance(values, pd.DataFrame | pd.Series) and isinstance(table, pd.DataFrame | pd.Series)):
+        return values
+    beside = table.to_frame() if isinstance(table, pd.Series) else table
+    if isinstance(values, pd.Series):
+        values = values.to_frame() if beside.shape[1] == 1 else values.to_frame().T
+    if len(values) > 1:
+        values = of_rows(values, beside, what, "rows of the data")
+    return of_columns(values, beside.columns, what, "columns of the data") if values.shape[1] > 1 else values
 
 
 def _counted(own: pd.Index[Any], wanted: Any) -> tuple[bool, bool]:
@@ -100,6 +117,12 @@ def _counted(own: pd.Index[Any], wanted: Any) -> tuple[bool, bool]:
 def _plain(label: Any) -> Any:
     """A label; of an index of one level its only name."""
     return label[0] if isinstance(label, tuple) and len(label) == 1 else label
+
+
+def _text(label: Any) -> str:
+    """A label as text; member 1 is "1", in a pair with a segment too."""
+    plain = _plain(label)
+    return str(tuple(map(str, plain)) if isinstance(plain, tuple) else plain)
 
 
 def _places(own: pd.Index[Any], wanted: pd.Index[Any], counted: tuple[bool, bool], what: str, whose: str) -> Any:

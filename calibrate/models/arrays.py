@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.utils.validation import validate_data
 
 from calibrate.errors import DataError
+from calibrate.labels import of_table
 
 __all__ = [
     "Floats",
@@ -62,9 +63,12 @@ def row_weights(sample_weight: Any, rows: int) -> Floats:
     return weights
 
 
-def exposure_table(exposure: Any, shape: tuple[int, int]) -> Floats:
-    """Exposures in the shape of the data (one number, one for each column, or one for each entry); 1 if not given."""
-    values = np.asarray(1.0 if exposure is None else exposure, dtype=np.float64)
+def exposure_table(exposure: Any, shape: tuple[int, int], X: Any) -> Floats:
+    """Exposures in the shape of the data (one number, one for each column, or one for each entry); 1 if not given.
+
+    Where `X`, the data as they were given, has labels, those of the exposures are put in their order.
+    """
+    values = np.asarray(1.0 if exposure is None else of_table(exposure, X, "exposure"), dtype=np.float64)
     if values.ndim == 1 and shape[1] == 1 and values.size == shape[0]:
         values = values[:, None]
     try:

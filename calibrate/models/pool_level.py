@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from scipy.stats import chi2
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -61,7 +62,8 @@ class PoolLevel(BaseEstimator, ABC):  # type: ignore[misc]
         Raises DataError for what is no loss or exposure.
         """
         losses = nonnegative(table(self, X), "a loss").sum(axis=1)
-        expected = exposure_table(exposure, (losses.size, 1))[:, 0]
+        rows = X.iloc[:, 0] if isinstance(X, pd.DataFrame) else X
+        expected = exposure_table(exposure, (losses.size, 1), rows)[:, 0]
         known = (losses > 0) & (expected > 0)
         logs = np.full(losses.size, np.nan)
         logs[known] = np.log(losses[known]) - np.log(expected[known])

@@ -99,7 +99,7 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
         """
         losses = nonnegative(table(self, X), "a loss")
         weights = row_weights(sample_weight, len(losses))
-        exposures = exposure_table(exposure, losses.shape)
+        exposures = exposure_table(exposure, losses.shape, X)
         exposed = np.where(exposures > 0, weights[:, None], 0.0)
         positive = np.where(losses > 0, exposed, 0.0)
         if positive.max(axis=0).sum() == 0 or positive.sum(axis=0).max() <= 1:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import DataError, ModelError
+from calibrate.labels import of_columns
 from calibrate.models.arrays import Floats
 from calibrate.scenarios import Scenarios
 
@@ -22,7 +23,7 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class Expectation:
-    """A view: the mean of `values` (one for each scenario) is `amount`. Of an event (0 or 1), its probability.
+    """A view: the mean of `values` (one a scenario, in their order) is `amount`. Of an event (0 or 1), its probability.
 
     >>> Expectation(np.array([1.0, 3.0]), 2.5, "loss of A")
     Expectation(values=array([1., 3.]), amount=2.5, name='loss of A')
@@ -75,17 +76,22 @@ def entropy_pooled(scenarios: Scenarios, views: Sequence[Expectation]) -> Scenar
     )
 
 
-def with_stress(scenarios: Scenarios, losses: pd.DataFrame | npt.ArrayLike, probability: float) -> Scenarios:
+def with_stress(
+    scenarios: Scenarios, losses: pd.DataFrame | pd.Series[float] | npt.ArrayLike, probability: float
+) -> Scenarios:
     """The scenarios and further ones that share `probability` equally; the others give way in proportion.
 
-    `losses` in the columns of the scenarios. Members' collateral is worth 1 in the new ones.
+    `losses` in the columns of the scenarios; a frame, or a Series (one scenario), by its labels. Members' collateral is
+    worth 1 in the new ones.
 
     >>> with_stress(Scenarios([[0.0], [1.0]]), [[9.0]], 0.1).probabilities
     array([0.45, 0.45, 0.1 ])
     """
     if not 0 <= probability < 1:
         raise ModelError(f"the stress scenarios have probability {probability}, expected a number in [0, 1)")
-    extra = np.atleast_2d(np.asarray(losses, dtype=np.float64))
+    table = losses.to_frame().T if isinstance(losses, pd.Series) else losses
+    ordered = of_columns(table, scenarios.columns, "stress losses")
+    extra = np.atleast_2d(np.asarray(ordered, dtype=np.float64))
     if extra.ndim != 2 or not len(extra) or extra.shape[1] != scenarios.losses.shape[1]:
         raise DataError(
             f"stress losses have shape {extra.shape}, expected (scenarios, {scenarios.losses.shape[1]}): one "
@@ -115,6 +121,11 @@ def _standardised(views: Sequence[Expectation], q: Floats) -> tuple[Floats, Floa
     """Values less amounts in standard deviations, (views, scenarios), and the deviations."""
     rows = []
     for view in views:
+        if isinstance(view.values, pd.Series) and not view.values.index.equals(pd.RangeIndex(len(view.values))):
+            raise DataError(
+                f"{view.name}: values are labelled, {view.values.index[0]!r} first, and scenarios have no labels; give "
+                "an array of the values, in the order of the scenarios"
+            )
         values = np.asarray(view.values, dtype=np.float64)
         if values.shape != q.shape or not np.isfinite(values).all() or not math.isfinite(view.amount):
             raise DataError(

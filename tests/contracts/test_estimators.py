@@ -6,6 +6,7 @@ import inspect
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
@@ -159,6 +160,27 @@ def test_exposures_are_checked(family):
         family().fit(values, exposure=[1.0, 0.0, 1.0, 1.0])
     with pytest.raises(DataError, match="exposure must hold finite numbers >= 0"):
         family().fit(values, exposure=-1.0)
+
+
+@pytest.mark.parametrize("family", EXPOSED, ids=names)
+def test_labelled_exposures_stand_beside_their_data(family):
+    columns, rows = list("dbca"), pd.period_range("2001", periods=len(data(family)), freq="Y")
+    values = pd.DataFrame(data(family), rows, columns)
+    exposure = pd.DataFrame(np.broadcast_to(EXPOSURES, values.shape) * [1.0, 2.0, 3.0, 4.0], rows, columns)
+    placed, each = (fit(family, data(family), one) for one in (exposure.to_numpy(), exposure.to_numpy()[-1]))
+    for one in (exposure, exposure[sorted(columns)].iloc[::-1], exposure.set_axis(range(len(rows)))):
+        np.testing.assert_allclose(fit(family, values, one).mean(2.0), placed.mean(2.0), rtol=1e-9)
+    np.testing.assert_allclose(fit(family, values, exposure.iloc[-1].sort_index()).mean(2.0), each.mean(2.0), rtol=1e-9)
+    with pytest.raises(
+        DataError, match=r"exposure: the columns name unknown 'e', leave out 'a'; .* columns of the data"
+    ):
+        fit(family, values, exposure.rename(columns={"a": "e"}))
+    with pytest.raises(
+        DataError, match=r"exposure: the rows name unknown '2041', leave out '2001'; .* rows of the data"
+    ):
+        fit(family, values, exposure.set_axis(rows + 1))
+    alone = values["d"], exposure["d"]
+    np.testing.assert_allclose(fit(family, alone[0], alone[1].iloc[::-1]).mean(), fit(family, *alone).mean(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("family", EVERY, ids=names)

@@ -339,6 +339,20 @@ def test_faults_are_named():
         Kupiec().power(hits([0, 1]))
 
 
+def test_labelled_forecasts_stand_beside_the_losses_of_their_period():
+    losses, turned = pd.Series([1.0, 5.0, 2.0], index=[2018, 2019, 2020]), [2020, 2019, 2018]
+    var = pd.Series([6.0, 3.0, 1.5], index=turned)
+    for of_losses, of_var in ((losses, var), (losses.to_numpy(), var[::-1]), (losses, var[::-1].to_numpy())):
+        forecasts = Forecasts(of_losses, of_var, var * 1.2, 0.95)
+        assert forecasts.exceedances.tolist() == [False, True, False]
+    assert Forecasts(losses, var, var * 1.2, 0.95).expected_shortfall == pytest.approx([1.8, 3.6, 7.2])
+    draws = pd.DataFrame(np.outer([30.0, 20.0, 10.0], [1.0, 2.0]), index=turned)
+    told = Forecasts.from_draws(losses, draws, 0.5)
+    assert told.var.tolist() == [10.0, 20.0, 30.0] == told.draws[:, 0].tolist()
+    with pytest.raises(DataError, match="var: the rows name unknown '2021', leave out '2018'; label them as"):
+        Forecasts(losses, var.rename({2018: 2021}), var, 0.95)
+
+
 def test_what_is_no_period_and_no_draws_is_told():
     history = LossHistory.from_panel(pd.DataFrame({"A": [1.0, 2.0, 3.0]}, index=[2020, 2021, 2022]))
     with pytest.raises(DataError, match=r"first must name a period after 2020 .* got 'abc'"):

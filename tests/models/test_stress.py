@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from scipy.optimize import minimize
@@ -103,3 +104,23 @@ def test_stress_scenarios():
         with_stress(pool, [1.0, 2.0, 3.0], 0.1)
     with pytest.raises(ModelError, match=r"the stress scenarios have probability 1.0, expected a number in \[0, 1\)"):
         with_stress(pool, [[1.0, 2.0]], 1.0)
+
+
+def test_stress_losses_stand_under_the_names_of_their_members():
+    pool = Scenarios([[1.0, 2.0, 3.0]], members=["A", 2, "C"])
+    turned = pd.DataFrame([[300.0, 200.0, 100.0]], columns=["C", 2, "A"])
+    for given in (turned, turned.loc[0], [100.0, 200.0, 300.0], pd.DataFrame([[100.0, 200.0, 300.0]])):
+        assert with_stress(pool, given, 0.5).losses[-1].tolist() == [100.0, 200.0, 300.0]
+    cells = Scenarios([[1.0, 2.0]], members=[7], segments=["fire", "flood"])
+    given = pd.DataFrame([[20.0, 10.0]], columns=pd.MultiIndex.from_tuples([(7, "flood"), (7, "fire")]))
+    assert with_stress(cells, given, 0.5).losses[-1].tolist() == [10.0, 20.0]
+    with pytest.raises(DataError, match="stress losses: the columns name unknown 'B', leave out 'A'"):
+        with_stress(pool, turned.rename(columns={"A": "B"}), 0.5)
+
+
+def test_labelled_values_of_a_view_are_refused():
+    pool = Scenarios(pd.DataFrame({"A": [0.0, 1.0, 2.0]}, index=list("xyz")))
+    with pytest.raises(DataError, match="a view: values are labelled, 'z' first, and scenarios have no labels"):
+        entropy_pooled(pool, [Expectation(pd.Series([2.0, 1.0, 0.0], index=list("zyx")), 1.5)])
+    pooled = entropy_pooled(pool, [Expectation(pool.to_frame()["A"], 1.5)])
+    assert pooled.expected_losses["A"] == pytest.approx(1.5)

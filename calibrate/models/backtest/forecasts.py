@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from calibrate.errors import DataError
+from calibrate.labels import of_rows
 
 __all__ = ["Forecasts"]
 
@@ -22,6 +24,7 @@ class Forecasts:
     Parameters
     ----------
     losses, var, expected_shortfall : one value a period; `expected_shortfall >= var >= 0`, `expected_shortfall > 0`.
+        Where they have labels (Series), they are put in the order of the first one's.
     level : of both forecasts, e.g. 0.99.
     draws : (periods, draws) losses from the forecast law of each period, if the model can give them: with them every
         p-value is that of the model itself, point masses included; without them only exceedances can be tested.
@@ -46,14 +49,16 @@ class Forecasts:
         set_field = object.__setattr__  # the one way to fill a frozen object
         if not 0 < self.level < 1:
             raise DataError(f"the level of the forecasts must lie strictly between 0 and 1, got {self.level}")
-        for name in ("losses", "var", "expected_shortfall"):
-            set_field(self, name, np.array(getattr(self, name), dtype=np.float64))
+        names = "losses", "var", "expected_shortfall", "draws"
+        given = _together({name: getattr(self, name) for name in names})
+        for name in names[:3]:
+            set_field(self, name, np.array(given[name], dtype=np.float64))
         n = self.losses.size
         labels = pd.RangeIndex(n, name="period") if self.periods is None else pd.Index(self.periods)
         set_field(self, "periods", labels)
         if self.draws is not None:
-            set_field(self, "draws", np.asarray(self.draws, dtype=np.float64))
-        shapes = {name: np.shape(getattr(self, name)) for name in ("losses", "var", "expected_shortfall")}
+            set_field(self, "draws", np.asarray(given["draws"], dtype=np.float64))
+        shapes = {name: np.shape(getattr(self, name)) for name in names[:3]}
         drawn = None if self.draws is None else self.draws.shape[0]
         if not n or set(shapes.values()) != {(n,)} or len(labels) != n or drawn not in (None, n):
             raise DataError(
@@ -71,12 +76,13 @@ class Forecasts:
         """
         if np.ndim(draws) != 2 or not np.size(draws):
             raise DataError(f"draws have shape {np.shape(draws)}, expected a row of draws for each loss")
-        ordered = np.sort(np.asarray(draws, dtype=np.float64), axis=1)
+        drawn = np.asarray(_together({"losses": losses, "draws": draws})["draws"], dtype=np.float64)
+        ordered = np.sort(drawn, axis=1)
         n = ordered.shape[1]
         place = min(int(np.ceil(n * level * (1 - 1e-12))) - 1, n - 1)
         var = ordered[:, place]
         excess = np.clip(ordered - var[:, None], 0.0, None).mean(axis=1) / (1.0 - level)
-        return cls(np.asarray(losses, dtype=np.float64), var, var + excess, level, np.asarray(draws), periods)
+        return cls(np.asarray(losses, dtype=np.float64), var, var + excess, level, drawn, periods)
 
     @property
     def exceedances(self) -> npt.NDArray[np.bool_]:
@@ -92,6 +98,13 @@ class Forecasts:
         """One period a row: what a plot shows."""
         columns = {"loss": self.losses, "var": self.var, "expected_shortfall": self.expected_shortfall}
         return pd.DataFrame({**columns, "exceeded": self.exceedances}, index=self.periods)
+
+
+def _together(given: dict[str, Any]) -> dict[str, Any]:
+    """What has labels in the order of the first that has; DataError where labels differ."""
+    told = (one for one in given.values() if isinstance(one, pd.Series | pd.DataFrame))
+    first = next((pd.DataFrame(index=one.index) for one in told if not isinstance(one.index, pd.RangeIndex)), None)
+    return {name: of_rows(one, first, name, "others") for name, one in given.items()}
 
 
 def _check(forecasts: Forecasts) -> None:

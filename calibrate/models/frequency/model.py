@@ -103,7 +103,7 @@ def counted(estimator: CountModel, X: Any, sample_weight: Any, exposure: Any) ->
     """Counts, exposures and weights of the rows, checked. ModelError if nothing was ever counted."""
     counts = nonnegative(table(estimator, X), "a count")
     weights = row_weights(sample_weight, len(counts))
-    exposures = exposure_table(exposure, counts.shape)
+    exposures = exposure_table(exposure, counts.shape, X)
     if not (weights @ counts).any():
         seen = f"no loss was counted in {len(counts)} periods (n_samples = {len(counts)})"
         remedy = "join the segment with another one, or lengthen the history"

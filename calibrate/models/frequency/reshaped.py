@@ -58,7 +58,7 @@ class Reshaped(Reexposed, Open, ABC):
         """Fit to counts `X` (periods in the order of time, columns); `y` is ignored. Errors as of `base`."""
         counts = nonnegative(table(self, X), "a count")
         weights = row_weights(sample_weight, len(counts))
-        exposures = exposure_table(exposure, counts.shape)
+        exposures = exposure_table(exposure, counts.shape, X)
         self._unit = float(exposures.mean())
         exposures, ages = exposures / self._unit, np.arange(len(counts), dtype=np.float64)[::-1, None]
         covariate = self._covariate(np.where(exposures > 0, exposures, 1.0), ages)
