@@ -21,6 +21,7 @@ __all__ = [
     "exposures_by_column",
     "generator",
     "nonnegative",
+    "row_counts",
     "row_weights",
     "table",
 ]
@@ -61,6 +62,18 @@ def row_weights(sample_weight: Any, rows: int) -> Floats:
     if not weights.any():
         raise DataError("sample_weight: all weights are zero, at least one must be positive")
     return weights
+
+
+def row_counts(sample_weight: Any, rows: int) -> Floats:
+    """Weights of rows that say how often each is repeated; DataError for shares of one, which would be no period."""
+    counts = row_weights(sample_weight, rows)
+    repeated = np.count_nonzero(counts)
+    if counts.sum() < min(repeated, 2):
+        raise DataError(
+            f"sample_weight sums to {counts.sum():g} (rows of positive weight: {repeated}): a weight is how often its "
+            "row is repeated; give counts, such as 1 for each row, and no shares"
+        )
+    return counts
 
 
 def exposure_table(exposure: Any, shape: tuple[int, int], X: Any) -> Floats:

@@ -18,7 +18,7 @@ from calibrate.models.arrays import (
     exposure_table,
     generator,
     nonnegative,
-    row_weights,
+    row_counts,
     table,
 )
 from calibrate.models.exposed_scatter import at_mean_exposure, deviation_at, log_growth, time_exponent
@@ -94,11 +94,12 @@ class Ratio(BaseEstimator, ABC):  # type: ignore[misc]
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
         """Fit to losses `X` (periods, columns); `y` is ignored. `exposure` in the shape of `X`, 1 if not given.
 
+        `sample_weight`: how often each period is repeated (2 is the row twice); shares of one are refused.
         Constant ratios stay constant (`log_deviation_ = 0`). Raises DataError for what is no loss or exposure,
         ModelError if no loss is positive or a single one leaves the scatter unknown (n_samples = 1).
         """
         losses = nonnegative(table(self, X), "a loss")
-        weights = row_weights(sample_weight, len(losses))
+        weights = row_counts(sample_weight, len(losses))
         exposures = exposure_table(exposure, losses.shape, X)
         exposed = np.where(exposures > 0, weights[:, None], 0.0)
         positive = np.where(losses > 0, exposed, 0.0)

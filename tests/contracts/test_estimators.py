@@ -190,6 +190,23 @@ def test_weights_are_checked(family):
 
 
 @pytest.mark.parametrize("family", EXPOSED, ids=names)
+def test_weights_that_are_shares_are_refused(family):
+    with pytest.raises(
+        DataError,
+        match=r"sample_weight sums to 1 \(rows of positive weight: 40\): a weight is how often .* give counts",
+    ):
+        family().fit(data(family), sample_weight=np.full(40, 1 / 40))
+
+
+def test_one_period_is_one_period_whatever_stands_beside_it():
+    alone = frequency.Poisson().fit(COUNTS[:1])
+    weighted = frequency.Poisson().fit(COUNTS[:3], sample_weight=[1.0, 0.0, 0.0])
+    np.testing.assert_allclose(weighted.mean(), alone.mean())
+    with pytest.raises(DataError, match=r"sample_weight sums to 0.5 \(rows of positive weight: 1\)"):
+        frequency.Poisson().fit(COUNTS[:1], sample_weight=[0.5])
+
+
+@pytest.mark.parametrize("family", EXPOSED, ids=names)
 def test_zeros_are_refused_in_words(family):
     with pytest.raises(ModelError, match=r"no loss was counted in 10 periods|no member has two positive losses"):
         family().fit(np.zeros((10, 3)))

@@ -64,6 +64,7 @@ class Frequency(Open, ABC):
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
         """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored; `exposure` is 1 if not given.
 
+        `sample_weight`: how often each period is repeated (2 is the row twice); shares of one are refused.
         Raises DataError for counts or exposures that are none, ModelError if nothing was ever counted.
         """
         counts, exposures, weights = counted(self, X, sample_weight, exposure)

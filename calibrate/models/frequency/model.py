@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from calibrate.errors import ModelError
-from calibrate.models.arrays import Floats, RandomState, exposure_table, nonnegative, row_weights, table
+from calibrate.models.arrays import Floats, RandomState, exposure_table, nonnegative, row_counts, table
 from calibrate.models.frequency.posterior import CountPosterior
 
 __all__ = ["CountModel", "Open", "Order", "counted", "levels"]
@@ -34,7 +34,10 @@ class CountModel(BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
-        """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored; `exposure` is 1 if not given."""
+        """Fit to counts `X` (periods, columns) or (periods,); `y` is ignored; `exposure` is 1 if not given.
+
+        `sample_weight`: how often each period is repeated; shares of one are refused.
+        """
 
     @abstractmethod
     def mean(self, exposure: Any = 1.0) -> Floats:
@@ -100,9 +103,9 @@ class Open(CountModel, ABC):
 
 
 def counted(estimator: CountModel, X: Any, sample_weight: Any, exposure: Any) -> tuple[Floats, Floats, Floats]:
-    """Counts, exposures and weights of the rows, checked. ModelError if nothing was ever counted."""
+    """Counts, exposures and how often each row is repeated, checked. ModelError if nothing was ever counted."""
     counts = nonnegative(table(estimator, X), "a count")
-    weights = row_weights(sample_weight, len(counts))
+    weights = row_counts(sample_weight, len(counts))
     exposures = exposure_table(exposure, counts.shape, X)
     if not (weights @ counts).any():
         seen = f"no loss was counted in {len(counts)} periods (n_samples = {len(counts)})"

@@ -11,9 +11,9 @@ from scipy.stats import chi2
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from calibrate.models.arrays import Floats, broadcast, exposure_table, nonnegative, row_weights, table
+from calibrate.models.arrays import Floats, broadcast
 from calibrate.models.frequency.base import Frequency
-from calibrate.models.frequency.model import Open, Order
+from calibrate.models.frequency.model import Open, Order, counted
 from calibrate.models.frequency.negative_binomial import NegativeBinomial
 from calibrate.models.frequency.reexposed import Reexposed
 
@@ -56,9 +56,7 @@ class Reshaped(Reexposed, Open, ABC):
 
     def fit(self, X: Any, y: object = None, sample_weight: Any = None, *, exposure: Any = None) -> Self:
         """Fit to counts `X` (periods in the order of time, columns); `y` is ignored. Errors as of `base`."""
-        counts = nonnegative(table(self, X), "a count")
-        weights = row_weights(sample_weight, len(counts))
-        exposures = exposure_table(exposure, counts.shape, X)
+        counts, exposures, weights = counted(self, X, sample_weight, exposure)
         self._unit = float(exposures.mean())
         exposures, ages = exposures / self._unit, np.arange(len(counts), dtype=np.float64)[::-1, None]
         covariate = self._covariate(np.where(exposures > 0, exposures, 1.0), ages)
