@@ -119,16 +119,26 @@ def generator(random_state: RandomState) -> np.random.Generator:
 
 def exposures_by_column(exposures: Any, members: Sequence[str], segments: Sequence[str]) -> Floats:
     """Exposures given by member, or by (member, segment), one for each column. DataError names what is missing."""
-    given = pd.Series(exposures, dtype=np.float64)
-    # Names are texts: member 1 is "1".
-    given.index = given.index.map(lambda label: tuple(map(str, label)) if isinstance(label, tuple) else str(label))
-    cells = [(member, segment) for member in members for segment in segments]
-    wanted: list[Any] = cells if given.index.nlevels == 2 else [member for member, _ in cells]
-    absent = [label for label in dict.fromkeys(wanted) if label not in given.index]
-    wrong = [f"{label!r} ({value})" for label, value in given.items() if not 0 <= value < np.inf]
-    if absent or wrong:
+    expected = "expected one number for each member, or for each (member, segment)"
+    if isinstance(exposures, pd.DataFrame):
         raise DataError(
-            f"exposures: missing for {absent}, no number >= 0 for {wrong}; expected one for each member, "
-            "or for each (member, segment)"
+            f"exposures are a frame of {len(exposures)} rows; {expected}: give one row, as exposures.iloc[-1]"
         )
-    return np.array([given[label] for label in wanted], dtype=np.float64)
+    try:
+        given = pd.Series(exposures, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"exposures: {error}; {expected}") from None
+    # Names are texts: member 1 is "1".
+    labels = [tuple(map(str, label)) if isinstance(label, tuple) else str(label) for label in given.index]
+    cells = [(member, segment) for member in members for segment in segments]
+    by_cell = any(isinstance(label, tuple) for label in labels)
+    wanted: list[Any] = cells if by_cell else [member for member, _ in cells]
+    values = dict(zip(labels, given, strict=True))
+    absent = [label for label in dict.fromkeys(wanted) if label not in values]
+    wrong = [f"{label!r} ({value})" for label, value in values.items() if not 0 <= value < np.inf]
+    if len(values) < len(labels):
+        twice = [label for label in values if labels.count(label) > 1]
+        raise DataError(f"exposures: more than one for {twice}; {expected}")
+    if absent or wrong:
+        raise DataError(f"exposures: missing for {absent}, no number >= 0 for {wrong}; {expected}")
+    return np.array([values[label] for label in wanted], dtype=np.float64)

@@ -349,6 +349,16 @@ def test_exposures_ahead():
     assert drawn[("D0", "S0")].sum() == 0.0 < drawn[("D0", "S1")].sum()
     with pytest.raises(DataError, match="missing for"):
         model.sample(100, 1, exposures={"M0": 1.0})
+    ahead = PANEL.exposures.iloc[-1]
+    for wrong, words in (
+        (PANEL.exposures, r"exposures are a frame of \d+ rows; .* give one row, as exposures.iloc\[-1\]"),
+        (pd.concat([ahead, ahead.iloc[[0]]]), rf"exposures: more than one for \['{ahead.index[0]}'\]; expected one"),
+        (ahead.astype(object).replace(ahead.iloc[0], "much"), "exposures: could not convert .* 'much'; expected one"),
+        ("much", "exposures: could not convert .* 'much'; expected one number for each member"),
+        ({("M0", "all"): 1.0, "M1": 2.0}, r"exposures: missing for \[\('"),
+    ):
+        with pytest.raises(DataError, match=words):
+            model.sample(100, 1, exposures=wrong)
 
 
 @pytest.mark.parametrize("power", [-18, *(pytest.param(power, marks=pytest.mark.slow) for power in (-6, 9)), 24])
