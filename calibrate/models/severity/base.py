@@ -94,19 +94,18 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
     def ppf(self, q: npt.ArrayLike) -> Any:
         """Quantile: smallest loss that is not exceeded with probability `q`."""
         check_is_fitted(self)
-        levels = np.asarray(q, dtype=np.float64)
-        if not np.all((levels >= 0) & (levels <= 1)):
-            raise ModelError(f"quantile levels must lie in [0, 1], got {np.asarray(q).ravel()[:5].tolist()}")
-        return self._isf(1.0 - levels)
+        return self._isf(1.0 - _levels(q))
 
     def isf(self, p: npt.ArrayLike) -> Any:
         """Loss exceeded with probability `p`: the quantile, exact far in the tail."""
         check_is_fitted(self)
-        return self._isf(np.asarray(p, dtype=np.float64))
+        return self._isf(_levels(p))
 
     def layer_mean(self, low: float, high: float) -> float:
-        """Mean payment of a layer, `E[(min(X, high) - low)+]`, money; `high = inf` needs a mean."""
+        """Mean payment of a layer, `E[(min(X, high) - low)+]`, money, `low >= 0`; `high = inf` needs a mean."""
         check_is_fitted(self)
+        if not low >= 0:
+            raise ModelError(f"the layer begins at {low}, expected an amount >= 0")
         top = min(float(high), self.endpoint_)
         if math.isinf(top) and not self.has_mean_:
             raise ModelError(self._no_mean())
@@ -167,3 +166,11 @@ class Severity(BaseEstimator, ABC):  # type: ignore[misc]
             f"{type(self).__name__}: the fitted tail is so heavy that the mean does not exist (shape >= 1), and "
             "neither does an expected shortfall; pass a cap (exposure, or the limit of the cover), or use quantiles"
         )
+
+
+def _levels(q: npt.ArrayLike) -> Floats:
+    """Probabilities, checked."""
+    levels = np.asarray(q, dtype=np.float64)
+    if not np.all((levels >= 0) & (levels <= 1)):
+        raise ModelError(f"quantile levels must lie in [0, 1], got {levels.ravel()[:5].tolist()}")
+    return levels

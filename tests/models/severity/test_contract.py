@@ -171,6 +171,17 @@ def test_quantile_undoes_the_cdf_and_the_tail_is_exact(make):
 
 
 @whole
+def test_layers_and_quantiles_that_are_none_are_refused(make):
+    model = make(1.0).fit(LOSSES)
+    for low in (-1.0, np.nan):
+        with pytest.raises(ModelError, match=f"the layer begins at {low}, expected an amount >= 0"):
+            model.layer_mean(low, 2.0)
+    for ask, level in itertools.product((model.ppf, model.isf), (1.5, -0.1, np.nan)):
+        with pytest.raises(ModelError, match=rf"quantile levels must lie in \[0, 1\], got \[{level}\]"):
+            ask(level)
+
+
+@whole
 def test_sample_follows_the_model_and_the_seed(make):
     model = make(1.0).fit(LOSSES)
     drawn = model.sample(20_000, 5)
