@@ -39,9 +39,9 @@ class LogLinear(Reexposed, Open):
     ----------
     covariates : table (periods, covariates), or array (periods, columns, covariates) where they differ by member. A
         frame or Series labelled by periods, years or dates is put in the order of a history's periods, or of the
-        labels of the counts, as prices are (`LossHistory.at_prices`): it must hold the period ahead too, and may hold
-        others. Rows without labels are one for each period, and one for the period ahead (if it is missing, the last
-        stands for it). Histories whose periods were drawn again do not fit them.
+        labels of the counts, as prices are (`LossHistory.at_prices`), and may hold others. Rows without labels are one
+        for each period, and one for the period ahead; if that is missing, the last stands for it. Histories whose
+        periods were drawn again do not fit them.
     base : frequency estimator; `NegativeBinomial()` if not given.
 
     Fitted: `coefficients_`, `standard_errors_` (Series; expected information, at the fitted size), `gain_` (of
@@ -126,14 +126,15 @@ class LogLinear(Reexposed, Open):
 
 
 def _by_period(covariates: Any, X: Any) -> Any:
-    """Covariates of the periods of the counts and of the one ahead, where both are labelled; else as given."""
+    """Covariates of the periods of the counts, and of the one ahead if it is there; as given where labels lack."""
     table = covariates.to_frame() if isinstance(covariates, pd.Series) else covariates
     if not (_labelled(table) and _labelled(X)):
         return table
     own, wanted = _periods(table, "covariates"), _periods(X, "counts")
     numbers = pd.DataFrame(np.asarray(table, dtype=np.float64), columns=table.columns)
-    every = pd.PeriodIndex([*wanted, wanted.max() + 1])
-    entries, held = entries_of(numbers, own, every, "covariates, of all periods and the one ahead")
+    ahead = wanted.max() + 1
+    every = pd.PeriodIndex([*wanted, ahead]) if own.max().end_time > ahead.start_time else wanted
+    entries, held = entries_of(numbers, own, every, "covariates")
     return entries.loc[held].set_axis(every)
 
 
