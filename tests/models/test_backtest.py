@@ -233,6 +233,39 @@ def test_rolling_refit_knows_the_past_only():
         rolling_forecasts(history, Recorder(), first="2020-01")
 
 
+class Weighted(BaseEstimator):
+    """A model whose `n` scenarios, and `more`, are not equally likely."""
+
+    def __init__(self, more=0):
+        self.more = more
+
+    def fit(self, history):
+        return self
+
+    def sample(self, n, random_state):
+        losses = np.r_[np.zeros(n // 2), np.ones(n - n // 2), np.full(self.more, 2.0)][:, None]
+        parts = np.r_[np.full(n // 2, 0.9 / (n // 2)), np.full(n - n // 2, 0.1 / (n - n // 2)), np.zeros(self.more)]
+        return Scenarios(losses, ["A"], probabilities=parts)
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_forecasts_are_of_the_probabilities_that_scenarios_have(more):
+    """Half of the scenarios lose something, with a tenth of the probability: so do a tenth of the draws."""
+    history = LossHistory.from_panel(pd.DataFrame({"A": [1.0, 0.0, 1.0]}, index=[2020, 2021, 2022]))
+    forecasts = rolling_forecasts(history, Weighted(more), first="2021", level=0.95, n=1000)
+    assert forecasts.draws.mean(axis=1) == pytest.approx([0.1, 0.1], abs=0.0011)
+    assert forecasts.draws.max() == 1.0
+    again = rolling_forecasts(history, Weighted(more), first="2021", level=0.95, n=1000)
+    assert np.array_equal(again.draws, forecasts.draws)
+
+
+def test_draws_of_equally_likely_scenarios_are_the_scenarios():
+    history = LossHistory.from_panel(pd.DataFrame({"A": [1.0, 0.0], "B": [1.0, 2.0]}, index=[2020, 2021]))
+    drawn = rolling_forecasts(history, Recorder(), first="2021", n=200).draws[0]
+    losses = np.random.default_rng(np.random.SeedSequence(0).spawn(2)[1]).exponential(1.0, (200, 2))
+    assert np.array_equal(drawn, losses.sum(axis=1))
+
+
 class Proportional(BaseEstimator):
     """A model with a cover, which forecasts three times the exposures that it is asked about."""
 

@@ -47,9 +47,10 @@ def rolling_forecasts(
 
     For each period the model (anything with `fit(history)` and `sample(n, random_state)`, e.g. `JointLossModel()`) is
     cloned and fitted to the history up to the period before, and asked at the exposures of the period itself where
-    `sample` takes them. The draws of each period have their own seed. Losses are what the model's cover and cap leave
-    of the events (`realised`), of the members who were there before: one who enters in the period is not forecast, and
-    `notes` say so. ModelError names the period at whose end the model could not be fitted.
+    `sample` takes them. The draws of each period have their own seed; scenarios with probabilities of their own are
+    drawn from by these. Losses are what the model's cover and cap leave of the events (`realised`), of the members who
+    were there before: one who enters in the period is not forecast, and `notes` say so. ModelError names the period at
+    whose end the model could not be fitted.
     """
     periods, start = history.periods, _start(history, first)
     paid, notes = realised(history, model, start)
@@ -108,7 +109,17 @@ def _ahead(
             f"at the end of {known.periods[-1]}, when {len(known.periods)} periods were known: {error}; or let "
             f"first be later than {period}"
         ) from error
-    return np.asarray(scenarios.losses.sum(axis=1))
+    return _equally_likely(np.asarray(scenarios.losses.sum(axis=1)), scenarios.probabilities, n, seed)
+
+
+def _equally_likely(losses: Floats, probabilities: Floats, n: int, seed: np.random.SeedSequence) -> Floats:
+    """`n` draws from scenarios: these themselves, or by systematic resampling where they are weighted or not `n`."""
+    if len(losses) == n and np.ptp(probabilities) == 0:
+        return losses
+    below = np.cumsum(probabilities)
+    offset = np.random.default_rng(seed.spawn(1)[0]).random()  # a child: the seed itself has drawn the scenarios
+    rows = np.searchsorted(below / below[-1], (np.arange(n) + offset) / n, side="right")
+    return losses[np.minimum(rows, len(losses) - 1)]
 
 
 def backtest_table(
