@@ -92,6 +92,25 @@ def test_basel_zones(count, zone, multiplier):
     assert light.p_value == pytest.approx(law.sf(count) + 0.5 * law.pmf(count), rel=1e-9)
 
 
+@pytest.mark.parametrize(("level", "periods"), [(0.995, 10), (0.99, 5), (0.95, 1), (0.9999, 1), (0.99, 1)])
+def test_no_exceedance_is_green_in_however_few_periods(level, periods):
+    light = traffic_light(hits(np.zeros(periods), level))
+    assert light.zone == "green"
+    assert light.cumulative >= 0.95
+    assert traffic_light(hits(np.arange(periods) < 1, level)).zone != "green"
+
+
+@pytest.mark.parametrize("level", [0.9, 0.975, 0.99, 0.995])
+@pytest.mark.parametrize("periods", [10, 40, 100, 250, 1000])
+def test_zones_begin_where_the_law_of_a_right_model_says(level, periods):
+    """Of counts above the expected one: yellow where no more than 5 % lies beyond, red where .01 %."""
+    beyond = stats.binom(periods, 1 - level).sf(np.arange(12))
+    for count in range(min(periods, 11) + 1):
+        few = count <= periods * (1 - level)
+        zone = "green" if few or beyond[count] > 0.05 else "yellow" if beyond[count] > 0.0001 else "red"
+        assert traffic_light(hits(np.arange(periods) < count, level)).zone == zone
+
+
 def law(factor, periods, rng, level=0.99, draws=1000):
     """Student t losses with four degrees of freedom, `factor` times what the forecasts say."""
     nominal = np.abs(rng.standard_t(4, (periods, draws)))

@@ -150,8 +150,9 @@ class AcerbiSzekelyConditional(ForecastTest):
 class TrafficLight:
     """Zone of a model: `green`, `yellow` or `red`; `cumulative` the chance of this many exceedances or fewer.
 
-    A right model is yellow in 5 to 11 % of the histories, as published. `p_value` is the chance of more exceedances and
-    half of that of as many: at most 0.05 in 5 % of them.
+    A right model is yellow or red in 11 % of the histories of 250 periods at 99 %, as published; no more exceedances
+    than expected are green in however few periods. `p_value` is the chance of more exceedances and half of that of as
+    many: at most 0.05 in 5 % of the histories.
     """
 
     zone: str
@@ -163,9 +164,11 @@ class TrafficLight:
 
 
 def traffic_light(forecasts: Forecasts) -> TrafficLight:
-    """The Basel zones: yellow from where a right model has 95 % of the probability below, red from 99.99 %.
+    """The Basel zones: yellow from the least count `x` with `P(X <= x) >= 95 %` if the model is right, red 99.99 %.
 
-    The capital multiplier (3 to 4) is defined for 250 periods at 99 % only. Source: Basel Committee 1996, annex 10a.
+    A count that is no more than expected, `x <= n (1 - level)`, is green: where few exceedances can be seen, the chance
+    of none reaches 95 % by itself (10 periods at 99.5 %). The capital multiplier (3 to 4) is defined for 250 periods at
+    99 % only. Source: Basel Committee 1996, annex 10a.
 
     >>> calm = Forecasts(np.zeros(250), np.ones(250), np.full(250, 2.0), 0.99)
     >>> traffic_light(calm).zone, traffic_light(calm).multiplier
@@ -173,7 +176,8 @@ def traffic_light(forecasts: Forecasts) -> TrafficLight:
     """
     n, x = forecasts.losses.size, int(forecasts.exceedances.sum())
     cumulative = float(binom.cdf(x, n, 1.0 - forecasts.level))
-    zone = "green" if cumulative < 0.95 else "yellow" if cumulative < 0.9999 else "red"
+    few = x <= forecasts.expected_exceedances
+    zone = "green" if few or cumulative < 0.95 else "yellow" if cumulative < 0.9999 else "red"
     plus = (0.0, 0.0, 0.0, 0.0, 0.0, 0.40, 0.50, 0.65, 0.75, 0.85, 1.0)[min(x, 10)]
     basel = n == 250 and abs(forecasts.level - 0.99) < 1e-12
     p_value = 1.0 - cumulative + 0.5 * float(binom.pmf(x, n, 1.0 - forecasts.level))
