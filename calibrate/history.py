@@ -72,7 +72,8 @@ class LossHistory:
         Parameters
         ----------
         frame : one event a row; `date`, `member`, `loss`, `segment` name its columns. Further columns only help to tell
-            events apart: two rows that agree in everything are a duplicate. Dates without a zone are UTC.
+            events apart: two rows that agree in everything are a duplicate. Dates are read by the clock on the wall,
+            each in the zone it names: midnight in Berlin is no hour of the day before.
         at_least : column that is True where a loss is known only to be at least so large: it reached the limit of a
             policy, or the claim is open. Models of sizes take it for cut off wherever it would have ended: what is paid
             to date of open claims goes with their size and makes sizes too large, so give what they are thought to come
@@ -181,7 +182,10 @@ class LossHistory:
 
     @property
     def events(self) -> pd.DataFrame | None:
-        """Events by date: columns date (UTC), member, segment, loss, and `at_least` if given. None for a panel."""
+        """Events by date: columns date, member, segment, loss, and `at_least` if given. None for a panel.
+
+        Dates are of the clock on the wall, whatever the zone was, and written as UTC.
+        """
         return None if self._events is None else self._events.copy()
 
     @property

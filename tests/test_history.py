@@ -96,7 +96,7 @@ def test_weeks():
 @pytest.mark.parametrize(
     "value",
     [
-        "2024-01-31T23:30:00-05:00",
+        "2024-02-01T00:00:00+01:00",
         "2024-02-01 04:30Z",
         "Feb 1, 2024 04:30",
         "20240201",
@@ -110,7 +110,7 @@ def test_weeks():
         1706760000000,
     ],
 )
-def test_any_sensible_date_is_read_in_utc(value):
+def test_any_sensible_date_is_read(value):
     others = ["2024-01-05", "15/03/2024" if value == "1/2/2024" else "2024-03-09"]
     frame = events(when=pd.Series([*others, value], dtype=object))
     assert str(read(frame).events["date"].dt.tz_localize(None).dt.to_period("M").sort_values().iloc[1]) == "2024-02"
@@ -321,6 +321,44 @@ def test_rows_are_periods_by_the_clock_on_the_wall(zone):
     events = pd.DataFrame({"d": pd.to_datetime(["2020-01-15", "2020-06-15"]), "m": "a", "x": [1.0, 2.0]})
     history = LossHistory.from_events(events, date="d", member="m", loss="x", exposures=table)
     assert history.exposures["a"].to_list() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
+def test_dates_of_events_are_read_by_the_clock_on_the_wall(zone):
+    """A loss of each year's first and last second, beside exposures in the same zone: each year its own."""
+    years = pd.date_range("2010-01-01", periods=4, freq="YS", tz=zone)
+    exposures = pd.DataFrame({"a": [10.0, 11.0, 12.0, 13.0]}, index=years)
+    edges = [*years, *(years + pd.DateOffset(years=1) - pd.Timedelta("1s"))]
+    losses = [1.0, 2.0, 3.0, 4.0, 1.5, 2.5, 3.5, 4.5]
+    forms = [
+        edges,
+        [str(x) for x in edges],
+        [x.isoformat() for x in edges],
+        [f"{x:%b %d, %Y %H:%M:%S%z}" for x in edges],
+    ]
+    forms.append([x.to_pydatetime() for x in edges])
+    forms.append([*years.tz_localize(None).tz_localize("Asia/Kolkata"), *edges[4:]])
+    for form in forms:
+        frame = pd.DataFrame({"d": pd.Series(list(form), dtype=object), "m": "a", "x": losses})
+        history = LossHistory.from_events(frame, date="d", member="m", loss="x", period="Y", exposures=exposures)
+        assert history.losses["a"].to_list() == [2.5, 4.5, 6.5, 8.5]
+        assert history.exposures["a"].to_list() == [10.0, 11.0, 12.0, 13.0]
+        assert str(history.events["date"].iloc[0]) == "2010-01-01 00:00:00+00:00"
+
+
+@pytest.mark.parametrize("text", ["2010-01-01 00:30+09", "2010-01-01T00:30 -0500", "2010-01-01T00:30:00.5-03:30 "])
+def test_zones_of_texts_are_left_to_the_clock(text):
+    history = read(events(when=["2010-01-05", "2010-03-09", text]))
+    assert f"{history.events['date'].iloc[0]:%Y-%m-%d %H:%M}" == "2010-01-01 00:30"
+    assert "date is '2010-01-01T00:30+99:00'" in refusal(events(when=["2010-01-05", "x", "2010-01-01T00:30+99:00"]))
+
+
+def test_first_and_last_periods_are_read_by_the_clock_on_the_wall():
+    start, end = pd.Timestamp("2024-02-01", tz="Asia/Tokyo"), pd.Timestamp("2024-03-31 23:00", tz="America/New_York")
+    history = read(events(when=["2024-01-05", "2024-02-09", "2024-03-10"]), start=start, end=end)
+    assert [str(period) for period in history.periods] == ["2024-02", "2024-03"]
+    day = pd.Timestamp("2024-03-30 23:00", tz="America/New_York")
+    assert [str(period) for period in history.until(day).periods] == ["2024-02"]
 
 
 def test_what_is_no_frame_is_refused():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ def last_period(value: Any, frequency: str, what: str) -> pd.Period:
 
 
 def _span(value: Any, what: str) -> tuple[pd.Period | None, pd.Timestamp]:
-    """What a text or a period spans, or an instant in UTC."""
+    """What a text or a period spans, or a time by the clock on the wall."""
     try:
         if isinstance(value, int | np.integer):
             value = str(int(value))
@@ -48,7 +47,7 @@ def _span(value: Any, what: str) -> tuple[pd.Period | None, pd.Timestamp]:
         stamp = pd.Timestamp(value) if span is None else span.end_time
         if pd.isna(stamp):
             raise ValueError
-        return span, stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
+        return span, stamp.tz_localize(None)
     except (TypeError, ValueError, OverflowError, AttributeError):
         raise DataError(f"{what} is {value!r}, expected a date such as 2024-01-31") from None
 
@@ -60,7 +59,7 @@ def panel_periods(index: pd.Index[Any], problems: list[str]) -> pd.PeriodIndex |
             problems.append(f"rows are {index.freqstr} apart, expected days or longer periods; add them up by day")
             return None
         return index
-    labels = [_by_the_clock(label) for label in index]
+    labels = list(index)
     if pd.api.types.is_integer_dtype(index) or _all_match(labels, r"\d{4}"):
         years = [int(label) for label in labels]
         if all(1 <= year <= 9999 for year in years):
@@ -77,11 +76,6 @@ def panel_periods(index: pd.Index[Any], problems: list[str]) -> pd.PeriodIndex |
     expected = "expected years (1988), dates or periods; set the index to them"
     problems.append(f"the rows are labelled {labels[0]!r}, {labels[-1]!r}: {expected}")
     return None
-
-
-def _by_the_clock(label: Any) -> Any:
-    """A label without its zone: midnight in Berlin is no hour of the day before."""
-    return label.replace(tzinfo=None) if isinstance(label, datetime) else label
 
 
 def _all_match(labels: list[Any], pattern: str) -> bool:

@@ -33,7 +33,7 @@ class Calendar:
 
     @classmethod
     def of(cls, periods: pd.PeriodIndex, dates: pd.Series[pd.Timestamp]) -> Calendar:
-        """Of the periods and of the dates (UTC) of events."""
+        """Of the periods and of the dates of events."""
         first, day = periods[0].start_time, pd.Timedelta(days=1)
         edges = [0.0, *((period.end_time.ceil("D") - first) / day for period in periods)]
         days = np.asarray((dates.dt.tz_localize(None) - first) / day, dtype=np.float64)
