@@ -45,6 +45,15 @@ TABLES = ("contributions", "reserves", "risk", "fairness", "members", "loss_curv
 OPTIONAL = ("uncertainty",)  # tables that a calibration may have
 NUMBERED = ("loss_curve",)  # its index holds probabilities; all others hold names
 SERIES = {"contributions": "contribution", "reserves": "amount"}
+COLUMNS = {  # that each table has at least
+    **{name: (column,) for name, column in SERIES.items()},
+    "risk": ("in_sample", "out_of_sample", "standard_error", "lower", "upper"),
+    "fairness": ("gap", "binding", "shadow_price"),
+    "members": ("contribution", "weight", "expected_loss", "standalone_risk", "exposure", "reference"),
+    "loss_curve": ("loss",),
+    "uncertainty": ("estimate", "history_error", "lower", "upper", "monte_carlo_error"),
+}
+MEND = "restore it from a backup or calibrate again"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet would run these; "'" keeps the escape reversible
 
 
@@ -102,20 +111,42 @@ def parse(texts: Mapping[str, str]) -> dict[str, Any]:
             "lower_bound": float(body["lower_bound"]),
             "provenance": dict(body["provenance"]),
         }
+        for name in ("objective", "lower_bound"):
+            if not math.isfinite(values[name]):
+                raise IntegrityError(f"{MAIN}: {name} is {values[name]}, expected a finite number; {MEND}")
         stated = body["index_levels"]
         levels = {name: int(stated[name]) for name in (*TABLES, *(name for name in OPTIONAL if name in stated))}
     for name in levels:
         with _reading(f"{name}.csv"):
             table = _from_csv(texts[f"{name}.csv"], levels[name], name in NUMBERED)
+            _check(name, table)
             values[name] = table[SERIES[name]] if name in SERIES else table
             if name == "fairness":
                 table["binding"] = table["binding"].astype(bool)
+    paying = list(dict.fromkeys(values["contributions"].index.get_level_values(0)))
+    if paying != list(values["members"].index):
+        raise IntegrityError(f"contributions.csv and members.csv do not name the same members; {MEND}")
     if CERTIFICATE not in texts:
         return values
     with _reading(CERTIFICATE):
         certificate = json.loads(texts[CERTIFICATE])
         del certificate["files"]
         return values | {"certificate": certificate}
+
+
+def _check(name: str, table: pd.DataFrame) -> None:
+    """A table has its columns; no number is infinite, and of what is paid none is missing or negative."""
+    absent = [column for column in COLUMNS[name] if column not in table]
+    if absent:
+        raise IntegrityError(f"{name}.csv has no column {absent[0]!r}, only {[*map(str, table.columns)]}; {MEND}")
+    expected = "a finite number >= 0" if name in SERIES else "a finite number"
+    for column in table:
+        numbers = table[column].to_numpy(dtype=float)
+        wrong = ~(numbers >= 0) | np.isinf(numbers) if name in SERIES else np.isinf(numbers)
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            found = f"{column} of {table.index[k]!r} is {numbers[k]}"
+            raise IntegrityError(f"{name}.csv: {found}, expected {expected}; {MEND}")
 
 
 @contextlib.contextmanager
@@ -126,9 +157,7 @@ def _reading(name: str) -> Iterator[None]:
     except IntegrityError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(
-            f"{name} does not read as part of a calibration ({error!r}); restore it from a backup or calibrate again"
-        ) from None
+        raise IntegrityError(f"{name} does not read as part of a calibration ({error!r}); {MEND}") from None
 
 
 def write(path: Path, texts: Mapping[str, str], scenarios: ScenarioFile | None = None) -> Path:
@@ -187,7 +216,7 @@ def read(path: Path) -> dict[str, str]:
         lines = [line.split("  ", 1) for line in seal.read_text(encoding="utf-8").splitlines()]
         sealed = {name: expected for expected, name in lines}
     except (ValueError, UnicodeDecodeError):
-        raise IntegrityError(f"{seal} is damaged; restore it from a backup or calibrate again") from None
+        raise IntegrityError(f"{seal} is damaged; {MEND}") from None
     missing = sorted({MAIN, *(f"{name}.csv" for name in TABLES)} - set(sealed))
     if missing:
         raise IntegrityError(f"{seal} does not list {', '.join(missing)}; restore the folder or calibrate again")
@@ -195,13 +224,12 @@ def read(path: Path) -> dict[str, str]:
     for name, expected in sealed.items():
         file = path / name
         if Path(name).name != name or not file.is_file():
-            raise IntegrityError(f"{file} is missing; restore it from a backup or calibrate again")
+            raise IntegrityError(f"{file} is missing; {MEND}")
         with file.open("rb") as content:
             actual = hashlib.file_digest(content, "sha256").hexdigest()
         if actual != expected:
             raise IntegrityError(
-                f"{file} was altered or truncated after it was saved (its SHA-256 is not the one in {SEAL}); "
-                "restore it from a backup or calibrate again"
+                f"{file} was altered or truncated after it was saved (its SHA-256 is not the one in {SEAL}); {MEND}"
             )
         if name != NAME:
             with _reading(name):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -337,6 +338,32 @@ def test_damage_under_a_valid_seal_is_still_told_in_words(name, damage, saved):
     file.write_text(damage(file.read_text()))
     reseal(saved)
     with pytest.raises(IntegrityError, match=name.replace(".", r"\.")):
+        Calibration.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("fairness.csv", "gap,", "gop,", "has no column 'gap', only"),
+        ("risk.csv", ",upper", ",upright", "has no column 'upper'"),
+        ("members.csv", "expected_loss", "hoped_loss", "has no column 'expected_loss'"),
+        ("loss_curve.csv", ",loss", ",boss", "has no column 'loss'"),
+        ("contributions.csv", r"A,.*", "A,nan", "contribution of 'A' is nan, expected a finite number >= 0"),
+        ("contributions.csv", r"B,.*", "B,-1", "contribution of 'B' is -1.0, expected a finite number >= 0"),
+        ("contributions.csv", r"C,.*", "D,1", "and members.csv do not name the same members"),
+        ("reserves.csv", r"pool,.*", "pool,inf", "amount of 'pool' is inf, expected a finite number >= 0"),
+        ("risk.csv", r"shortfall,[\d.]*", "shortfall,inf", "in_sample of .* is inf, expected a finite number;"),
+        ("calibration.json", r'"objective": [\d.]*', '"objective": NaN', "objective is nan, expected a finite number"),
+        ("calibration.json", r'"lower_bound": [\d.]*', '"lower_bound": 1e400', "lower_bound is inf"),
+    ],
+)
+def test_wrong_columns_and_numbers_under_a_valid_seal_are_told_by_name(name, old, new, words, saved):
+    file = saved / name
+    text, times = re.subn(old, new, file.read_text(), count=1)
+    assert times == 1
+    file.write_text(text)
+    reseal(saved)
+    with pytest.raises(IntegrityError, match=rf"{re.escape(name)}.*{words}.*or calibrate again$"):
         Calibration.load(saved)
 
 
