@@ -313,6 +313,31 @@ def test_panel_indices():
         np.testing.assert_array_equal(history.losses, np.column_stack(list(values.values())))
 
 
+@pytest.mark.parametrize(
+    ("dates", "freq"),
+    [
+        (pd.date_range("2020-06-30", periods=6, freq="6ME"), "2Q-DEC"),
+        (pd.date_range("2020-01-01", periods=13, freq="28D"), "4W-SUN"),
+        (pd.date_range("2020-01-31", periods=6, freq="2ME"), "2M"),
+        (pd.Index([2000, 2002, 2004]), "2Y-DEC"),
+    ],
+)
+def test_rows_of_another_length_are_told_to_say_so(dates, freq):
+    table = pd.DataFrame({"A": np.arange(1.0, len(dates) + 1)}, index=dates)
+    text = panel_refusal(table)
+    assert "is missing between" in text
+    labels = f"pd.period_range(start, periods={len(dates)}, freq='{freq}')"
+    assert f"the rows are {freq} apart: if each is of that length, set a PeriodIndex that says so, {labels}" in text
+    start = str(dates[0])  # the remedy is one
+    history = LossHistory.from_panel(table.set_axis(eval(labels, {"pd": pd, "start": start})))
+    assert history.losses["A"].to_list() == table["A"].to_list()
+
+
+def test_a_missing_row_alone_is_asked_for():
+    months = pd.period_range("2020-01", periods=5, freq="M").delete(3)
+    assert "apart" not in panel_refusal(pd.DataFrame({"A": 1.0}, index=months))
+
+
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
 def test_rows_are_periods_by_the_clock_on_the_wall(zone):
     months = pd.date_range("2020-01-01", periods=7, freq="MS", tz=zone)

@@ -96,6 +96,13 @@ def check_gaps(index: pd.PeriodIndex, problems: list[str]) -> None:
     gaps = pd.period_range(first, last, freq=index.freq).difference(index)
     remedy = "add it (zeros if there were no losses)"
     listed(problems, [f"row {period} is missing between {first} and {last}; {remedy}" for period in gaps])
+    steps = np.unique(np.diff(np.sort(index.asi8)))
+    if len(gaps) and len(index) > 2 and len(steps) == 1:  # half-years look like every other quarter
+        length = f"{steps[0]}{index.freqstr.lstrip('0123456789')}"
+        labels = f"pd.period_range(start, periods={len(index)}, freq={length!r})"
+        problems.append(
+            f"the rows are {length} apart: if each is of that length, set a PeriodIndex that says so, {labels}"
+        )
 
 
 def entries_of(
