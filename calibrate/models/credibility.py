@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from calibrate.errors import DataError, ModelError
 __all__ = ["BuhlmannStraub", "HierarchicalCredibility"]
 
 Floats = npt.NDArray[np.float64]
+Cohorts = Sequence[object] | Mapping[Any, object] | pd.Series
 MOST_ITERATIONS, SMALL_CHANGE = 10_000, 1e-13
 
 
@@ -151,10 +152,11 @@ class HierarchicalCredibility(BaseEstimator):  # type: ignore[misc]
     cohort_credibility_: pd.Series[float]
     cohort_premiums_: pd.Series[float]
 
-    def fit(
-        self, values: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, cohorts: Sequence[object] | pd.Series[str]
-    ) -> Self:
-        """Fit to ratios (members x periods), their weights and the cohort of each member, in the order of the rows."""
+    def fit(self, values: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, cohorts: Cohorts) -> Self:
+        """Fit to ratios (members x periods), their weights and the cohort of each member.
+
+        Cohorts are in the order of the rows, or by member: a mapping, or a Series with the rows' labels.
+        """
         experience = Experience.of(values, weights)
         place, names = _cohorts(cohorts, experience)
         totals, means, s2 = experience.totals, experience.means, experience.within_variance
@@ -239,9 +241,9 @@ def _fixed_point(next_sum: Callable[[float], float], start: float, freedom: int)
     return float(value)
 
 
-def _cohorts(
-    cohorts: Sequence[object] | pd.Series[str], experience: Experience
-) -> tuple[npt.NDArray[np.intp], pd.Index]:
+def _cohorts(cohorts: Cohorts, experience: Experience) -> tuple[npt.NDArray[np.intp], pd.Index]:
+    if isinstance(cohorts, Mapping):
+        cohorts = pd.Series(list(cohorts.values()), index=pd.Index(list(cohorts), dtype=object), dtype=object)
     if isinstance(cohorts, pd.Series) and not isinstance(cohorts.index, pd.RangeIndex):
         missing = experience.members.difference(cohorts.index)
         if len(missing):

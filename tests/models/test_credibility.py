@@ -120,6 +120,19 @@ def test_faults_are_named(values, weights, error, words):
         BuhlmannStraub().fit(values, weights)
 
 
+@pytest.mark.parametrize("members", [list("ABCD"), range(4)])
+def test_cohorts_by_member_are_of_the_members(members):
+    values = pd.DataFrame([[1.0, 2.0], [4.0, 6.0], [2.0, 3.0], [5.0, 7.0]], index=members)
+    by_row = HierarchicalCredibility().fit(values, cohorts=list("xyxy"))
+    by_member = dict(zip(reversed(members), "yxyx", strict=True))
+    by_name = HierarchicalCredibility().fit(values, cohorts=by_member)
+    pd.testing.assert_series_equal(by_name.premiums_, by_row.premiums_)
+    assert list(by_name.cohort_premiums_.index) == ["x", "y"]
+    del by_member[members[2]]
+    with pytest.raises(DataError, match=f"no cohort is given for {members[2]!r}"):
+        HierarchicalCredibility().fit(values, cohorts=by_member)
+
+
 def test_faults_of_cohorts_are_named():
     values = pd.DataFrame([[1.0, 2.0], [2.0, 3.0], [0.0, 4.0]], index=["A", "B", "C"])
     with pytest.raises(DataError, match="one for each of the 3 members, got 2"):
