@@ -338,6 +338,28 @@ def test_a_missing_row_alone_is_asked_for():
     assert "apart" not in panel_refusal(pd.DataFrame({"A": 1.0}, index=months))
 
 
+@pytest.mark.parametrize("period", ["Q", "M", "W", "D"])
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.Index([2023, 2024]),
+        pd.date_range("2023-01-01", periods=2, freq="YS"),
+        pd.date_range("2023-12-31", periods=2, freq="YE", tz="Asia/Tokyo"),
+        pd.period_range("2023Q1", periods=8, freq="Q"),
+    ],
+)
+def test_exposures_of_longer_periods_are_told_how_to_become_shorter(index, period):
+    if isinstance(index, pd.PeriodIndex) and period == "Q":
+        index = index.asfreq("Y").unique()
+    exposures = pd.DataFrame({"A": np.arange(len(index)) + 1.0, "B": 1.0}, index=index)
+    text = refusal(events(), period=period, exposures=exposures, start="2023-02-03")
+    remedy = text.partition("the rows are of longer periods: repeat each for those within, as by ")[2]
+    carried = eval(remedy, {"pd": pd, "exposures": exposures})  # the remedy is one
+    history = read(events(), period=period, exposures=carried, start="2023-02-03")
+    assert history.exposures["A"].iloc[0] == 1.0
+    assert history.exposures["A"].iloc[-1] == (2.0 if len(index) == 2 else 5.0)
+
+
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
 def test_rows_are_periods_by_the_clock_on_the_wall(zone):
     months = pd.date_range("2020-01-01", periods=7, freq="MS", tz=zone)

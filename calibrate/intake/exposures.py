@@ -57,14 +57,19 @@ def _in_periods(table: pd.DataFrame, periods: pd.PeriodIndex, problems: list[str
     index = panel_periods(table.index, problems)
     if index is None:
         return None
+    remedy = ""
     if index.freqstr != periods.freqstr:
+        if (index.asfreq(periods.freqstr, "START") != index.asfreq(periods.freqstr)).any():  # longer periods
+            labels = f"pd.PeriodIndex(exposures.index.astype(str), freq={index.freqstr!r})"
+            carried = f"exposures.set_axis({labels}).resample({periods.freqstr!r}).ffill()"
+            remedy = f"; the rows are of longer periods: repeat each for those within, as by {carried}"
         index = index.asfreq(periods.freqstr)
     twice = index[index.duplicated()]
     absent = [str(period) for period in periods if period not in index]
     if len(twice):
-        remedy = "add up or average finer ones, as by exposures.resample('MS').mean()"
-        problems.append(f"exposures: row {twice[0]} occurs more than once; expected one for each period; {remedy}")
+        mean = "add up or average finer ones, as by exposures.resample('MS').mean()"
+        problems.append(f"exposures: row {twice[0]} occurs more than once; expected one for each period; {mean}")
     if absent:
         expected = f"expected one for each period {periods[0]} to {periods[-1]}"
-        problems.append(f"exposures: no row for period {', '.join(absent[:5])}; {expected}")
+        problems.append(f"exposures: no row for period {', '.join(absent[:5])}; {expected}{remedy}")
     return None if len(twice) or absent else table.set_axis(index).loc[periods]
