@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from calibrate.errors import DataError
 from calibrate.models.arrays import Floats
 
 __all__ = ["Coverage", "Terms"]
 
-Amount = float | Mapping[str, float]
+Amount = float | Mapping[str, float] | pd.Series
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Coverage:
 
     Parameters
     ----------
-    retention : what the member keeps of each event; one number, or a mapping by member.
+    retention : what the member keeps of each event; one number, or a mapping or Series by member.
     limit : the most that the layer above the retention can cost, before coinsurance.
     coinsurance : share of the layer that the pool pays, in (0, 1].
 
@@ -51,6 +52,12 @@ class Coverage:
             ("limit", self.limit, math.inf),
             ("coinsurance", self.coinsurance, 1.0),
         ):
+            if isinstance(amount, pd.Series):
+                twice = amount.index[amount.index.duplicated()]
+                if len(twice):
+                    raise DataError(f"coverage: {what} names {str(twice[0])!r} twice; give one for each member")
+                amount = {str(member): value for member, value in amount.to_dict().items()}
+                object.__setattr__(self, what, amount)  # the one way to fill a frozen object
             by_member = amount.items() if isinstance(amount, Mapping) else [("every member", amount)]
             for member, value in by_member:
                 good = (
@@ -77,7 +84,7 @@ def pay(losses: Floats, retention: Floats | float, limit: Floats | float, coinsu
     return coinsurance * np.minimum(np.maximum(losses - retention, 0.0), limit)
 
 
-def _spread(amount: Amount, what: str, members: Sequence[str]) -> Floats:
+def _spread(amount: float | Mapping[str, float], what: str, members: Sequence[str]) -> Floats:
     if not isinstance(amount, Mapping):
         return np.full(len(members), float(amount))
     amount = {str(member): value for member, value in amount.items()}  # names are texts: member 1 is "1"

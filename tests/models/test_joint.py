@@ -172,6 +172,18 @@ def test_coverage_that_is_none(terms, words):
         Coverage(**terms)
 
 
+def test_terms_by_member_may_be_a_series():
+    by_member = {"A": 1.0, "B": 2.0}
+    cover = Coverage(retention=pd.Series(by_member), limit=pd.Series([5, 6], index=["B", "A"]))
+    assert cover == Coverage(retention=by_member, limit={"A": 6, "B": 5})
+    terms = cover.terms(["B", "A"])
+    assert (terms.retention.tolist(), terms.limit.tolist()) == ([2.0, 1.0], [5.0, 6.0])
+    with pytest.raises(DataError, match="coverage, B: retention is nan, expected a number >= 0"):
+        Coverage(retention=pd.Series([1.0, np.nan], index=["A", "B"]))
+    with pytest.raises(DataError, match="coverage: limit names 'A' twice; give one for each member"):
+        Coverage(limit=pd.Series([1.0, 2.0], index=["A", "A"]))
+
+
 def test_coverage_formula_by_hand():
     np.testing.assert_allclose(
         Coverage(10, 50, 0.5).payment(np.array([0.0, 10.0, 30.0, 60.0, 1e9])), [0, 0, 10, 25, 25]
