@@ -148,6 +148,12 @@ def test_report_reads_a_run_a_folder_of_runs_and_a_calibration(fitted, tmp_path)
         assert page.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html")
 
 
+def test_a_page_is_no_folder(fitted, tmp_path):
+    text = " ".join(refused(calibrate("report", RUN.search(fitted[1]).group(1), "--html", tmp_path), 2).split())
+    assert "is a folder; name the file to write, such as" in text
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_altered_file_is_refused(fitted, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(RUN.search(fitted[1]).group(1), copy)

@@ -15,6 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from calibrate.errors import ConfigurationError
 from calibrate.reporting import plots, tables, words
 from calibrate.reporting.drawing import inline_svg
 from calibrate.reporting.evidence import evidence, history_interval
@@ -54,8 +55,13 @@ def summary_html(calibration: Calibration) -> str:
 
 
 def write_html(calibration: Calibration, path: str | Path, previous: Calibration | None = None) -> Path:
-    """Write the page, complete or not at all; an older page at `path` is replaced."""
+    """Write the page, complete or not at all; an older page at `path` is replaced.
+
+    Raises ConfigurationError where `path` is a folder.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder; name the file to write, such as {path / 'report.html'}")
     text = html(calibration, previous)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, side = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
