@@ -13,7 +13,7 @@ from calibrate.program.newton import DIVERGED, STALLED, TO_THE_EDGE, UNDER_WAY, 
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
-__all__ = ["ON_THE_WAY", "STEP_LIMIT", "InteriorPoint"]
+__all__ = ["STEP_LIMIT", "InteriorPoint"]
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from calibrate.program.extensive import reference_point, reference_weights
 from calibrate.program.form import LITTLE
 from calibrate.program.graft import grafted
-from calibrate.program.interior_point import ON_THE_WAY, STEP_LIMIT, InteriorPoint
+from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
 from calibrate.program.level import Level
 from calibrate.program.newton import AT_A_CAP, DIVERGED, FEASIBLE, STALLED
 from calibrate.program.search import WARM, Bounds
@@ -215,12 +215,10 @@ def _pulled(level: Level, v: Floats, distance: _Distance, price: float, like: Po
     body, prices = level.body(), price * distance.squares
     body = replace(body, P=2 * prices, q=body.q - 2 * prices * distance.target)  # see `_Distance.pull`
     method = InteriorPoint(StandardForm(body, level.tails, list(level.form.rows)), MOST_STEPS)
-    exact, pull = EXACT * level.tolerance, price * distance.far(like.v)
-    way, size = like.on_the_way, max(abs(like.value), LITTLE)
-    if way is not None and method.fits(way) and pull <= ON_THE_WAY * size:
-        point = method.follow(way.copy(), exact)
-    else:  # where the distance pulls harder than the products of a copy do, it sets out from farther away
-        mu = WARM * size if pull <= ON_THE_WAY * size else pull
-        point = method.solve(v, exact, mu / method.form.pairs, like)
+    exact = EXACT * level.tolerance
+    if like.on_the_way is not None and method.fits(like.on_the_way):
+        point = method.follow(like.on_the_way.copy(), exact)
+    else:
+        point = method.solve(v, exact, WARM * max(abs(like.value), LITTLE) / method.form.pairs, like)
     level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
     return point
