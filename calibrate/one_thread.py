@@ -22,14 +22,24 @@ class _OneThread:
     def __enter__(self) -> None:
         with self.lock:
             if not self.users:
-                self.limits = _libraries().limit(limits=1, user_api="blas")
+                self.limits = _unheld().limit(limits=1, user_api="blas")
             self.users += 1
 
     def __exit__(self, *failure: object) -> None:
         with self.lock:
             self.users -= 1
             if not self.users:
+                _unheld()
                 self.limits.restore_original_limits()
+                _unheld()
+
+
+def _unheld() -> ThreadpoolController:
+    """The libraries, free to be set by any thread: since 3.8 threadpoolctl heeds the first one that set them alone."""
+    for library in _libraries().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+    return _libraries()
 
 
 @lru_cache(maxsize=1)
