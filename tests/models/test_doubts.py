@@ -70,6 +70,7 @@ def storms(rng):
     return np.outer(0.1 + 0.9 * storm, np.ones(10))
 
 
+@pytest.mark.slow
 def test_counts_that_grow_or_come_in_storms_are_mostly_seen_and_luck_is_not():
     """By the ranks of neighbours alone it was three in five of either."""
     assert remembered(lambda rng: np.outer(0.15 * 4 ** (np.arange(60) / 60), np.ones(10)), 30) >= 22

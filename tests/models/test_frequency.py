@@ -195,6 +195,7 @@ def test_a_power_of_exposure_is_seen_between_members_too(power, found):
     assert np.mean(chosen) == pytest.approx(power, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "neutral"), [(Elastic, 1.0), (Trend, 0.0)])
 def test_what_adds_nothing_is_left_out(family, neutral):
     rng = np.random.default_rng(16)

@@ -143,6 +143,7 @@ def test_candidates_are_compared_as_the_losses_were_seen():
     assert table.loc[("severity", "all", "LogNormal()"), "aic"] == pytest.approx(4 + 2 * best, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [[150.0], [25.0, 50.0, 100.0], [50.0, 100.0, 200.0, 400.0]])
 def test_limits_that_are_not_said_are_seen(limits):
     """A few dozen of 700 losses at the limits of their members, and none where there are no limits."""

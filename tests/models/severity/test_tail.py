@@ -261,6 +261,7 @@ def pareto_in_two_books(rng, low, high, deductible):
     return x, Observation(deductible=np.r_[np.zeros(low), np.full(high, deductible)])
 
 
+@pytest.mark.slow
 def test_losses_above_a_deductible_are_no_evidence_of_how_many_lie_below():
     """The share above the threshold rests on the 100 that are seen from the ground up, not on all 600."""
     rng, shares, told, inside = np.random.default_rng(5), [], [], []
