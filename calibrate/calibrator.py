@@ -31,6 +31,7 @@ __all__ = ["PoolCalibrator"]
 
 logger = logging.getLogger(__name__)
 
+FITTED = ("model_", "scenarios_", "problem_", "calibration_")
 IN_SAMPLE, OUT_OF_SAMPLE, BATCHES = 1, 2, 3  # stage keys of the random streams; never reuse a number for another stage
 
 
@@ -99,8 +100,8 @@ class PoolCalibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships
     def _stages(self, history: LossHistory, previous: Calibration | None) -> Iterator[str]:
         """Do the work, one stage after the other, each announced. What an earlier fit left goes first."""
         self._check(history, previous)
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
+        for name in FITTED:
+            self.__dict__.pop(name, None)
         yield f"fitting the loss model to {len(history.members)} members, {len(history.periods)} periods"
         self.model_ = self._fitted(history)
         yield f"simulating {self.n_scenarios:,} + {self.n_out_of_sample:,} scenarios"

@@ -160,7 +160,8 @@ class Scenarios:
         if isinstance(held, Blocks):
             held = np.concatenate(list(held.over(lambda _, block: block)))
         other = copy(self)
-        other.__dict__.pop("digest", None)  # of this order
+        for name in ("digest", "largest"):  # of this order
+            other.__dict__.pop(name, None)
         set_field = object.__setattr__
         losses = np.empty(held.shape)
         for k in range(0, len(losses), AT_ONCE):  # touching fresh memory costs more than the copy: once is enough
@@ -176,6 +177,11 @@ class Scenarios:
     def to_frame(self) -> pd.DataFrame:
         """Losses as a frame, one scenario a row."""
         return pd.DataFrame(self.losses, columns=self.columns, index=pd.RangeIndex(len(self), name="scenario"))
+
+    @cached_property
+    def largest(self) -> int:
+        """Place of the scenario with the largest loss of all members together."""
+        return int(np.argmax(self.losses.sum(axis=1)))
 
     @cached_property
     def digest(self) -> str:

@@ -231,6 +231,15 @@ def test_exposures_by_period_and_by_segment():
     assert history.exposures[("B", "z")].to_list() == [6.0] * 3
 
 
+def test_spaces_around_a_date_are_no_part_of_it():
+    """A space in front passed for the T between date and time, and the month for a zone: all were in January."""
+    dates = [" 2024-05-31", " 2024-06-30", "2024-07-01 "]
+    history = read(events(when=dates))
+    assert [str(period) for period in history.periods] == ["2024-05", "2024-06", "2024-07"]
+    for date in ("20240131T233000-0500", " 2024-01-31T23:30:00,5+01:00", "2024-01-31 23:30-05", "2024-01-31T23:30Z"):
+        assert str(read(events(when=[date, *dates[1:]])).periods[0]) == "2024-01"
+
+
 def test_exposures_that_are_wrong():
     months = pd.period_range("2024-01", "2024-02", freq="M")
     assert "no row for period 2024-03" in refusal(events(), exposures=pd.DataFrame({"A": 1.0, "B": 1.0}, index=months))

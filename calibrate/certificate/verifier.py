@@ -137,8 +137,8 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
         for j, a in row if m else ():
             slope[j], room[j] = slope[j] + m * a, room[j] + abs(m * a) * (j < n)
     for term, price, flows in zip(body["terms"], prices, given["flows"], strict=True):
-        constant += (cut := pool.cut(term, price, flows, slope))
-        far = max(far, cut / (price or 1))
+        constant += pool.cut(term, price, flows, slope)
+        far = max(far, max(sum(loss for _, loss in row) for row in pool.rows) * bool(price) / Fraction(pool.finest))
     for g, r, (low, high) in zip(slope, room, box(body, objective), strict=True):
         edge = low if g > r * ROUNDED else high
         require(edge is not None or 0 <= g <= r * ROUNDED, "nothing bounds a decision that seems to pay")

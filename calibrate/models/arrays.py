@@ -68,7 +68,7 @@ def row_counts(sample_weight: Any, rows: int) -> Floats:
     """Weights of rows that say how often each is repeated; DataError for shares of one, which would be no period."""
     counts = row_weights(sample_weight, rows)
     repeated = np.count_nonzero(counts)
-    if counts.sum() < min(repeated, 2):
+    if counts.sum() < repeated and counts.sum() <= 1 + 1e-9:
         raise DataError(
             f"sample_weight sums to {counts.sum():g} (rows of positive weight: {repeated}): a weight is how often its "
             "row is repeated; give counts, such as 1 for each row, and no shares"

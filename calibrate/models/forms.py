@@ -24,24 +24,20 @@ NEAR_ONE = 0.8  # tail shapes from here to 1 have a mean that no sample shows
 SLIGHT = 1e-3  # index of a tail that any power leaves light
 NEAR, FAR = 1e-60, 1e-90  # chances so small that a lognormal of deviation 9 is none without a variance
 LOW, HIGH = 1e-12, 1e-60  # chances of a smaller and of a larger loss, beyond which a mean is looked for no farther
-WIDTH = 0.1  # of a panel, on the log scale
+WIDTH = 0.25  # of a panel, on the log scale
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 @dataclass(frozen=True)
 class Forms:
-    """Powers `b` of the members on their segment's law: 1 for who has few losses, or where all are alike.
-
-    `open`: variance of `log b` that the losses of the members leave.
-    """
+    """Powers `b` of the members on their segment's law: 1 for who has few losses, or where all are alike."""
 
     power: Floats
-    open: Floats
 
     @classmethod
     def alike(cls, members: int) -> Forms:
         """One form for all."""
-        return cls(np.ones(members), np.zeros(members))
+        return cls(np.ones(members))
 
     @property
     def own(self) -> bool:
@@ -52,10 +48,6 @@ class Forms:
         """Log-losses at their members' scales as they would be in the form of the segment."""
         centre = logs.mean()
         return centre + (logs - centre) / self.power[owner] if self.own else logs
-
-    def moved(self, normal: Floats) -> Forms:
-        """Powers as far from these as normal scores say."""
-        return replace(self, power=self.power * np.exp(np.sqrt(self.open) * normal))
 
     def within(self, law: Severity) -> Forms:
         """Powers with which a tail that has a mean is not so heavy that no sample shows it."""
@@ -69,8 +61,8 @@ def forms_of(logs: Floats, owner: Places, when: Places, members: int, p_value: f
     """Of log-losses by member and period: credibility means of the log of how far they scatter, where that is unlike.
 
     The mean distance from the median of `n` losses has the variance `v = c^2 / n` on the log scale, `c` the coefficient
-    of variation of a distance; `log b = Z (m - collective)`, `open = Z v` (Buehlmann and Straub 1970). Who always loses
-    the same does not tell.
+    of variation of a distance; `log b = Z (m - collective)` (Buehlmann and Straub 1970). Who always loses the same does
+    not tell. What `n` losses leave open of a power is in no scenario.
     """
     scatter = Scatter.of(logs, owner, when)
     if scatter is None or not scatter.unlike(p_value):
@@ -81,9 +73,8 @@ def forms_of(logs: Floats, owner: Places, when: Places, members: int, p_value: f
     logs, variances = np.zeros(members), np.full(members, math.inf)
     variances[scatter.members[kept]] = scatter.worth(off) * (off**2).mean() / scatter.counts[kept]
     logs[scatter.members[kept]] = np.log(means[kept])
-    pooled, collective, credibility = pooled_means(logs, variances)
-    left = credibility * np.where(np.isfinite(variances), variances, 0.0)
-    return Forms(np.exp(pooled - collective), left)
+    pooled, collective, _ = pooled_means(logs, variances)
+    return Forms(np.exp(pooled - collective))
 
 
 @dataclass(frozen=True)
@@ -131,12 +122,13 @@ class Scatter:
         within = self.worth(rest) * float(rest @ rest) / (total - members)
         among = float(n @ (means - values.mean()) ** 2) / (members - 1)
         size = (total - float(n @ n) / total) / (members - 1)
-        chance = float(f.sf(among / within, members - 1, total - members))
+        chance = float(f.sf(among / within, members - 1, total - members)) if within > 0 else float(among <= 0)
         return chance, math.sqrt(max(among - within, 0.0) / size)
 
     def worth(self, rest: Floats) -> float:
         """How many values tell as much as one would by itself: those of a member and period may go together."""
-        return max(float((np.bincount(self.cells, rest) ** 2).sum()) / float(rest @ rest), 1.0)
+        together, square = float((np.bincount(self.cells, rest) ** 2).sum()), float(rest @ rest)
+        return max(together / square, 1.0) if square > 0 else 1.0
 
     def ordered(self) -> list[tuple[int, float]]:
         """Members and the deviations of their logs, from who scatters most to least as far as their losses tell."""
@@ -154,7 +146,8 @@ def _deviation(logs: Floats) -> float:
 def layer_mean(law: Severity, power: float, pivot: float, low: float, high: float) -> float:
     """`E[(min(Y, high) - low)+]` of `Y = pivot (X / pivot)^power`, by quadrature of `P(Y > y)` over `log y`.
 
-    Exact to 1e-9 for a smooth law; an atom of chance `p` adds less than `p / 20`. An infinite `high` needs a mean.
+    Exact to 1e-9 for a smooth law, to a few thousandths of a layer's mean for one of atoms. An infinite `high` needs a
+    mean.
 
     >>> from calibrate.models.severity import LogNormal
     >>> law = LogNormal().fit([1.0, 2.0, 4.0, 9.0])

@@ -42,6 +42,7 @@ class OpenParameters(Process):
     def __init__(self, around: Memoryless, nodes: Sequence[Memoryless], growth: Floats | None = None) -> None:
         self.margins: Collective = around.margins
         self.around, self.nodes = around, tuple(nodes)
+        self._known: dict[bytes, tuple[Floats, Floats]] = {}
         self.growth = np.zeros((len(nodes), len(around.margins.segments))) if growth is None else growth
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
@@ -92,8 +93,11 @@ class OpenParameters(Process):
 
     def _expected(self, exposures: Floats) -> tuple[Floats, Floats]:
         """Losses to be expected by the fitted model, and by the nodes in the mean."""
-        by_node = [node.margins.expected_losses(exposures) for node in self.nodes]
-        return self.margins.expected_losses(exposures), np.mean(by_node, axis=0)
+        key = exposures.tobytes()
+        if key not in self._known:
+            by_node = [node.margins.expected_losses(exposures) for node in self.nodes]
+            self._known = {key: (self.margins.expected_losses(exposures), np.mean(by_node, axis=0))}
+        return self._known[key]
 
 
 def _with(process: Memoryless, margins: Collective) -> Memoryless:

@@ -49,16 +49,14 @@ def sizes_again(seen: Seen, fitted: list[Sizes], n: int) -> list[list[Sizes]]:
 
 
 def _scattered(laws: list[list[Sizes]], rng: np.random.Generator) -> list[list[Sizes]]:
-    """The same laws with scales and powers of members as far from theirs as their losses leave open."""
+    """The same laws with scales of members as far from their means as their losses leave open."""
     chances = (np.arange(len(laws)) + 0.5) / len(laws)
     moved: list[list[Sizes]] = [[] for _ in laws]
     for g, part in enumerate(laws[0]):
-        scores = np.tile(ndtri(chances)[:, None], part.open.size)
-        normal = rng.permuted(scores, axis=0)
-        of_forms = rng.permuted(scores, axis=0) if part.forms.own else np.zeros(scores.shape)
+        normal = rng.permuted(np.tile(ndtri(chances)[:, None], part.open.size), axis=0)
         for j, each in enumerate(laws):
             apart = np.exp(np.sqrt(part.open) * normal[j] - part.open / 2)
-            forms = each[g].forms.moved(of_forms[j]).within(each[g].law)
+            forms = each[g].forms.within(each[g].law)
             moved[j].append(replace(each[g], relative=each[g].relative * apart, forms=forms))
     return moved
 

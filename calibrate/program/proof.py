@@ -216,10 +216,10 @@ def _below(value: Fraction) -> float:
 
 
 def carrying(program: Program, plain: dict[str, Any]) -> tuple[dict[str, Any], verifier.Pool]:
-    """The scenarios that carry flow, with all others as one without losses: the bound does not look at them."""
+    """The scenarios that carry flow and the largest, with all others as one without losses: no bound looks at them."""
     scenarios, given = program.pool.scenarios, plain["multipliers"]
     ids = [np.array(flows["scenarios"], dtype=np.int64) for flows in given["flows"]]
-    chosen = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *ids]))
+    chosen = np.unique(np.concatenate([np.array([scenarios.largest]), *ids]))
     losses, p = scenarios.losses[chosen], scenarios.probabilities[chosen].tolist()
     counts = [0, *np.count_nonzero(losses, axis=1).tolist(), 0]
     arrays = {

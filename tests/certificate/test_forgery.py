@@ -20,7 +20,7 @@ import pytest
 from calibrate import Scenarios, certificate, fairness, verify
 from calibrate.certificate import verifier
 from calibrate.errors import RuleConflictError
-from calibrate.program import Budget, CostOfCapital, CVaR, ExpectedLoss, PoolProblem, Waterfall
+from calibrate.program import Budget, CostOfCapital, CVaR, ExpectedLoss, OwnContribution, PoolProblem, Waterfall
 
 VERIFIER = Path(certificate.__file__).with_name("verifier.py")
 
@@ -762,3 +762,31 @@ def test_last_digits_of_rules_are_no_contradiction(equal_shares, tmp_path):
     assert {a for _, a in row} == {row[0][1]}
     verdict = resealed(tmp_path, body, {"scenarios.npz": files["scenarios.npz"]})
     assert verdict.sentence == "rejected: another contradiction"
+
+
+def test_a_limit_of_nothing_has_no_room_for_any_multiplier(tmp_path):
+    """Its multiplier is free, and the contributions that plans need were beyond where rounding counts."""
+    pool = Scenarios(np.random.default_rng(0).lognormal(0, 1, (40, 4)))
+    rules = [fairness.ActuarialFairness(0.0), CVaR(0.9, of="mutualised") <= 0.0]
+    problem = PoolProblem(pool, Waterfall((OwnContribution(),)), [CostOfCapital(0.02, 0.05)], rules)
+    folder = problem.solve().save(tmp_path / "run")
+    assert verify(folder).proved
+    files = {one.name: one.read_bytes() for one in folder.iterdir()}
+    body = json.loads(files["certificate.json"])
+    equal = [k for k, (_, kind, _) in enumerate(body["blocks"]) if kind == "equal"]
+    lies = [[0] * len(rows) for _, _, rows in body["blocks"]]
+    for k, m in zip(equal, rounding([body["blocks"][k][2][0][0] for k in equal], 4), strict=True):
+        lies[k] = [m]
+    body |= {"kind": "conflict", "searched": [], "objective": None, "published": None, "witness": None}
+    body |= {"costs": [0.0] * len(body["costs"]), "files": {"scenarios.npz": sha(files["scenarios.npz"])}}
+    body["terms"] = [term | {"price": 0.0} for term in body["terms"]]
+    whole, n = 1 << 10, len(pool)
+    flows = {"shift": 10, "scenarios": [*range(n)], "root": [whole] * n, "group": [[]] * n, "leaf": [[whole] * 4] * n}
+    body["multipliers"] = {"blocks": lies, "limits": [1e15], "flows": [flows]}
+    exact = json.loads(json.dumps(body), **verifier.READ)
+    with zipfile.ZipFile(io.BytesIO(files["scenarios.npz"])) as archive:
+        read = verifier.Pool(dict(verifier.unpacked(name, archive.read(name)) for name in archive.namelist()), exact)
+    assert verifier.bound(exact, read, None) < 0
+    body["lower_bound"] = 200.0
+    (tmp_path / "lie").mkdir()
+    assert not resealed(tmp_path / "lie", body, {"scenarios.npz": files["scenarios.npz"]}).proved

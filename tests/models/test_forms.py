@@ -39,29 +39,42 @@ def test_layers_of_heavy_and_of_short_tails(power):
 
 
 def test_powers_are_those_of_the_losses_as_far_as_these_tell():
-    """Known powers, with the errors that are stated; no power where members are alike, nor for who has few losses."""
+    """Known powers; none where members are alike, for who has few losses, nor for who always loses the same."""
     rng, owner = np.random.default_rng(2), np.repeat(np.arange(8), [9, 12, 30, 60, 100, 200, 400, 800])
     truth, off = np.array([2.0, 0.6, 1.5, 0.6, 1.5, 0.6, 1.5, 1.0]), []
     for _ in range(200):
         logs = truth[owner] * rng.standard_normal(owner.size)
         found = forms_of(logs, owner, rng.integers(50, size=owner.size), 8, 0.003)
         assert found.power[0] == 1.0
-        assert found.open[0] == 0.0
-        error = np.log(found.power[1:] / truth[1:])
-        off.append((error - error[-1]) / np.sqrt(found.open[1:] + found.open[-1]).clip(1e-9))
-    assert np.abs(np.mean(off, axis=0)[:-1]).max() < 0.5  # drawn to the middle
-    assert 0.6 < np.std(off, axis=0)[:-1].min() < np.std(off, axis=0)[:-1].max() < 1.2
-    alike = forms_of(rng.standard_normal(owner.size), owner, rng.integers(50, size=owner.size), 8, 0.003)
-    assert not alike.own
-    constant = forms_of(np.where(owner == 3, 1.0, logs), owner, rng.integers(50, size=owner.size), 8, 0.003)
+        off.append(np.log(found.power[1:] / truth[1:]))
+    error = np.array(off) - np.array(off)[:, -1:]
+    counts = np.bincount(owner)[1:]
+    assert (np.abs(error.mean(axis=0)) < 0.5 / np.sqrt(counts)).all()  # drawn to the middle
+    deviation = np.sqrt((np.pi / 2 - 1) * (1 / counts + 1 / counts[-1]))[:-1]  # of the log of a mean distance
+    assert (error.std(axis=0)[:-1] < 1.2 * deviation).all()
+    assert (error.std(axis=0)[:-1] > 0.6 * deviation).all()
+    when = rng.integers(50, size=owner.size)
+    assert not forms_of(rng.standard_normal(owner.size), owner, when, 8, 0.003).own
+    constant = forms_of(np.where(owner == 3, 1.0, logs), owner, when, 8, 0.003)
     assert constant.power[3] == 1.0
     assert np.isfinite(constant.power).all()
+
+
+def test_losses_in_two_steps_have_forms_too():
+    """Sums insured in two steps: all of a member's distances are the same, and nothing scatters about them."""
+    steps = np.tile([100.0, 1000.0, 100.0, 10000.0], 12)
+    frame = pd.DataFrame({"date": pd.date_range("2015-01-01", periods=48, freq="45D"), "loss": steps})
+    frame["member"] = np.tile(["A", "A", "B", "B"], 12)
+    model = JointLossModel(severity=LogNormal()).fit(
+        LossHistory.from_events(frame, date="date", member="member", loss="loss", period="Y")
+    )
+    assert model.summary_["severity_power"].tolist() == pytest.approx([2**-0.5, 2**0.5], rel=0.01)
 
 
 def test_no_power_makes_a_tail_that_no_sample_shows():
     heavy = GeneralizedPareto(threshold=0.0).fit(stats.genpareto(0.5).isf(np.linspace(0.001, 0.999, 999)))
     assert tail_index(heavy) == pytest.approx(heavy.shape_, rel=1e-6)
-    forms = Forms(np.array([0.5, 1.0, 3.0]), np.zeros(3))
+    forms = Forms(np.array([0.5, 1.0, 3.0]))
     np.testing.assert_allclose(forms.within(heavy).power, [0.5, 1.0, 0.8 / heavy.shape_], rtol=1e-6)
     np.testing.assert_array_equal(forms.within(Weibull().fit(LOSSES)).power, forms.power)
     endless = GeneralizedPareto(threshold=0.0).fit(stats.genpareto(1.2).isf(np.linspace(0.001, 0.999, 999)))

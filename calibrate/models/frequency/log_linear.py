@@ -131,7 +131,10 @@ def _by_period(covariates: Any, X: Any) -> Any:
     if not (_labelled(table) and _labelled(X)):
         return table
     own, wanted = _periods(table, "covariates"), _periods(X, "counts")
-    numbers = pd.DataFrame(np.asarray(table, dtype=np.float64), columns=table.columns)
+    try:
+        numbers = pd.DataFrame(np.asarray(table, dtype=np.float64), columns=table.columns)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"covariates must be numbers: {error}") from None
     ahead = wanted.max() + 1
     every = pd.PeriodIndex([*wanted, ahead]) if own.max().end_time > ahead.start_time else wanted
     entries, held = entries_of(numbers, own, every, "covariates")
