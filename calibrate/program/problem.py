@@ -109,7 +109,7 @@ class PoolProblem:
         ----------
         tolerance : relative gap between the objective and its lower bound.
         out_of_sample : fresh scenarios of the same pool, with its collateral, for the honest risk of the plan.
-        start : the answer of a similar problem (last month's, another band): found sooner from there, the same answer.
+        start : the answer of a similar problem (last month's, another band): found sooner from there, and as good.
 
         Raises
         ------
