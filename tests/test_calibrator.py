@@ -335,3 +335,10 @@ def test_a_fit_that_fails_leaves_nothing_of_the_one_before(history):
     assert not hasattr(calibrator, "calibration_")
     with pytest.raises(NotFittedError):
         calibrator.optimality_gap(2)
+
+
+def test_a_fit_takes_nothing_that_is_not_its_own(history):
+    """An attribute that somebody else set, and a parameter of a subclass, may end like a fitted one."""
+    calibrator = PoolCalibrator(n_scenarios=50, n_out_of_sample=50)
+    calibrator.seen_ = history
+    assert calibrator.fit(history).fit(history).seen_ is history

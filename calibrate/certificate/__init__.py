@@ -17,7 +17,8 @@
     multipliers                   of blocks and limits, and for each term its flows, integers over 2^shift, by scenario:
                                   root, group by segment (empty: as the root), leaf by positive loss
     objective, lower_bound        what the plan costs, what the multipliers prove; `tolerance` of the gap, relative to
-                                  the objective or to a millionth of `scale`, the size of the losses
+                                  the objective or to a millionth of `scale`, the size of the losses. Rows are doubles:
+                                  a plan keeps one but for 2^-40 of what it adds up of decisions and amount
     kind                          "plan", or "conflict": rules that no plan keeps, with no objective
     files                         SHA-256 of the files beside it; calibration.json holds the hash of all the rest of it
 """

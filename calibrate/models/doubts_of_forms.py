@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from calibrate.models.collective import Events
-from calibrate.models.forms import CLEAR, Scatter
+from calibrate.models.forms import Scatter
 
 __all__ = ["form_flags"]
 
@@ -32,7 +32,7 @@ def form_flags(events: Events, members: Sequence[str]) -> tuple[str, ...]:
         if events.at_least[own].any():
             continue
         scatter = Scatter.of(np.log(events.losses[own]), events.owner[own], events.when[own])
-        if scatter is not None and scatter.unlike(CLEAR / len(events.segments)):
+        if scatter is not None and scatter.unlike(len(events.segments)):
             order = [(members[i], deviation) for i, deviation in scatter.ordered()]
             few = min(NAMED, len(order) // 2)
             most, least = ([f"{d:.2g} for {member!r}" for member, d in part] for part in (order[:few], order[-few:]))

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
-from calibrate.models.forms import CLEAR, NEAR_ONE, Forms, forms_of, layer_mean
+from calibrate.models.forms import NEAR_ONE, Forms, forms_of, layer_mean
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.scales import Scales, completed, scales_of
 from calibrate.models.severity import BestOf, GeneralizedPareto, LogNormal, Observation, Severity, Spliced
@@ -166,7 +166,7 @@ class Seen:
             if at_least[part].any():  # what is not seen tells nothing of a form
                 forms.append(Forms.alike(log_size.size))
             else:
-                forms.append(forms_of(logs[-1], owner[part], when[part], log_size.size, CLEAR / len(names)))
+                forms.append(forms_of(logs[-1], owner[part], when[part], log_size.size, len(names)))
             each = scales[-1].standard(losses[part], owner[part], forms[-1])
             order = np.argsort(each, kind="stable")
             standard.append(each[order])

@@ -31,11 +31,12 @@ def good_multiple(program: Program, form: Compiled, sample: Sample, v: Floats) -
     return _multiple(View(program, form, _thin(form, sample)).price, np.zeros(len(v)), v)[0]
 
 
-def good_reserves(view: View, v: Floats, at_risk: float) -> Floats:
-    """A plan with as much in reserve as costs little, one reserve after the other, from the value `at_risk` on.
+def good_reserves(view: View, v: Floats) -> Floats:
+    """A plan with as much in reserve as costs little, one reserve after the other, from the value at risk on.
 
     In the waterfall a reserve pays what `t` of a CVaR does, for its cost; so it takes all of it, and more.
     """
+    at_risk = float(view.look(v, near=False).at_risk.max(initial=0.0))
     best, size = view.price(v), view.program.size
     for j in range(view.program.n_cells, size):
         others, own = v.copy(), np.zeros(len(v))

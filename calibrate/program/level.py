@@ -130,16 +130,14 @@ class Level:
         sight = self.look(v if self.near else SMALLER * v)
         goal = self.tolerance if mu is None else max(ROUGH, self.tolerance)
         mu = WARM * max(abs(self.view.cost(v, sight)), LITTLE) if mu is None else mu
-        v = self.view.lift(v, sight) if self.near else self._with_reserves(v, self._among(sight))
+        if self.near:
+            v = self.view.lift(v, sight)
+        else:  # the value at risk is that of the plan itself, and of what it would have in reserve
+            among = self._among(sight)
+            v = good_reserves(among, v)
+            v = among.lift(v, among.look(v, near=False))
         nothing = Bounds(v, np.inf, -np.inf)
         return Search(v, sight, (v, self.view.value(v, sight)), mu, goal, nothing, nothing)
-
-    @staticmethod
-    def _with_reserves(v: Floats, view: View) -> Floats:
-        """A plan with what it would have in reserve, and each term's `t` where it is then."""
-        at_risk = float(view.look(v, near=False).at_risk.max(initial=0.0))
-        v = good_reserves(view, v, at_risk)
-        return view.lift(v, view.look(v, near=False))
 
     def _among(self, sight: Sight) -> View:
         """The program seen on the tails of a sight alone."""

@@ -204,6 +204,9 @@ def test_one_period_is_one_period_whatever_stands_beside_it():
     np.testing.assert_allclose(weighted.mean(), alone.mean())
     with pytest.raises(DataError, match=r"sample_weight sums to 0.5 \(rows of positive weight: 1\)"):
         frequency.Poisson().fit(COUNTS[:1], sample_weight=[0.5])
+    fading = 0.5 ** np.arange(len(COUNTS))[::-1]  # sums to nearly two: the latest period counts as one
+    rates = frequency.Poisson().fit(COUNTS, sample_weight=fading).mean()
+    assert rates.sum() == pytest.approx(fading @ COUNTS.sum(axis=1) / fading.sum())
 
 
 @pytest.mark.parametrize("family", EXPOSED, ids=names)

@@ -34,8 +34,9 @@ def test_layers_of_heavy_and_of_short_tails(power):
 
         exact = integrate.quad(paid, 0, 60, limit=500, epsabs=0, epsrel=1e-10)[0]
         assert layer_mean(law, power, 2.0, 0.0, 1e4) == pytest.approx(exact, rel=1e-8)
-    exact = np.clip(2.0 * (LOSSES / 2.0) ** power - 1.0, 0.0, 6.0).mean()
-    assert layer_mean(Empirical().fit(LOSSES), power, 2.0, 1.0, 7.0) == pytest.approx(exact, rel=2e-3)
+    for losses, off in ((LOSSES, 2e-3), (LOSSES[3::6], 0.015)):
+        exact = np.clip(2.0 * (losses / 2.0) ** power - 1.0, 0.0, 6.0).mean()
+        assert layer_mean(Empirical().fit(losses), power, 2.0, 1.0, 7.0) == pytest.approx(exact, rel=off)
 
 
 def test_powers_are_those_of_the_losses_as_far_as_these_tell():
@@ -44,7 +45,7 @@ def test_powers_are_those_of_the_losses_as_far_as_these_tell():
     truth, off = np.array([2.0, 0.6, 1.5, 0.6, 1.5, 0.6, 1.5, 1.0]), []
     for _ in range(200):
         logs = truth[owner] * rng.standard_normal(owner.size)
-        found = forms_of(logs, owner, rng.integers(50, size=owner.size), 8, 0.003)
+        found = forms_of(logs, owner, rng.integers(50, size=owner.size), 8, 1)
         assert found.power[0] == 1.0
         off.append(np.log(found.power[1:] / truth[1:]))
     error = np.array(off) - np.array(off)[:, -1:]
@@ -54,8 +55,8 @@ def test_powers_are_those_of_the_losses_as_far_as_these_tell():
     assert (error.std(axis=0)[:-1] < 1.2 * deviation).all()
     assert (error.std(axis=0)[:-1] > 0.6 * deviation).all()
     when = rng.integers(50, size=owner.size)
-    assert not forms_of(rng.standard_normal(owner.size), owner, when, 8, 0.003).own
-    constant = forms_of(np.where(owner == 3, 1.0, logs), owner, when, 8, 0.003)
+    assert not forms_of(rng.standard_normal(owner.size), owner, when, 8, 1).own
+    constant = forms_of(np.where(owner == 3, 1.0, logs), owner, when, 8, 1)
     assert constant.power[3] == 1.0
     assert np.isfinite(constant.power).all()
 

@@ -205,6 +205,8 @@ def test_covariates_whose_periods_are_missing_are_refused():
         coefficient(x.iloc[[*range(41), 2]], history)
     with pytest.raises(DataError, match="covariates: row 'q0'"):
         coefficient(x.set_axis([f"q{k}" for k in range(41)]), history)
+    with pytest.raises(DataError, match="covariates must be numbers: could not convert string to float"):
+        coefficient(x.assign(x="busy"), history)
 
 
 def test_labelled_counts_find_their_covariates():
