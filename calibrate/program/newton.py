@@ -18,7 +18,7 @@ from calibrate.program.dense import Aims, Factored, Place, Residuals
 from calibrate.program.standard_form import Point, StandardForm
 from calibrate.program.trees import Trees
 
-__all__ = ["AT_A_CAP", "DIVERGED", "FEASIBLE", "STALLED", "TO_THE_EDGE", "UNDER_WAY", "Newton"]
+__all__ = ["AT_A_CAP", "DIVERGED", "FEASIBLE", "OPTIMAL", "STALLED", "TO_THE_EDGE", "UNDER_WAY", "Newton"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +33,7 @@ LEAST_SHORT = 1e-8  # relative: as little as dual residuals need cost a bound
 TRUST = 2.0  # second-order term: times the length of the predictor's step
 BINDING, FULL = 2.0, 0.97  # times the gap: above it caps bind, and are not just near; of a cap: as good as reached
 UNDER_WAY, AT_A_CAP = "under way", "held by its neighbourhood"
-STALLED, DIVERGED = "stalled", "diverged"
+OPTIMAL, STALLED, DIVERGED = "optimal", "stalled", "diverged"
 
 
 class Newton:
@@ -61,7 +61,7 @@ class Newton:
         if point.residual <= FEASIBLE and gap <= max(WATCHED * exact, LAST_DIGITS * abs(point.value)):
             short = self.body.short(self._without_bounds(), point.v, point.value)
             if gap <= exact and short <= enough:
-                return "optimal"
+                return OPTIMAL
             self.misses = gap + short
         if point.residual <= NEARLY and gap <= exact and self._held_by_caps() > BINDING * enough:
             return AT_A_CAP  # the optimum lies elsewhere: no more digits of this one
@@ -111,8 +111,8 @@ class Newton:
         pulls = self.given.signs * self.point.multiplier[: self.n_bounds]
         return self.residuals.dual + np.bincount(self.given.at, pulls, self.n)
 
-    def _factor(self) -> bool:
-        """`[H B' E'; B -C 0; E 0 0]`, quasi-definite; says whether it has a factor."""
+    def system(self) -> Floats:
+        """`[H B' E'; B -C 0; E 0 0]`, quasi-definite, in plan, limits and equalities."""
         form, n, m = self.form, self.n, self.m
         H = self.cones.curvature()
         dense.curve(self.given, self.place, H)
@@ -120,19 +120,24 @@ class Newton:
         for k, (tail, swept) in enumerate(zip(form.tails, self.swept, strict=True)):
             tail.curve(swept.half, H)
             bends[k], gives[k] = tail.back(swept.bend), swept.root[0]
-        matrix = H
-        if m + self.e:
-            matrix = np.zeros((n + m + self.e,) * 2)
-            matrix[:n, :n] = H
-            B = form.row_q - form.eta @ bends
-            for k, tail in enumerate(form.tails):
-                B += np.multiply.outer(form.eta[:, k], tail.slope)
-            C = np.diag(self.point.slack[self.n_bounds :] / self.point.limit) + (form.eta * gives) @ form.eta.T
-            matrix[n : n + m, :n], matrix[:n, n : n + m] = B, B.T
-            matrix[n : n + m, n : n + m] = -C
-            matrix[n + m :, :n], matrix[:n, n + m :] = self.body.E, self.body.E.T
+        if not m + self.e:
+            return H
+        matrix = np.zeros((n + m + self.e,) * 2)
+        matrix[:n, :n] = H
+        B = form.row_q - form.eta @ bends
+        for k, tail in enumerate(form.tails):
+            B += np.multiply.outer(form.eta[:, k], tail.slope)
+        C = np.diag(self.point.slack[self.n_bounds :] / self.point.limit) + (form.eta * gives) @ form.eta.T
+        matrix[n : n + m, :n], matrix[:n, n : n + m] = B, B.T
+        matrix[n : n + m, n : n + m] = -C
+        matrix[n + m :, :n], matrix[:n, n + m :] = self.body.E, self.body.E.T
+        return matrix
+
+    def _factor(self) -> bool:
+        """The factors of the system; says whether it has any."""
+        matrix = self.system()
         # Redundant rules make it singular in exact arithmetic; the refinement of every solution takes the ridge back.
-        balanced, scale = dense.balanced(matrix, n, m, TINY)
+        balanced, scale = dense.balanced(matrix, self.n, self.m, TINY)
         if not np.isfinite(balanced.sum()):
             return False
         factors, pivots, failed = lapack.dgetrf(balanced.T, overwrite_a=True)

@@ -205,6 +205,22 @@ class StandardForm:
         kinks = sum(tail.forest.kinks for tail in self.tails)
         return len(self.body.bounds[0]) + self.body.cone.degree + len(self.rows) + 2 * kinks
 
+    def costs(self, v: Floats) -> float:
+        """The objective at a plan, every kink where it is."""
+        body, risks = self.body, self._risks(v)
+        return float(body.constant + body.q @ v + 0.5 * v @ (body.P * v) + self.base_price @ risks)
+
+    def misses(self, v: Floats) -> float:
+        """By how much a plan misses a condition at worst, caps apart; 0 if it keeps all."""
+        body = self.body
+        slack = body.h - body.G @ v
+        short = [0.0, *-v[body.bounded], *-slack[: body.cone.orthant], *np.abs(body.E @ v - body.f)]
+        short += [float(np.linalg.norm(slack[block][1:])) - slack[block.start] for block in body.cone.blocks]
+        return float(max(*short, *(self.row_q @ v + self.eta @ self._risks(v) - self.amount)))
+
+    def _risks(self, v: Floats) -> Floats:
+        return np.array([tail.risk(v) for tail in self.tails])
+
 
 @dataclass(eq=False)
 class Point:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calibrate.program.extensive import reference_point, reference_weights
+from calibrate.program.face import nearest_on_face
 from calibrate.program.form import LITTLE
 from calibrate.program.graft import grafted
 from calibrate.program.interior_point import STEP_LIMIT, InteriorPoint
@@ -25,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 TIE = 0.3  # of the tolerance: what the objective may give for a plan closer to the reference
 EXACT = 1e-8  # of the tolerance
+ROUNDING = 1e-4  # of the tolerance: what a plan as good may cost more in print
 SMOOTH, ATOMS = 100.0, 300.0  # first price of the distance: times the one that is small enough for certain
 MOST_PRICES = 10
 SHARPER, SHARPEST = 100.0, 2  # times the price, and so often, where rounding leaves a plan that is not exact
@@ -212,13 +214,19 @@ def _moved(level: Level, start: Point, before: list[Tail]) -> Point:
 
 def _pulled(level: Level, v: Floats, distance: _Distance, price: float, like: Point) -> Point:
     """The program on the working set, with the distance at a price in the objective."""
-    body, prices = level.body(), price * distance.squares
-    body = replace(body, P=2 * prices, q=body.q - 2 * prices * distance.target)  # see `_Distance.pull`
-    method = InteriorPoint(StandardForm(body, level.tails, list(level.form.rows)), MOST_STEPS)
+    plain, prices = StandardForm(level.body(), level.tails, list(level.form.rows)), price * distance.squares
+    body = replace(plain.body, P=2 * prices, q=plain.body.q - 2 * prices * distance.target)  # see `_Distance.pull`
+    method = InteriorPoint(replace(plain, body=body), MOST_STEPS)
     exact = EXACT * level.tolerance
     if like.on_the_way is not None and method.fits(like.on_the_way):
         point = method.follow(like.on_the_way.copy(), exact)
     else:
         point = method.solve(v, exact, WARM * max(abs(like.value), LITTLE) / method.form.pairs, like)
     level.attempts.append(Attempt(f"tie at price {price:.1e}", f"{point.status} after {point.iterations} steps"))
-    return point
+    if point.status in (DIVERGED, STEP_LIMIT, AT_A_CAP) or not point.residual <= FEASIBLE:
+        return point
+    rounding = ROUNDING * level.tolerance * max(abs(like.value), LITTLE)
+    nearer = nearest_on_face(plain, point, distance.squares, distance.target, rounding)
+    if nearer is None:
+        return point
+    return replace(point, v=nearer, value=plain.costs(nearer) + distance.pull(price, nearer))
