@@ -144,13 +144,12 @@ def _closed(body: dict[str, Any], v: list[int]) -> list[int]:
 
 
 def _least(body: dict[str, Any], v: list[int], giving: bool) -> list[int]:
-    """Sweeps over the auxiliary variables; `giving`: a row gives a unit a decision, or 1e-9 of all; equalities none."""
-    n, grid = len(body["costs"]), 10 ** body["decimals"] * verifier.FINER
+    """Sweeps over the auxiliary variables; `giving`: a row gives a unit a decision, unless it is equal."""
+    n, grid = len(body["costs"]), verifier.grid(body)
     below: dict[int, list[tuple[int, int, list[Any]]]] = {}
+    give = verifier.FINER if giving else 0
     for _, kind, rows in body["blocks"] if len(v) > n else ():
-        spoken = sum(v[j] for j in {j for row, _ in rows for j, _ in row if j < n}) // verifier.FINER
-        give = max(verifier.FINER, spoken) if giving and kind != "equal" else 0
-        room = give * sum(abs(a) for row, _ in rows for j, a in row if j < n and (a < 0 or v[j] >= give))
+        room = give * sum(abs(a) for row, _ in rows for j, a in row if j < n) * (kind != "equal")
         inside = {j for row, _ in rows[1:] for j, _ in row}  # of a norm, which moves with it
         for j, a in rows[0][0]:
             if j >= n and j not in inside and (a < 0 or kind == "equal"):

@@ -1,9 +1,8 @@
 """Checks a saved calibration without trusting who made it. Standard library only: `python verifier.py FOLDER`.
 
-Exact: doubles are fractions. The bound: `m` in the dual cone times rules `G x - h <= 0` (less what doubles round) and
-`nu >= 0` times limits, added to the costs, make no plan that keeps them dearer. A price times a CVaR is at least a flow
-with `leaf <= group <= root <= price p / (1 - level)`, `sum root <= price` through the waterfall, as `(z)+ >= theta z`.
-The rest is affine: its least value over a box of plans as good as the published one, > 0 only if none keeps the rules.
+Exact: doubles are fractions. The bound: multipliers in the dual cone times rules `G x - h <= 0` and limits, as loose as
+they are judged, make no plan dearer. A price times a CVaR is at least a flow `leaf <= group <= root <= price p / (1 -
+level)`, `sum root <= price`, as `(z)+ >= theta z`. The rest is affine: its least value over a box of plans as good.
 """
 
 import csv
@@ -24,6 +23,8 @@ FINER, LITTLE, MOST, RISKS = 10**9, Fraction(1, 10**6), 0.9999995, (" <= ", " of
 NUMBERS, ROUNDED = {b"'<i4'": "i", b"'<i8'": "q", b"'<f8'": "d", b"'|S3'": "B"}, Fraction(1, 2**40)  # part of a row
 TABLES = ("contributions", "reserves", "members", "risk", "fairness")  # gaps: over LITTLE of losses; box: over FINER
 dot: Any = lambda row, v: sum(a * v[j] for j, a in row)  # noqa: E731 (a row times decisions)
+grid: Any = lambda body: 10 ** body["decimals"] * FINER  # noqa: E731 (what the box and auxiliaries are in)
+within: Any = lambda s: s[0] >= 0 <= s[0] ** 2 - sum(one**2 for one in s[1:])  # noqa: E731 (a second-order cone)
 once: Any = lambda pairs: {len(pairs): dict(pairs)}[len(dict(pairs))]  # noqa: E731 (no name stands twice)
 READ: Body = {"parse_float": lambda x: Fraction(float(x)), "parse_constant": Fraction, "object_pairs_hook": once}
 
@@ -45,8 +46,8 @@ def verify(path: str | Path) -> Verdict:
         sums = once([one.split("  ", 1)[::-1] for one in Path(path, "SHA256SUMS").read_text("utf-8").splitlines()])
         require("certificate.json" in sums, "there is no certificate, so nothing to check")
         files = {name: (Path(path) / Path(name).name).read_bytes() for name in sums}  # of this folder, never beyond
-        for name, content in files.items():
-            require(hashlib.sha256(content).hexdigest() == sums[name], f"{ascii(name)[1:-1]} was altered or truncated")
+        altered = ", ".join(name for name, one in files.items() if hashlib.sha256(one).hexdigest() != sums[name])
+        require(not altered, f"{ascii(altered)[1:-1]} was altered or truncated")
         body = json.loads(files["certificate.json"].decode(), **READ)
         listed = {"certificate.json": sums["certificate.json"], **body.pop("files")}
         require((listed, body["scenarios"], repr(body["schema"])) == (sums, sums["scenarios.npz"], "1"), "other files")
@@ -57,9 +58,15 @@ def verify(path: str | Path) -> Verdict:
             require(0 < rest < 200 * n and raw[:4] + raw[-22:-18] == b"PK\3\4PK\5\6", "packed or padded scenarios")
             pool = Pool(once([unpacked(name, archive.read(name)) for name in archive.namelist()]), body)
         said = {t["name"] for t in body["limits"]} | {n * all(r not in n for r in RISKS) for n, *_ in body["blocks"]}
-        odd = ({*body["rules"]} ^ said) | (said ^ {" ".join(n.split()) for n in said if n and n.isprintable()})
+        odd, lines = ({*body["rules"]} ^ said) | ({*body["searched"]} - said), said | {body["currency"]}
+        odd |= lines ^ {" ".join(n.split()) for n in lines if n and n.isprintable()}
         require(not odd, f"a rule without rows, a limit without its risk, or not one line as it is: {sorted(odd)!a}")
-        return {"plan": plan, "conflict": conflict}[body["kind"]](body, files, pool, checks)
+        if body["kind"] == "plan":
+            return plan(body, files, pool, checks)
+        idle = [body["kind"] != "conflict", len(files) - 2, *body["costs"], *(t["price"] for t in body["terms"])]
+        low = bound(body, pool, None)  # what the rules add up to is positive everywhere, and should be <= 0
+        require(not any(idle) and low > 0 <= low - body["lower_bound"] <= low / 2**50, "another contradiction")
+        return Verdict(True, None, f"infeasible, proved: no plan keeps {', '.join(body['rules'])}", tuple(checks))
     except Exception as error:  # whatever a damaged file makes of the code below: it is damaged
         reason = error.args[0] if type(error) is ValueError and error.args else f"the files do not read ({error!r})"
         return Verdict(False, None, f"rejected: {reason}", tuple(checks))
@@ -71,14 +78,11 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     require([*map(str, x)] == body["published"] and len(x) == pool.size and min(x) >= 0, "odd published integers")
     size = pool.cvar(max([t["level"] for t in body["terms"]] or [Fraction(0.99)]), "mutualised", [0] * len(x), unit)
     require((size or 1) <= 2 * body["scale"] <= 4 * (size or 1), "the scale is not the size of the losses")
-    feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]])
-    risks, most = [pool.cvar(t["level"], t["of"], x, unit) for t in body["terms"]], max(unit, sum(x) * unit / FINER)
-    for (row, amount), etas, name in (map(limit.get, ("row", "risks", "name")) for limit in body["limits"]):
-        room = sum(etas) * len(x) * most + sum(min(most, x[j] * unit) * a if a > 0 else -most * a for j, a in row)
-        require(unit * dot(row, x) + dot(enumerate(etas), risks) <= amount + room, f"{name} is broken")
-    checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-9")
+    risks = [pool.cvar(t["level"], t["of"], x, unit) for t in body["terms"]]
+    feasible(body, [n * FINER for n in x] + [int(text) for text in body["witness"]], risks)
+    checks.append(f"all rules and limits hold as they are written, to {float(unit)!r} {body['currency']} or 1e-12")
     objective = unit * dot(enumerate(body["costs"]), x) + dot(enumerate([t["price"] for t in body["terms"]]), risks)
-    stated = agrees(body, files, pool, x, [objective, *risks])
+    stated = agrees(body, files, pool, x, risks)
     checks.append(f"the published integers cost {float(objective)!r} {body['currency']}; the result says the same")
     if body["multipliers"] is None:
         return Verdict(False, None, "feasible, not proved optimal: the certificate has no multipliers", tuple(checks))
@@ -93,70 +97,69 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
     return Verdict(gap <= most, float(gap), told.format(float(gap), beyond), tuple(checks))
 
 
-def conflict(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -> Verdict:
-    """Rules without a plan: what they add up to is positive everywhere, and should be <= 0."""
-    require(not any([len(files) - 2, *body["costs"], *(t["price"] for t in body["terms"])]), "conflict and objective")
-    require((low := bound(body, pool, None)) > 0 <= low - body["lower_bound"] <= low / 2**50, "another contradiction")
-    return Verdict(True, None, f"infeasible, proved: no plan keeps {', '.join(body['rules'])}", tuple(checks))
+def conditions(body: Body) -> Any:
+    """Rules and limits as slacks in a cone (of a limit less its risks), as loosely as they are judged: see `loose`."""
+    n, grain = len(body["costs"]), Fraction(1, 10 ** body["decimals"])
+    limits = [(one["name"], "limit", [one["row"]], one["risks"]) for one in body["limits"]]
+    for name, kind, rows, risks in [*((*block, []) for block in body["blocks"]), *limits]:
+        loose, spare = dict[int, Any](), (grain * n + LITTLE**2 * body["scale"]) * sum(risks)  # a unit each decision
+        for row, amount in rows:
+            loose |= {j: loose.get(j, 0) + ROUNDED * abs(a) for j, a in row if j < n}  # and what doubles round
+            spare += ROUNDED * abs(amount) + grain * sum(abs(a) for j, a in row if j < n)
+            require(len({j for j, a in row if a and 0 <= j < n + body["auxiliary"]}) == len(row), "an odd column")
+        (head, top), *tail = [([], 0)] * (kind == "equal") + rows
+        first = {j: -a for j, a in loose.items()} | {j: a - loose.get(j, 0) for j, a in head}
+        yield name, kind, [(first.items(), top + spare), *tail], risks, loose
 
 
-def feasible(body: Body, v: list[int]) -> None:
-    """Every row holds, but for a unit a decision, 1e-9 of those that the rule speaks of, or 1e-12 of all."""
-    n, grid = len(body["costs"]), 10 ** body["decimals"] * FINER
-    for name, kind, rows in body["blocks"]:
-        slack = [0] * (kind == "equal") + [amount * grid - dot(row, v) for row, amount in rows]
-        ours = [(j, a) for row, _ in rows for j, a in row if j < n]
-        grain = max(FINER, sum(v[j] for j in dict(ours)) // FINER, int(LITTLE**2 * body["scale"] * grid))
-        slack[0] += sum(abs(a) * (min(grain, v[j]) if a > 0 and kind != "equal" else grain) for j, a in ours)
-        require(slack[0] >= 0 and slack[0] ** 2 >= sum(s * s for s in slack[1:]), f"{name} does not hold")
+def feasible(body: Body, v: list[int], risks: Any = None) -> None:
+    """Every rule holds, and every limit on the risks that are given."""
+    for name, kind, rows, rates, _ in conditions(body):
+        slack = [(h - dot(enumerate(rates if risks else ()), risks)) * grid(body) - dot(row, v) for row, h in rows]
+        require(within(slack) or (kind == "limit" and risks is None), f"{name} does not hold")
 
 
 def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     """Least value over the box of the affine function that the multipliers make."""
-    given, constant, prices = body["multipliers"], Fraction(0), [term["price"] for term in body["terms"]]
-    slope, weighted, n = [*body["costs"], *[0] * body["auxiliary"]], list[Any](), len(body["costs"])
-    room, far = [Fraction(0)] * len(slope), abs(objective or Fraction(0))  # the largest amount that this speaks of
-    names = [f"CVaR {100 * float(t['level']):.10g}% of {t['of']}" for t in body["terms"] if 0 <= t["level"] < MOST]
-    names = [name.replace("CVaR 0% of", "expected loss of") for name in names]
-    require(names == [term["name"] for term in body["terms"]], "a term of another name, or beyond one in a million")
-    for (_, kind, rows), m in zip(body["blocks"], given["blocks"], strict=True):
-        require(kind == "equal" or (m[0] >= 0 and m[0] ** 2 >= sum(one**2 for one in m[1:])), "not in its cone")
-        weighted.extend(zip(rows, m, strict=True))
-    for limit, nu in zip(body["limits"], given["limits"], strict=True):
-        true = sorted(f"{float(a):g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(limit["risks"]) if a)
-        (row, amount), (said, _, most) = limit["row"], limit["name"].rpartition(" <= ")
-        risks = sorted(one for one in said.split(" + ") if one.endswith(RISKS[1:]))
-        ok = risks == true and bool(row) == (len(risks) < len(said.split(" + ")))  # costs have names of their own
-        require(ok and most == f"{float(amount):,.10g}", f"{limit['name']} is another limit")
-        require(min(nu, *prices, *limit["risks"], 0) >= 0, "a negative price or multiplier, or a limit rewards risk")
-        prices = [price + nu * eta for price, eta in zip(prices, limit["risks"], strict=True)]
-        weighted.append((limit["row"], nu))
-    for (row, amount), m in weighted:
-        require(len({j for j, _ in row if 0 <= j < len(slope)}) == len(row), "a column that is none, or stands twice")
-        constant, far = constant - m * amount - abs(m * amount) * ROUNDED, max(far, abs(amount) * bool(m))
-        for j, a in row if m else ():
-            slope[j], room[j] = slope[j] + m * a, room[j] + abs(m * a) * (j < n)
-    for term, price, flows in zip(body["terms"], prices, given["flows"], strict=True):
+    given, terms, eased, far = body["multipliers"], body["terms"], list[Any](), abs(objective or Fraction(0))
+    slope, constant, prices = [*body["costs"], *[0] * body["auxiliary"]], Fraction(0), [t["price"] for t in terms]
+    names = [f"CVaR {100 * float(t['level']):.10g}% of {t['of']}".replace("CVaR 0%", "expected loss") for t in terms]
+    require(names == [t["name"] for t in terms if 0 <= t["level"] < MOST], "another term, or beyond one in a million")
+    for limit in body["limits"]:
+        etas, (row, amount), (text, _, most) = limit["risks"], limit["row"], limit["name"].rpartition(" <= ")
+        true = {f"{float(a):.10g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(etas) if a}
+        costs = {*text.split(" + ")} ^ true  # they have names of their own
+        ok = bool(row) == bool(costs) and not any(one.endswith(RISKS[1:]) for one in costs) and min([*etas, 0]) >= 0
+        require(ok and most == f"{float(amount):,.10g}", f"{limit['name']} is another limit, or rewards risk")
+    for (_, kind, rows, etas, loose), m in zip(conditions(body), given["blocks"] + given["limits"], strict=True):
+        m = [sum(map(abs, m)), *m] if kind == "equal" else [m] if kind == "limit" else m
+        require(within(m), "not in its cone")
+        for (row, amount), one in zip(rows, m, strict=True):
+            constant, far = constant - one * amount, max(far, abs(amount) * bool(one))  # the largest amount spoken of
+            for j, a in row if one else ():
+                slope[j] += one * a
+        prices = [price + m[0] * eta for price, eta in zip(prices, etas or [0] * len(prices), strict=True)]
+        eased.append((m[0], loose))
+    for term, price, flows in zip(terms, prices, given["flows"], strict=True):
         constant += pool.cut(term, price, flows, slope)
         far = max(far, max(sum(loss for _, loss in row) for row in pool.rows) * bool(price) / Fraction(pool.finest))
-    for g, r, (low, high) in zip(slope, room, box(body, objective), strict=True):
-        edge = low if g > r * ROUNDED else high
-        require(edge is not None or 0 <= g <= r * ROUNDED, "nothing bounds a decision that seems to pay")
-        constant += (g - r * ROUNDED) * (1000 * far if edge is None else Fraction(edge, 10 ** body["decimals"] * FINER))
+    for j, (g, (low, high)) in enumerate(zip(slope, box(body, objective), strict=True)):
+        edge = low if g > 0 else high
+        require(edge is not None or 0 >= g >= -sum(m * one.get(j, 0) for m, one in eased), "nothing bounds what pays")
+        constant += g * (1000 * far if edge is None else Fraction(edge, grid(body)))
     return constant if objective is None else min(constant, objective)  # who is outside the box costs more
 
 
 def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
     """Bounds of decisions and auxiliary variables: sweeps over the rows, outwards; None if none. Risks are >= 0."""
     ends = [[0, None] for _ in body["costs"]] + [[None, None] for _ in range(body["auxiliary"])]
-    rows = [limit["row"] for limit in body["limits"]] + [[[*enumerate(body["costs"])], objective]][objective is None :]
-    for _, kind, (head, *tail) in body["blocks"]:
-        h, top, tail = dict(head[0]), head[1], tail * (body["auxiliary"] > 0)  # no less than what follows in its cone
-        rows += [head, [[(j, -a) for j, a in h.items()], -top]][: 1 + (kind == "equal")]
+    rows: list[Any] = [[[*enumerate(body["costs"])], objective]][objective is None :]
+    for _, kind, ((head, top), *tail), _, _ in conditions(body):  # a first slack is no less than those that follow
+        h, tail = dict(head), tail * (kind == "equal" or body["auxiliary"] > 0)
+        rows += [[head, top]]
         rows += [[(h | {j: h.get(j, 0) + s * a for j, a in r}).items(), top + s * b] for r, b in tail for s in (1, -1)]
-    unders = [math.lcm(*(Fraction(a).denominator for _, a in [*row, (0, amount)])) for row, amount in rows]
-    grid, wholes = 10 ** body["decimals"] * FINER, zip(rows, unders, strict=True)
-    for row, amount in [([(j, int(a * u)) for j, a in row if a], int(h * u) * grid) for (row, h), u in wholes] * 6:
+    wholes = [(row, h * grid(body), math.lcm(*(Fraction(a).denominator for _, a in [*row, (0, h)]))) for row, h in rows]
+    for row, amount in [([(j, int(a * u)) for j, a in row if a], int(h * u)) for row, h, u in wholes] * 6:
         least = [None if ends[j][a < 0] is None else a * ends[j][a < 0] for j, a in row]
         known, unknown = sum(one or 0 for one in least), least.count(None)
         for (j, a), one in zip(row, least, strict=True):
@@ -178,17 +181,15 @@ class Pool:
         self.p, under = whole(arrays["probabilities"])
         self.n, self.mass, self.total = len(self.p), sum(self.p), [0] * self.members
         at, columns, (losses, self.finest) = arrays["indptr"], arrays["indices"], whole(arrays["data"])
-        shape = list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)]
-        require(shape and len(body["costs"]) == self.size and min(losses, default=1) > 0, "losses of another shape")
-        sound = [len({j for j, a in row if a >= 0 <= j < self.size}) == len(row) and h >= 0 for row, h in self.layers]
-        sound += [len(self.stages) == self.k + 1, bytes(arrays.get("format", b"csr")) == b"csr"]
-        require(all(sound), "an odd waterfall, or an odd order of scenarios")
         self.rows = [list(zip(columns[a:b], losses[a:b], strict=True)) for a, b in pairwise(at)]
-        require([0, *sorted(at)[1:]] == [*at] and at[-1] == len(losses) == len(columns), "scenarios out of order")
-        for p, row in zip(self.p, self.rows, strict=True):  # totals of losses times probabilities
-            require(all(i < j for i, j in pairwise([-1, *(j for j, _ in row), self.cells])), "columns out of order")
-            for j, loss in row:
-                self.total[j // self.k] += p * loss
+        sound = [len({j for j, a in row if a >= 0 <= j < self.size}) == len(row) and h >= 0 for row, h in self.layers]
+        sound += [list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)], min([*losses, 1]) > 0]
+        sound += [len(body["costs"]) == self.size, len(self.stages) == self.k + 1, [0, *sorted(at)[1:]] == [*at]]
+        sound += [i < j for row in self.rows for i, j in pairwise([-1, *(j for j, _ in row), self.cells])]
+        sound += [at[-1] == len(losses) == len(columns), bytes(arrays.get("format", b"csr")) == b"csr"]
+        require(all(sound), "losses of another shape or order, or an odd waterfall")
+        for p, j, loss in ((p, j, loss) for p, row in zip(self.p, self.rows, strict=True) for j, loss in row):
+            self.total[j // self.k] += p * loss  # totals of losses times probabilities
         require(min(self.p) >= 0 and abs(Fraction(self.mass, under) - 1) < LITTLE, "these are no probabilities")
         worth, self.par = whole(arrays.get("collateral", [1.0] * (self.n * self.members)))
         self.worth = list(zip(*[iter(worth)] * self.members, strict=True))
@@ -257,12 +258,12 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
     require(named == cells + [(one,) for one in body["reserves"] + body["members"] + body["rules"]], "other names")
     amounts = [Fraction(float(row[heads[k][-1]])) for k in (0, 1) for row in tables[k]]
     require(2 * abs(sum(amounts[: pool.cells]) - sum(x[: pool.cells]) * unit) <= unit, "contributions sum otherwise")
-    require(FINER * unit <= (sum(amounts) or body["scale"]), "the published unit is too coarse")
-    rounding = unit * (sum(map(abs, body["costs"])) + pool.size * (1 + sum(term["price"] for term in body["terms"])))
-    rounding += (body["scale"] + sum(amounts)) / 10**12
-    claims: list[Any] = [(amount, n * unit, unit) for amount, n in zip(amounts, x, strict=True)]
-    claims += [(one["objective"], values[0], rounding) for one in (said, body)]
-    claims += [(risk[t["name"]], v, rounding) for t, v in zip(body["terms"], values[1:], strict=True)]
+    require(1000 * FINER * unit <= (sum(amounts) or body["scale"]), "the published unit is too coarse")
+    rounding, prices = pool.size * unit + LITTLE**2 * body["scale"], [term["price"] for term in body["terms"]]
+    claims: list[Any] = [*zip(amounts, [n * unit for n in x], [unit] * len(x), strict=True)]
+    claims += [(risk[t["name"]], v, rounding) for t, v in zip(body["terms"], values, strict=True)]
+    cost = dot(enumerate(body["costs"]), amounts) + dot(enumerate(prices), values)
+    claims += [(one["objective"], cost, rounding * sum(prices)) for one in (said, body)]
     for i, (row, total) in enumerate(zip(tables[2], pool.total, strict=True)):
         share = sum(amounts[i * pool.k : (i + 1) * pool.k])
         claims += [(row["contribution"], share, 0), (row["sampled_loss"], Fraction(total, pool.mass * pool.finest), 0)]
@@ -275,10 +276,9 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
 def unpacked(name: str, raw: bytes) -> tuple[str, Any]:
     """An array of an .npz file: 8 bytes, the length of a heading, the heading as numpy writes it, numbers."""
     end = 10 + int.from_bytes(raw[8:10], "little")
-    kind, values = next((d, array(k, raw[end:])) for d, k in NUMBERS.items() if d in raw[10:end])
-    size = b"" if kind == b"'|S3'" else b"%d," % len(values)
-    heading = b"\x93NUMPY\1\0{'descr': %b, 'fortran_order': False, 'shape': (%b), }" % (kind, size)
-    return name.removesuffix(".npy"), values if raw[:8] + raw[10:end].rstrip() == heading else None
+    d, v = next((d, array(k, raw[end:])) for d, k in NUMBERS.items() if d in raw[10:end])
+    heading = b"\x93NUMPY\1\0{'descr': %b, 'fortran_order': False, 'shape': %a, }" % (d, (len(v),) * (d != b"'|S3'"))
+    return name.removesuffix(".npy"), v if raw[:8] + raw[10:end].rstrip() == heading else None
 
 
 def whole(values: Any) -> tuple[list[int], int]:

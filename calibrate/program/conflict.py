@@ -26,7 +26,7 @@ Condition = Rule | RiskLimit
 UNSOLVED = (NotSeparable, SolverError, ArithmeticError)  # the last: rules without a plan drive numbers out of range
 CLAIM = " This is a solver's claim, and not proved."
 FEASIBLE = 1e-6  # units: slack below it is rounding of the solver
-ROUNDED = 1e-8  # of contributions: rules that exclude each other by less are kept, but for rounding
+ROUNDED = 1e-11  # of contributions: rules that exclude each other by less are kept, but for rounding
 FINER_UNITS = (2.0**-20, 2.0**-40)
 
 
@@ -104,19 +104,21 @@ class _Conditions:
 
     def conflict(self, some: Sequence[int]) -> bool:
         """Whether no plan keeps some of the conditions: not even those of their rows that are written down."""
-        while (found := self._slack(some, some))[0] <= FEASIBLE + ROUNDED * float(
-            found[1][: self.program.n_cells].sum()
-        ):
+        while self._nothing(*(found := self._slack(some, some))):
             if not self._learnt(some, *found):
                 return False
         return True
 
+    def _nothing(self, slack: float, x: Floats) -> bool:
+        """Whether a slack is no more than rounding."""
+        return slack <= FEASIBLE + ROUNDED * float(x[: self.program.n_cells].sum())
+
     def given(self, core: Sequence[int], one: int) -> float:
-        """What one of the conditions has to give alone, money; infinite where that is beyond a solver's numbers."""
+        """What one of the conditions has to give alone, money; infinite where a solver's numbers do not tell."""
         try:
             while self._learnt(core, *(found := self._slack(core, [one]))):
                 pass
-            return found[0] * self.program.unit
+            return math.inf if self._nothing(*found) else found[0] * self.program.unit
         except SolverError:
             return math.inf
 

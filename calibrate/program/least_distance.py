@@ -23,14 +23,13 @@ Floats = npt.NDArray[np.float64]
 
 MOST_ROUNDS = 20
 KEPT = 1e-13  # of a row's own size: missed by no more is rounding
-BEYOND = 3e-13  # of a row's own size: what is missed by less is kept exactly
 FAR = 1e4  # times the miss: a row with so much room is not met by a step that mends it
-SMALLEST = 1e-4  # of what is due by the reference: less moves like this much
+SMALLEST = 1e-4  # of what is due by the reference: less moves like what is due
 FREE = 1e3  # as much an auxiliary variable moves for the same distance
 NOTHING = 1e-16  # of the mean of the reference: what is due by it from who never loses
 TRACE = 1e-9  # of a decision: a step to so little is a step to nothing
 MOST_MOVED = 500  # auxiliary variables at published integers: more take seconds
-TAKEN = 0.5  # of what the verifier grants for rounding: the rest is for that of the auxiliary variables
+TAKEN, REST = 0.5, 0.3  # of what the verifier grants: aimed at, and as much more where rounding leaves it
 
 
 def nearest(stated: Mapping[str, Any], decisions: Floats, reference: Floats) -> Floats | None:
@@ -45,10 +44,10 @@ def nearest(stated: Mapping[str, Any], decisions: Floats, reference: Floats) -> 
     due = np.append(reference / (reference.mean() or 1.0), np.ones(n - len(reference)))
     for _ in range(MOST_ROUNDS):
         mean = float(v[: len(reference)].mean()) or stated["scale"]
-        least = SMALLEST * mean * np.maximum(due, NOTHING)
-        size = np.sqrt(np.maximum(v[:n], least)) * np.sqrt(mean)
+        owed = mean * np.maximum(due, NOTHING)
+        size = np.sqrt(np.where(v[:n] < SMALLEST * owed, owed, v[:n])) * np.sqrt(mean)
         size = np.append(size, FREE * np.maximum(np.abs(v[n:]), mean))
-        moved, kept = _step(stated, v, size, 0.0)
+        moved, kept = _step(stated, v, size, TAKEN)
         if moved is None or kept:
             return moved
         moved[:n] = np.where(moved[:n] <= TRACE * v[:n], 0.0, moved[:n])
@@ -76,9 +75,9 @@ def auxiliary_nearest(stated: Mapping[str, Any], whole: list[int], near: list[in
 
 def _step(stated: Mapping[str, Any], v: Floats, size: Floats, granted: float) -> tuple[Floats | None, bool]:
     """To the tangent planes of the rows; and whether there is nothing to mend. None where there is no step."""
-    A, slack = _rows(stated, v, size, granted)
+    A, slack, rounding = _rows(stated, v, size, granted)
     miss = -float(slack.min(initial=0.0))
-    if miss <= KEPT:
+    if np.all(slack >= -rounding):
         return v, True
     near = slack <= FAR * miss
     step = least_distance(A[near], slack[near] / miss)
@@ -100,30 +99,31 @@ def least_distance(A: Floats, b: Floats) -> Floats | None:
     return None if rest[-1] > -KEPT else np.asarray(-rest[:-1] / rest[-1])
 
 
-def _rows(stated: Mapping[str, Any], v: Floats, size: Floats, granted: float) -> tuple[Floats, Floats]:
+def _rows(stated: Mapping[str, Any], v: Floats, size: Floats, granted: float) -> tuple[Floats, Floats, Floats]:
     """Rows `A d <= slack`, of length 1, of a move `size d`: decisions stay >= 0, a cone is its tangent plane at `v`.
 
-    With a share of what the verifier grants, for each decision in a row a unit, or 1e-9 of those that the rule names.
+    With a share of what the verifier grants for each decision in a row: a unit, and 2^-40 of itself. And by how much
+    each may be missed for rounding: a part of the rest of that, or a little of its size where there is none.
     """
     n, unit = len(stated["costs"]), 0.1 ** stated["decimals"]
-    rows, slacks = [*-np.eye(n, len(v))], v[:n].tolist()
+    rows, slacks, rooms = [*-np.eye(n, len(v))], v[:n].tolist(), [0.0] * n
     for _, kind, block in stated["blocks"]:
         A, left = np.zeros((len(block), len(v))), np.array([float(amount) for _, amount in block])
         for i, (row, _) in enumerate(block):
             for j, a in row:
                 A[i, j] += a
         left -= A @ v
-        grain = granted * max(unit, float(v[:n][A[:, :n].any(axis=0)].sum()) / verifier.FINER)
-        at_most = np.where((A[:, :n] > 0) & (kind != "equal"), np.minimum(grain, v[:n]), grain)
-        room = float((np.abs(A[:, :n]) * at_most).sum())
+        room = float(np.abs(A[:, :n]).sum(axis=0) @ (unit + float(verifier.ROUNDED) * np.abs(v[:n])))
         length = float(np.linalg.norm(left[1:]))
         toward = np.append(1.0, -left[1:] / length if length else left[1:])
         rows.append(toward @ A)
-        beyond = BEYOND * float(np.linalg.norm(rows[-1] * size)) if granted and kind != "equal" else 0.0
-        slacks.append(float(toward @ left) + room - beyond)
+        slacks.append(float(toward @ left) + granted * room)
         if kind == "equal":
             rows.append(-rows[-1])
-            slacks.append(2 * room - slacks[-1])
+            slacks.append(2 * granted * room - slacks[-1])
+        rooms += [room] * (1 + (kind == "equal"))
     scaled = np.array(rows) * size
     own = np.linalg.norm(scaled, axis=1)
-    return scaled[own > 0] / own[own > 0, None], np.array(slacks)[own > 0] / own[own > 0]
+    said = own > 0
+    rounding = np.where(np.array(rooms)[said] > 0, REST * np.array(rooms)[said] / own[said], KEPT)
+    return scaled[said] / own[said, None], np.array(slacks)[said] / own[said], rounding

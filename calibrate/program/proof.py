@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property
@@ -31,7 +31,7 @@ from calibrate.program.published import Claim, costs_more, exactly, published
 from calibrate.program.retelling import retold
 from calibrate.program.solution import Solution
 from calibrate.program.statement import Layout, auxiliary_at, statement
-from calibrate.program.sure import decimals_of, doubtful, keeps_however_rounded
+from calibrate.program.sure import decimals_of, doubtful, keeps_however_rounded, too_much
 from calibrate.program.tail import value_at_risk
 
 __all__ = ["Certificate", "Witness", "certified"]
@@ -63,7 +63,12 @@ class Certificate(Mapping[str, Any]):
         program, form, _, claim = self._parts
         body = statement(program, form)
         if claim is None:
-            body |= {"kind": "conflict", "decimals": decimals_of(program.unit), "objective": None}
+            body |= {
+                "kind": "conflict",
+                "decimals": decimals_of(program.unit),
+                "objective": None,
+                "scale": program.unit,
+            }
         else:
             body |= {"kind": "plan", **published(program, claim, body)}
         return body | {"multipliers": None, "lower_bound": None}
@@ -86,9 +91,14 @@ class Certificate(Mapping[str, Any]):
         program, _, _, claim = self._parts
         return 0.0 if claim is None else costs_more(program, claim, lambda: self.stated)
 
-    def broken(self) -> str:
-        """What the verifier would say of the rules on the published integers; empty where they hold."""
+    def broken(self, limits: Sequence[float]) -> str:
+        """What the verifier would say of rules and limits on the published integers; empty where they hold.
+
+        `limits`: by how much the plan misses each, money.
+        """
         program, form, _, claim = self._parts
+        if claim is not None and (missed := too_much(program, form, claim.decisions, limits)):
+            return f"{missed} does not hold"
         if claim is not None and keeps_however_rounded(program, form, claim.decisions):
             return ""
         stated = self.stated

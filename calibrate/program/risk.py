@@ -84,7 +84,7 @@ class Sum(Term):
         return self.summands
 
     def __str__(self) -> str:
-        return " + ".join(str(part) if price == 1 else f"{price:g} * {part}" for price, part in self.summands)
+        return " + ".join(f"{price:.10g} * {part}".removeprefix("1 * ") for price, part in self.summands)
 
 
 class RiskTerm(Term):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -13,24 +13,25 @@ from calibrate.program.compiled import Compiled
 from calibrate.program.form import Floats, Program
 from calibrate.program.statement import Layout
 
-__all__ = ["decimals_of", "doubtful", "keeps_however_rounded", "published_decimals"]
+__all__ = ["decimals_of", "doubtful", "keeps_however_rounded", "published_decimals", "too_much"]
 
 MOST_DECIMALS = 400  # of the published unit
+UNITS = 10**12  # that a total has at least
+OF_LOSSES = float(verifier.LITTLE) ** 2  # that a risk may be more than it may be
 ROUNDINGS = 4 * np.finfo(np.float64).eps  # relative: more than a product and its sum are off
 SMALLEST = 1e-290  # amounts below which products lose digits
 
 
 def published_decimals(program: Program, decisions: Floats) -> int:
-    """So many that a unit is no more than 1e-9 of all contributions, and of all reserves."""
-    parts = decisions[: program.n_cells], decisions[program.n_cells :]
-    sums = [sum(map(Fraction, part.tolist())) for part in parts]  # exactly: a hair less than 10 asks for a decimal more
-    return min(decimals_of(min((one for one in sums if one > 0), default=program.unit)), MOST_DECIMALS)
+    """So many that a unit is no more than 1e-12 of any contribution or reserve that there is."""
+    least = min((one for one in decisions.tolist() if one > 0), default=program.unit)
+    return min(decimals_of(least), MOST_DECIMALS)
 
 
 def decimals_of(total: float | Fraction) -> int:
-    """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-9 of a total."""
+    """Decimals of the published unit: at least 2, and so many that a unit is no more than 1e-12 of a total."""
     decimals = 2
-    while 0 < Fraction(total) * 10**decimals < verifier.FINER:
+    while 0 < Fraction(total) * 10**decimals < UNITS:
         decimals += 1
     return decimals
 
@@ -38,8 +39,8 @@ def decimals_of(total: float | Fraction) -> int:
 def keeps_however_rounded(program: Program, form: Compiled, decisions: Floats) -> bool:
     """Whether integers within a unit of each decision keep the rules for sure, as the verifier judges them.
 
-    It grants a row 1e-9 of the decisions that it speaks of for each entry. That is mostly more than the unit by which
-    each of them moves, and what is left is more than the plan misses the row by.
+    It grants a row a unit for each entry, by which no more each of them moves; and 1e-12 of all losses, and 2^-40 of
+    what the entry is, which is mostly more than the plan misses the row by.
     """
     layout, cone = Layout.of(program, form), form.body.cone
     if layout.auxiliary or cone.sizes or len(form.equalities[0]):
@@ -49,8 +50,20 @@ def keeps_however_rounded(program: Program, form: Compiled, decisions: Floats) -
         products, amounts = rows * decisions, form.body.h * program.unit
         sizes = np.abs(products).sum(axis=1) + np.abs(amounts)
         missed = products.sum(axis=1) - amounts + ROUNDINGS * rows.shape[1] * np.maximum(sizes, SMALLEST)
-        spoken = (rows != 0) @ (decisions - unit)
-        return bool(np.all(missed < (spoken / verifier.FINER - unit) * np.abs(rows).sum(axis=1)))
+        granted = float(verifier.ROUNDED) * np.abs(rows) @ (decisions - unit)
+        return bool(np.all(missed < granted))
+
+
+def too_much(program: Program, form: Compiled, decisions: Floats, missed: Sequence[float]) -> str:
+    """The limit that a plan misses by more than the verifier grants its integers; empty where there is none.
+
+    The unit that it grants for each decision is for their rounding.
+    """
+    for limit, row, rates, by in zip(program.limits, form.rows, np.abs(form.limit_rates), missed, strict=True):
+        rounded = float(verifier.ROUNDED) * (abs(limit.amount) + float(rates @ decisions))
+        if by > OF_LOSSES * program.unit * float(row.eta.sum()) + rounded:
+            return str(limit)
+    return ""
 
 
 def doubtful(blocks: Iterable[list[Any]], published: list[int], decimals: int) -> list[list[Any]]:

@@ -655,7 +655,7 @@ def test_lies_about_a_conflict_are_told(tmp_path):
     other_rules = body | {"rules": ["ShareCap(cap=1.0)"]}
     assert "a rule without rows" in resealed(tmp_path / "run", other_rules, files).sentence
     renamed_term = body | {"terms": [one | {"name": "CVaR 10% of shortfall"} for one in body["terms"]]}
-    assert "a term of another name" in resealed(tmp_path / "run", renamed_term, files).sentence
+    assert "another term" in resealed(tmp_path / "run", renamed_term, files).sentence
     body["waterfall"]["stages"][-1][1] = -2000.0
     assert "an odd waterfall" in resealed(tmp_path / "run", body, files).sentence
 

@@ -1,6 +1,5 @@
 """What floating point is sure of needs no exact arithmetic: never where exact arithmetic would say otherwise."""
 
-import math
 from fractions import Fraction
 
 import numpy as np
@@ -16,9 +15,9 @@ from calibrate.program.sure import doubtful, keeps_however_rounded, published_de
 from .conftest import pareto
 
 
-def exact(blocks, published, decimals, auxiliary=0):
+def exact(blocks, published, decimals, scale=0.0):
     """What the verifier says of rows on integers."""
-    body = {"costs": [0] * len(published), "auxiliary": auxiliary, "decimals": decimals, "scale": Fraction(0)}
+    body = {"costs": [0] * len(published), "auxiliary": 0, "decimals": decimals, "scale": Fraction(scale), "limits": []}
     body["blocks"] = [
         [name, kind, [([[j, Fraction(a)] for j, a in row], Fraction(amount)) for row, amount in rows]]
         for name, kind, rows in blocks
@@ -77,7 +76,10 @@ def test_integers_within_a_unit_keep_what_is_said_to_be_kept(seed):
         whole = np.floor(decisions * 10.0**decimals)
         if keeps_however_rounded(program, form, decisions):
             surely += 1
-            assert all(exact(blocks, [int(n) for n in whole + rng.integers(0, 2, 6)], decimals) for _ in range(20))
+            assert all(
+                exact(blocks, [int(n) for n in whole + rng.integers(0, 2, 6)], decimals, program.unit)
+                for _ in range(20)
+            )
     assert surely  # shares as they are keep both rules
     missed = 2.0 * share * np.where(np.arange(6) == 0, 3.0, 0.6)  # the first pays far more than its share
     assert not keeps_however_rounded(program, form, missed)
@@ -90,9 +92,9 @@ def test_rules_with_auxiliary_variables_are_not_sure():
     assert not keeps_however_rounded(program, compiled(program), np.ones(program.size))
 
 
-def test_a_hair_less_than_a_power_of_ten_asks_for_a_decimal_more():
+def test_a_unit_is_a_trillionth_of_the_least_that_anybody_pays():
     program = PoolProblem(Scenarios(pareto(200, 2)), Waterfall(), [CostOfCapital(0.02, 0.05)]).program.ordered
-    whole, less = np.array([9.0, 1.0, 0.0]), np.array([9.999999999999998, 1.7e-15, 0.0])
-    assert math.fsum(less) == 10.0  # to the nearest double
-    assert published_decimals(program, whole) == 8
-    assert published_decimals(program, less) == 9
+    assert published_decimals(program, np.array([9.0, 1.0, 0.0])) == 12
+    assert published_decimals(program, np.array([9.0, 0.0999, 0.0])) == 14
+    assert published_decimals(program, np.array([9e12, 0.0, 1e15])) == 2
+    assert published_decimals(program, np.array([1e-300, 0.0, 1.0])) == 312
