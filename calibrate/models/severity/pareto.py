@@ -20,12 +20,13 @@ __all__ = ["Pareto"]
 class Pareto(Severity):
     """`P(X > x) = (x / threshold)^(-alpha)` for `x` above a known threshold: one parameter, the reinsurer's curve.
 
-    `1/alpha = sum w log(x / max(threshold, deductible)) / sum of fully seen w` (Hill 1975), `shape_ = 1/alpha`.
+    `1/alpha = sum w log(max(x, threshold) / max(threshold, deductible)) / sum of fully seen w` (Hill 1975), `shape_`.
     Every loss must lie above the threshold; `GeneralizedPareto` leaves the smaller ones out. Mean for `alpha > 1`.
 
     Parameters
     ----------
-    threshold : money, > 0; or the smallest loss if not given (its maximum-likelihood estimate, a little high).
+    threshold : money, > 0; or the smallest fully seen loss if not given (its maximum-likelihood estimate, a little
+        high; an open claim below it tells nothing, as every loss ends above it).
 
     Fitted: `alpha_`, `shape_`, `scale_` (the threshold), `standard_errors_`.
 
@@ -43,9 +44,10 @@ class Pareto(Severity):
         self.threshold = threshold
 
     def _fit(self, sample: Sample) -> None:
-        self.scale_ = float(sample.losses.min()) if self.threshold is None else _checked(float(self.threshold), sample)
+        self.scale_ = _smallest(sample) if self.threshold is None else _checked(float(self.threshold), sample)
         seen = float(sample.weights[~sample.censored].sum())
-        growth = float(sample.weights @ np.log(sample.losses / np.maximum(sample.entry, self.scale_)))
+        above = np.maximum(sample.losses, self.scale_) / np.maximum(sample.entry, self.scale_)
+        growth = float(sample.weights @ np.log(above))
         if not (seen > 0 and growth > 1e-12 * seen):
             raise ModelError(
                 f"Pareto: {sample.losses.size} losses, {int((~sample.censored).sum())} fully seen, do not spread above "
@@ -91,6 +93,12 @@ class Pareto(Severity):
         with np.errstate(divide="ignore", invalid="ignore"):
             inside = math.log(self.alpha_) + self.alpha_ * math.log(self.scale_) - (self.alpha_ + 1) * np.log(x)
         return np.where(x >= self.scale_, inside, -np.inf)
+
+
+def _smallest(sample: Sample) -> float:
+    """The smallest fully seen loss; of bounds alone, which are refused, the smallest."""
+    seen = sample.losses[~sample.censored]
+    return float((seen if seen.size else sample.losses).min())
 
 
 def _checked(threshold: float, sample: Sample) -> float:

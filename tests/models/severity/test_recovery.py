@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from calibrate.errors import DataError
+from calibrate.errors import DataError, ModelError
 from calibrate.models import severity
 from calibrate.models.severity import Observation
 
@@ -117,6 +117,28 @@ def test_lognormal_and_pareto_have_closed_forms():
     assert model.standard_errors_["shape"] == pytest.approx(model.sigma_ / np.sqrt(600), rel=1e-5)
     hill = severity.Pareto(threshold=float(x.min())).fit(x)
     assert hill.alpha_ == pytest.approx(1 / np.log(x / x.min()).mean(), rel=1e-12)
+
+
+def test_open_claims_below_the_support_of_a_pareto_law_tell_nothing():
+    """In closed form: the smallest fully seen loss, and the growth of all above it; by scipy's likelihood as well."""
+    rng, shapes = np.random.default_rng(12), []
+    for _ in range(40):
+        final, clock = stats.pareto(2.2, scale=2.0).rvs(500, random_state=rng), rng.exponential(50.0, 500)
+        losses, opened = np.minimum(final, clock), clock < final
+        model = severity.Pareto().fit(losses, observation=Observation(open_claim=opened))
+        start = losses[~opened].min()
+        told = losses[losses > start]
+        assert (losses < start).sum() > 5
+        assert model.scale_ == start
+        assert model.shape_ == pytest.approx(np.log(told / start).sum() / (~opened).sum(), rel=1e-12)
+        law = stats.pareto(model.alpha_, scale=start)
+        assert model.log_likelihood_ == pytest.approx(
+            law.logpdf(losses[~opened]).sum() + law.logsf(losses[opened]).sum(), rel=1e-12
+        )
+        shapes.append(model.shape_)
+    assert np.mean(shapes) == pytest.approx(0.451, abs=5e-4)  # of .4545, standard error .003
+    with pytest.raises(ModelError, match="Pareto: 3 losses, 0 fully seen, do not spread above 1"):
+        severity.Pareto().fit([1.0, 2.0, 4.0], observation=Observation(open_claim=True))
 
 
 def test_spliced_sees_through_a_deductible_to_the_ground():
