@@ -68,13 +68,7 @@ def forms_of(logs: Floats, owner: Places, when: Places, members: int, segments: 
     scatter = Scatter.of(logs, owner, when)
     if scatter is None or not scatter.unlike(segments):
         return Forms.alike(members)
-    means = np.bincount(scatter.owner, scatter.distances) / scatter.counts
-    kept = means > 0
-    off = scatter.distances / np.where(kept, means, 1.0)[scatter.owner] - kept[scatter.owner]
-    logs, variances = np.zeros(members), np.full(members, math.inf)
-    variances[scatter.members[kept]] = scatter.worth(off) * (off**2).mean() / scatter.counts[kept]
-    logs[scatter.members[kept]] = np.log(means[kept])
-    pooled, collective, _ = pooled_means(logs, variances)
+    pooled, collective, _ = pooled_means(*scatter.logs(members))
     return Forms(np.exp(pooled - collective))
 
 
@@ -108,6 +102,16 @@ class Scatter:
             return None
         cells = np.unique(place * (when.max() + 1) + when, return_inverse=True)[1]
         return cls(distances, place, members, n, deviations, cells)
+
+    def logs(self, members: int) -> tuple[Floats, Floats]:
+        """Log of how far each of all `members` scatters, and its variance; infinite for who does not tell."""
+        means = np.bincount(self.owner, self.distances) / self.counts
+        kept = means > 0
+        off = self.distances / np.where(kept, means, 1.0)[self.owner] - kept[self.owner]
+        logs, variances = np.zeros(members), np.full(members, math.inf)
+        variances[self.members[kept]] = self.worth(off) * (off**2).mean() / self.counts[kept]
+        logs[self.members[kept]] = np.log(means[kept])
+        return logs, variances
 
     def unlike(self, segments: int) -> bool:
         """Whether members scatter unlike each other, by more than chance (of so many looks) and enough to matter."""

@@ -76,7 +76,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     severity : estimator, or mapping segment -> estimator. Default: `Spliced()` from 200 losses; below, the form of all
-        segments' losses at the segment's level.
+        segments' losses, to a power of the segment's own as far as its losses tell, at its level.
     frequency : a model of counts, or mapping segment -> model; `Drifting()` (busy and quiet spells) or
         `Hawkes(resolution=1.0)` (events that bring others), from where the history ends. Default `SharedShock()` or
         `NegativeBinomial()`, whichever is likelier (the latter if a dependence is given), for one segment by itself

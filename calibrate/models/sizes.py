@@ -13,9 +13,11 @@ from sklearn.base import clone
 
 from calibrate.errors import ModelError
 from calibrate.models.arrays import Floats
+from calibrate.models.doubts_of_sizes import bounds, missed
 from calibrate.models.forms import NEAR_ONE, Forms, forms_of, layer_mean
 from calibrate.models.interpolation import QuantileTable
 from calibrate.models.scales import Scales, completed, scales_of
+from calibrate.models.segment_forms import powers_of, raised_to, scatter_by
 from calibrate.models.severity import BestOf, GeneralizedPareto, LogNormal, Observation, Severity, Spliced
 
 __all__ = ["THICK", "Seen", "Sizes"]
@@ -23,7 +25,6 @@ __all__ = ["THICK", "Seen", "Sizes"]
 THICK = 200  # losses from which a tail is fitted
 FEW = 10  # losses from which a law without a tail is fitted
 WIDEST = 2.0  # deviation of a log: the mean of a lognormal law of more is not seen in a sample
-REFUTED = 1.63  # Kolmogorov's distance times the root of the number of losses
 Places = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 
@@ -33,7 +34,7 @@ class Sizes:
     """A loss of member i in the segment is `scale[i] pivot (X / pivot)^power[i]`, `X` by `law`; mostly, `power` is 1.
 
     `level` is the segment's part of the scale. `open`: variance of `log relative` that the losses of the members
-    leave. `borrowed`: the law is that of all segments.
+    leave. `borrowed`: the law is that of all segments, `raised` to a power that is part of that of the members.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Sizes:
     forms: Forms
     pivot: float
     borrowed: bool = False
+    raised: float = 1.0
 
     @property
     def scale(self) -> Floats:
@@ -60,13 +62,29 @@ class Sizes:
         return float(getattr(self.law, "shape_", math.nan)) if with_tail else math.nan
 
     @property
+    def has_mean(self) -> bool:
+        """Whether a loss of every member has a finite mean, whatever caps it."""
+        heaviest = self.shape * float(self.forms.power.max())
+        return self.law.has_mean_ if math.isnan(heaviest) else heaviest < 1
+
+    def cap(self, chance: float) -> float:
+        """The loss that is exceeded with this chance, at the level 1."""
+        return float(self.law.isf(chance) ** self.raised)
+
+    def mean(self, cap: float = math.inf) -> float:
+        """Mean loss at the segment's level, of no more than the level times a cap."""
+        raised, law = self.raised, self.law
+        return self.level * float(law.mean(cap) if raised == 1 else layer_mean(law, raised, 1.0, 0.0, cap))
+
+    @property
     def _doubt(self) -> str:
         """How little the shape of a tail is known."""
         tail = getattr(self.law, "tail_", self.law)
         if not isinstance(tail, GeneralizedPareto):
             return ""
-        shape = tail.shape_interval()
-        return f" (of {tail.n_exceedances_} losses; 95 % interval of the shape {shape.lower:.2f} to {shape.upper:.2f})"
+        ends = tail.shape_interval()
+        low, high = self.raised * ends.lower, self.raised * ends.upper
+        return f" (of {tail.n_exceedances_} losses; 95 % interval of the shape {low:.2f} to {high:.2f})"
 
     @cached_property
     def _table(self) -> QuantileTable:
@@ -85,29 +103,30 @@ class Sizes:
 
     def layer_means(self, low: Floats, high: Floats) -> Floats:
         """`E[(min(L, high) - low)+]` of one loss of each member, money: of the segment's form in closed form."""
-        alike, found = cache(self.law.layer_mean), np.zeros(low.size)
+        alike, unlike, found = cache(self.law.layer_mean), cache(layer_mean), np.zeros(low.size)
         for i in np.flatnonzero(high > low):
             scale, power = float(self.scale[i]), float(self.forms.power[i])
             layer = float(low[i]) / scale, float(high[i]) / scale
-            found[i] = scale * (alike(*layer) if power == 1 else layer_mean(self.law, power, self.pivot, *layer))
+            found[i] = scale * (alike(*layer) if power == 1 else unlike(self.law, power, self.pivot, *layer))
         return found
 
     def flags(self, capped: bool) -> list[str]:
         """What must be known about the tail. ModelError for an infinite mean without a cap."""
-        tail = "" if math.isnan(self.shape) else f" of shape {self.shape:.3f}"
+        shape = self.shape * self.raised
+        tail = "" if math.isnan(shape) else f" of shape {shape:.3f}"
         what = f"segment {self.name!r}: the fitted {type(self.law).__name__} tail{tail}"
         found = [f"segment {self.name!r}: {self.origin}"] if self.origin else []
-        if not self.law.has_mean_ and not capped:
+        if not self.has_mean and not capped:
             raise ModelError(
                 f"{what} is so heavy (shape >= 1) that its mean is infinite, and so is any CVaR{self._doubt}. Cap the "
                 "losses: by exposure_cap (with exposures), or by the limit of the coverage; make the largest losses a "
                 "segment, if they are of another kind; or ask for a law with a mean, such as severity=LogNormal()"
             )
-        if not self.law.has_mean_:
+        if not self.has_mean:
             found.append(f"{what} (>= 1) has a finite mean only because losses are capped, and it rests on the cap")
-        elif self.shape >= NEAR_ONE and capped:
+        elif shape >= NEAR_ONE and capped:
             found.append(f"{what} is near 1{self._doubt}: the mean rests on the cap of the losses as much as on them")
-        elif self.shape >= NEAR_ONE:
+        elif shape >= NEAR_ONE:
             found.append(
                 f"{what} is near 1{self._doubt}: sample means are too low, use the expected losses of the summary"
             )
@@ -123,7 +142,8 @@ class Seen:
     their own losses, whose variance around them is `1 - Z / n` of that around the scale that nobody knows: they are
     widened by as much. `laws` names a family by segment; where it is None, a segment of at least 200 losses has a
     law of its own (`Spliced`), and one of fewer the form of all segments' losses over their geometric means, at its
-    own level: a tail cannot be told from few losses, and leaving it out would understate it.
+    own level, to a `power` of its own as far as its losses tell (`powers_of`; `doubt`: how far it is open): a tail
+    cannot be told from few losses, how far they scatter can, and leaving either out would understate it.
 
     `standard` are losses as those of one member, in their order of size; `at_least` of them are known only to be so
     large or more, and are `expected` to be larger (`completed`); `logs`: log-losses as they came, those as expected.
@@ -137,6 +157,8 @@ class Seen:
     expected: list[Floats]
     at_least: list[Bools]
     laws: Sequence[Severity | None]
+    power: Floats
+    doubt: Floats
 
     @classmethod
     def of(
@@ -159,7 +181,7 @@ class Seen:
                     "join it with another segment, or leave it out"
                 )
         logs, scales, forms = list[Floats](), list[Scales](), list[Forms]()
-        standard, expected, bounds = list[Floats](), list[Floats](), list[Bools]()
+        standard, expected, known, times = list[Floats](), list[Floats](), list[Bools](), list[Places]()
         for name, part, log_size in zip(names, parts, np.log(exposures).T, strict=True):
             logs.append(completed(name, np.log(losses[part]), at_least[part], owner[part], log_size))
             scales.append(scales_of(logs[-1], owner[part], log_size))
@@ -169,22 +191,23 @@ class Seen:
                 forms.append(forms_of(logs[-1], owner[part], when[part], log_size.size, len(names)))
             each = scales[-1].standard(losses[part], owner[part], forms[-1])
             order = np.argsort(each, kind="stable")
+            times.append(when[part][order])
             standard.append(each[order])
             likely = scales[-1].standard(np.exp(logs[-1]), owner[part], forms[-1]) if at_least[part].any() else each
             expected.append(likely[order])
-            bounds.append(at_least[part][order])
-        return cls(names, logs, scales, forms, standard, expected, bounds, laws)
+            known.append(at_least[part][order])
+        told = powers_of(standard, times, known)
+        return cls(names, logs, scales, forms, standard, expected, known, laws, *told)
 
     def fit(self) -> list[Sizes]:
         """Sizes of every segment."""
         levels = [math.exp(float(np.log(z).mean())) for z in self.expected]
-        pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
-        fitted, bounds = [], np.concatenate(self.at_least)
+        pool, fitted, pool_known = self._pool(levels), [], np.concatenate(self.at_least)
         rows = zip(self.names, self.standard, levels, self.scales, self.forms, self.laws, self.at_least, strict=True)
-        for name, z, level, scales, forms, law, at_least in rows:
+        for (name, z, level, scales, forms, law, at_least), power in zip(rows, self.power.tolist(), strict=True):
             borrowing = law is None and z.size < (THICK if pool.size >= THICK else FEW) and pool.size > z.size
             family = law if law is not None else Spliced() if (pool if borrowing else z).size >= THICK else LogNormal()
-            fitted_to, known_only, blunt = (pool, bounds, "") if borrowing else (z, at_least, "")
+            fitted_to, known_only, blunt = (pool, pool_known, "") if borrowing else (z, at_least, "")
             try:
                 found = _fit(name, family, fitted_to, None, known_only)
             except ModelError as error:  # many losses at one limit leave the default tail nothing to be fitted to
@@ -193,28 +216,39 @@ class Seen:
                 blunt = f"no tail can be fitted ({str(error).split('. ')[0]}); LogNormal, which may understate it"
                 found = _fit(name, LogNormal(), fitted_to, None, known_only)
             few = f"{z.size} losses are too few for a tail (expected {THICK})"
-            origin = f"{few}; its form is that of all segments" if borrowing else ""
+            raised = float(Forms(np.array([power])).within(found).power[0]) if borrowing else 1.0
+            origin = f"{few}; its form is that of all segments{raised_to(raised)}" if borrowing else ""
             if law is None and not isinstance(family, Spliced):
                 origin += f"{'' if origin else few}; LogNormal, which may understate it"
-            missed = "" if borrowing or at_least.any() else _missed(found, z)
-            by_size = f"losses go with the power {scales.power:+.2f} of a member's exposure" if scales.power else ""
-            origin = "; ".join(filter(None, [origin, by_size, blunt, missed, _bounds(at_least)]))
             own, pivot = (level, 1.0) if borrowing else (1.0, level)
+            refuted = "" if at_least.any() else missed(found, z, own, raised)
+            by_size = f"losses go with the power {scales.power:+.2f} of a member's exposure" if scales.power else ""
+            origin = "; ".join(filter(None, [origin, by_size, blunt, refuted, bounds(at_least)]))
             known = scales.mean, scales.open, scales.credibility
-            fitted.append(Sizes(name, found, own, *known, z.size, origin, forms.within(found), pivot, borrowing))
+            forms = Forms(forms.power * raised).within(found)
+            fitted.append(Sizes(name, found, own, *known, z.size, origin, forms, pivot, borrowing, raised))
         return fitted
+
+    def _pool(self, levels: Sequence[float]) -> Floats:
+        """Losses of all segments in one form: over these levels, to one over their powers."""
+        rows = zip(self.standard, levels, self.power.tolist(), strict=True)
+        return np.concatenate([z / level if power == 1 else (z / level) ** (1 / power) for z, level, power in rows])
 
     def again(self, fitted: Sequence[Sizes], weights: Sequence[Floats]) -> list[Sizes]:
         """Sizes of the fitted families, if the standard losses have these `weights`."""
         rows = list(zip(self.standard, weights, self.at_least, strict=True))
         means = zip(self.expected, weights, strict=True)
         levels = [math.exp(float(np.average(np.log(z), weights=w))) for z, w in means]
-        pool = np.concatenate([z / level for z, level in zip(self.standard, levels, strict=True)])
-        every, found = (pool, np.concatenate(weights), np.concatenate(self.at_least)), []
-        for part, own, level in zip(fitted, rows, levels, strict=True):
+        every, found = (self._pool(levels), np.concatenate(weights), np.concatenate(self.at_least)), []
+        for part, own, level, doubt in zip(fitted, rows, levels, self.doubt.tolist(), strict=True):
             seen = every if part.borrowed else own
             law = part.law if (seen[1] == 1).all() else _again(part.name, part.law, *seen)
-            found.append(replace(part, law=law, level=level if part.borrowed else 1.0))
+            if not part.borrowed:
+                found.append(replace(part, law=law, level=1.0))
+                continue
+            times = scatter_by(own[0], own[1]) ** doubt
+            forms = Forms(part.forms.power * times)
+            found.append(replace(part, law=law, level=level, raised=part.raised * times, forms=forms))
         return found
 
 
@@ -242,33 +276,6 @@ def _family(law: Severity) -> Severity:
         return fixed
     again: Spliced = clone(law).set_params(tail=fixed, body=law.body or type(law.body_)())
     return again
-
-
-def _missed(law: Severity, losses: Floats) -> str:
-    """Where a law is refuted by the losses that it was fitted to (Kolmogorov 1933, at 1 %; estimates make it rarer)."""
-    points, count = np.unique(losses, return_counts=True)
-    above = 1 - np.cumsum(count) / losses.size
-    fitted = np.asarray(law.sf(points))
-    apart = np.maximum(np.abs(above - fitted), np.abs(above + count / losses.size - fitted))
-    if not law.has_density_ or points.size < losses.size / 2 or apart.max() * losses.size**0.5 <= REFUTED:
-        return ""
-    k = int(np.argmax(apart))
-    return (
-        f"{type(law).__name__} misses losses of its own: of a member of the segment's scale {above[k]:.0%} lie above "
-        f"{points[k]:.3g} (money), fitted {fitted[k]:.0%}; where layers there matter, ask for Spliced(body=Empirical())"
-    )
-
-
-def _bounds(at_least: Bools) -> str:
-    """How many losses are known only to be at least so large."""
-    count = int(at_least.sum())
-    if not count:
-        return ""
-    return (
-        f"{count} of {at_least.size} losses are known only to be at least as large as they are, and are taken for cut "
-        "off wherever they would have ended, as limits do; what is paid to date of open claims goes with their size, "
-        "and makes sizes too large (by a sixth in trials): give what they are thought to come to"
-    )
 
 
 def _fit(name: str, family: Severity, losses: Floats, weights: Floats | None, at_least: Bools) -> Severity:

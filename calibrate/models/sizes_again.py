@@ -42,10 +42,8 @@ def sizes_again(seen: Seen, fitted: list[Sizes], n: int) -> list[list[Sizes]]:
         weights.append(drawn if z.size < SURE else np.ones((z.size, n)))
     found = [_near(seen, fitted, [w[:, j] / w[:, j].mean() for w in weights]) for j in range(n)]
     found = _scattered(found, rng)
-    caps = [float(part.law.isf(RARE)) for part in fitted]
-    return sorted(
-        found, key=lambda each: sum(x.count * x.level * x.law.mean(c) for x, c in zip(each, caps, strict=True))
-    )
+    caps = [part.cap(RARE) for part in fitted]
+    return sorted(found, key=lambda each: sum(x.count * x.mean(c) for x, c in zip(each, caps, strict=True)))
 
 
 def _scattered(laws: list[list[Sizes]], rng: np.random.Generator) -> list[list[Sizes]]:
@@ -74,6 +72,4 @@ def _near(seen: Seen, fitted: list[Sizes], weights: Sequence[Floats]) -> list[Si
 
 
 def _plausible(one: Sizes, fitted: Sizes) -> bool:
-    if not fitted.law.has_mean_:
-        return True
-    return one.law.has_mean_ and one.level * one.law.mean() <= FARTHEST * fitted.level * fitted.law.mean()
+    return not fitted.has_mean or (one.has_mean and one.mean() <= FARTHEST * fitted.mean())

@@ -99,7 +99,8 @@ def _of_law(law: Severity) -> dict[str, object]:
 
 def _of_member(found: dict[str, object], power: float) -> dict[str, object]:
     """The tail of a member's own form: every shape times its power."""
-    return found | {name: float(str(found[name])) * power for name in ("shape", "lower", "upper")}
+    shapes = {name: float(str(found[name])) * power for name in ("shape", "lower", "upper")}
+    return found | shapes | {"has_mean": bool(found["has_mean"]) or shapes["shape"] < 1}
 
 
 def _mind(found: dict[str, object]) -> str:
