@@ -1,4 +1,4 @@
-"""What numbers of events say against the model, in sentences: they remember, or hit many at once."""
+"""What numbers of events say against the model, in sentences: they remember, hit many at once, or are far too many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.special import gammaincinv
-from scipy.stats import binom
+from scipy.stats import binom, nbinom, poisson
 
 from calibrate.models.arrays import Floats
 from calibrate.models.doubts import APART, DRAWN_ANEW, SURE, persistence_flags
@@ -15,12 +15,14 @@ from calibrate.models.doubts_of_seasons import season_flags
 from calibrate.models.frequency.drifting import memory_evidence
 from calibrate.models.frequency.model import CountModel, Order
 
-__all__ = ["count_flags", "together_flags"]
+__all__ = ["beyond_flags", "count_flags", "together_flags"]
 
 NODES = 400  # equally likely shocks
 FAINT = 1e-3  # expected number of events from which down nobody is hit
 GRID = 64  # shocks at which the number of members hit is computed
 RARE = 0.1  # chance of a period in which so many members are hit
+BEYOND = np.array([0.05, 0.02, 0.005, 0.001, 0.0002])  # chances of periods of so many events, which are counted
+SEVERAL = 2  # of these
 
 
 def count_flags(
@@ -35,7 +37,32 @@ def count_flags(
     for g, (name, model) in enumerate(zip(names, models, strict=True)):
         if model.shared and model.order is not Order.NEIGHBOURS:
             found += together_flags(name, counts[:, :, g], model.means_, model.size_)
+            found += beyond_flags(name, counts[:, :, g].sum(axis=1), model.means_.sum(axis=1), model.size_, len(names))
     return found
+
+
+def beyond_flags(name: str, totals: Floats, expected: Floats, size: float, looks: int = 1) -> tuple[str, ...]:
+    """A sentence if far more periods than expected have more events of all members than high quantiles, 95 to 99.98 %.
+
+    Of the negative binomial law of totals (periods,) that one gamma shock of variance 1/`size` brings; binomial tests,
+    Bonferroni's p-value of them all in so many `looks` (segments). What was fitted to these totals is nearer to
+    them than the truth, so that it seldom speaks of pools that one shock can say.
+    """
+    law = poisson(expected[:, None]) if np.isinf(size) else nbinom(size, (size / (size + expected))[:, None])
+    most = law.isf(BEYOND)
+    chances, seen = law.sf(most).mean(axis=0), (totals[:, None] > most).sum(axis=0)
+    far = seen >= np.maximum(SEVERAL, APART * chances * totals.size)
+    p_values = np.where(far, binom.sf(seen - 1, totals.size, chances), 1.0)
+    k = int(p_values.argmin())
+    p_value = float(p_values[k]) * BEYOND.size * looks
+    if p_value > SURE:
+        return ()
+    return (
+        f"segment {name!r}: {seen[k]} of {totals.size} periods have more events than the shock that members share "
+        f"brings in {100 - 100 * BEYOND[k]:g} % of them, and {chances[k] * totals.size:.2g} such periods are to be "
+        f"expected (p-value {p_value:.2g}): the tail of the pool is understated. A crash beside a quiet background is "
+        "not one gamma shock: give the events of such days a segment of their own, or add such a period by with_stress",
+    )
 
 
 def together_flags(name: str, counts: Floats, expected: Floats, size: float) -> tuple[str, ...]:
