@@ -248,7 +248,7 @@ class LossHistory:
         [15.0, 20.0]
         """
         worth = to_last_prices(prices, self.periods).to_numpy()
-        moved, table = self.times(np.tile(worth[:, None], len(self.segments))), self._exposures
+        moved, table = self.times(np.tile(worth[:, None], self._losses.shape[1])), self._exposures
         if exposures is not None:
             if table is None:
                 raise DataError("the history has no exposures to restate; leave exposures out")
@@ -256,12 +256,13 @@ class LossHistory:
         return replace(moved, _exposures=table)
 
     def times(self, factors: npt.NDArray[np.float64]) -> LossHistory:
-        """The history with its losses times `factors` (periods, segments)."""
-        losses, events = self._losses * np.tile(factors, len(self.members)), self._events
+        """The history with its losses times `factors` (periods, columns)."""
+        losses, events = self._losses * factors, self._events
         if events is not None:
             when = pd.PeriodIndex(events["date"].dt.tz_localize(None).dt.to_period(self.periods.freqstr))
-            segment = pd.Index(self.segments).get_indexer(pd.Index(events["segment"]))
-            events = events.assign(loss=events["loss"] * factors[self.periods.get_indexer(when), segment])
+            member = pd.Index(self.members).get_indexer(pd.Index(events["member"]))
+            column = member * len(self.segments) + pd.Index(self.segments).get_indexer(pd.Index(events["segment"]))
+            events = events.assign(loss=events["loss"] * factors[self.periods.get_indexer(when), column])
             losses = totals(events.assign(period=when), self.periods, product(self._losses.columns))
         return LossHistory(losses, self._exposures, events, self.currency)
 

@@ -16,9 +16,8 @@ from calibrate.errors import ModelError
 from calibrate.history import LossHistory
 from calibrate.intake.tables import AT_LEAST
 from calibrate.models.arrays import Floats
-from calibrate.models.doubts import shared_scatter
+from calibrate.models.mixed_line import mixed_products
 from calibrate.models.pool_level import KnownLevel, PoolLevel
-from calibrate.models.pooling import pooled_means
 
 __all__ = ["SizeTrend", "at_sizes_ahead", "told_trends"]
 
@@ -28,7 +27,6 @@ FEWEST = 8  # periods with losses
 SURE = 0.01  # p-value from which a trend is clear: in one history of a hundred without one
 LIKELY = 0.5  # chance of a trend from which it is told
 WHOLE = 1.0  # deviation, before the data, of what a trend adds to the log from the first period to the last
-TOLD = 10  # losses beyond one of each member, from which the members' own scatter is told
 LENGTHS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 BLURRED = 0.05  # p-value from which lower bounds among the losses go with time
 BLUR = (
@@ -36,7 +34,6 @@ BLUR = (
     "(p-value {:.2g}), as open claims and rising limits do: their sizes seem to move with time, and no trend is taken "
     "from that. LossHistory.at_prices brings them to the money of today"
 )
-ROUNDS = 3  # of what members and periods have in common, and of the line
 
 
 @dataclass(frozen=True)
@@ -211,58 +208,17 @@ def at_sizes_ahead(history: LossHistory, trends: Mapping[str, SizeTrend]) -> Los
         return history
     left = len(history.periods) - np.arange(len(history.periods), dtype=np.float64)
     growth = [trends[name].mean if name in trends else 0.0 for name in history.segments]
-    return history.times(np.exp(np.multiply.outer(left, growth)))
+    return history.times(np.tile(np.exp(np.multiply.outer(left, growth)), len(history.members)))
 
 
 def _line(logs: Floats, owner: Places, when: Places, there: Floats) -> tuple[float, float, float] | None:
     """Slope, its error, and the time at which the level does not depend on it; None where nothing scatters about it."""
-    (members, who), (seen, at) = (np.unique(each, return_inverse=True) for each in (owner, when))
-    counts = np.zeros((members.size, seen.size))
-    np.add.at(counts, (who, at), 1.0)
     centre = float(when.mean())
     cohorts = [there[owner] - there[owner].mean()] if np.ptp(there[owner]) > 0 else []
-    X = np.column_stack([np.ones(logs.size), *cohorts, when - centre])
-    if np.linalg.matrix_rank(X) < X.shape[1]:
-        return None  # who was there tells the time
-    y = logs - logs.mean()
-    line = np.linalg.lstsq(X, y)[0]
-    for _ in range(ROUNDS):
-        variance, *common = _scatter(y - X @ line, who, at)
-        if not variance > 1e-24 * float(np.ptp(logs)) ** 2:
-            return None
-        Q = _products(np.column_stack([X, y]), who, at, counts, *common)
-        line = np.linalg.solve(Q[:-1, :-1], Q[:-1, -1])
+    found = mixed_products(np.column_stack([np.ones(logs.size), *cohorts, when - centre]), logs, owner, when)
+    if found is None:
+        return None  # or who was there tells the time
+    Q, variance = found
     error = math.sqrt(variance * float(np.linalg.inv(Q[:-1, :-1])[-1, -1]))
-    return float(line[-1]), error, centre + float(np.linalg.solve(Q[:-2, :-2], Q[:-2, -2])[0])
-
-
-def _scatter(left: Floats, who: Places, at: Places) -> tuple[float, float, float]:
-    """Variances of what is left over a line: of a loss, and over that what members and periods have in common.
-
-    Where hardly a member has two losses, nothing tells its own scatter from that of all.
-    """
-    count = np.bincount(who).astype(np.float64)
-    freedom, members, variance = left.size - count.size - 1, 0.0, float(left @ left) / (left.size - 2)
-    if freedom >= TOLD and count.size > 1:
-        means = np.bincount(who, left) / count
-        variance = float(((left - means[who]) ** 2).sum()) / freedom
-        if not variance > 0:
-            return 0.0, 0.0, 0.0
-        pooled, _, credibility = pooled_means(means, variance / count)
-        one = int(np.argmax(count))
-        members = float(credibility[one] / (1 - credibility[one]) / count[one])
-        left = left - pooled[who]
-    share = shared_scatter([left[at == period] for period in range(int(at.max()) + 1)])
-    return variance * (1 - share), members / (1 - share), share / (1 - share)
-
-
-def _products(X: Floats, who: Places, at: Places, counts: Floats, members: float, periods: float) -> Floats:
-    """`X' V^-1 X` for `V = 1 + members Z Z' + periods P P'`, `Z` and `P` saying whose and when a loss is."""
-    by_member, by_period = (np.column_stack([np.bincount(k, x) for x in X.T]) for k in (who, at))
-    taken = members / (1 + members * counts.sum(axis=1))
-    found = X.T @ X - by_member.T @ (taken[:, None] * by_member)
-    if periods > 0:
-        left = by_period - counts.T @ (taken[:, None] * by_member)
-        inner = np.diag(counts.sum(axis=0) + 1 / periods) - counts.T @ (taken[:, None] * counts)
-        found -= left.T @ np.linalg.solve(inner, left)
-    return np.asarray(found)
+    slope = float(np.linalg.solve(Q[:-1, :-1], Q[:-1, -1])[-1])
+    return slope, error, centre + float(np.linalg.solve(Q[:-2, :-2], Q[:-2, -2])[0])

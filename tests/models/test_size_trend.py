@@ -10,9 +10,10 @@ from scipy import integrate, stats
 from calibrate import JointLossModel, LossHistory, PoolCalibrator
 from calibrate.errors import ModelError
 from calibrate.models import frequency, severity
+from calibrate.models.mixed_line import _products
 from calibrate.models.pool_level import KnownLevel, LocalLevel
 from calibrate.models.resampling import resampling_of
-from calibrate.models.size_trend import SizeTrend, _products
+from calibrate.models.size_trend import SizeTrend
 
 
 def trending(seed, growth, common, per_year=12, years=15, members=1, apart=0.0):
