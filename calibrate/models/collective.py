@@ -66,11 +66,15 @@ class Events:
 
     def sizes(self, laws: Sequence[Severity | None]) -> Seen:
         """What the severity of every segment is fitted to."""
+        where = self.segment, self.owner, self.when
+        return Seen.of(self.segments, self.losses, *where, self.references, laws, self.at_least)
+
+    @property
+    def references(self) -> Floats:
+        """Mean exposures in the periods in which members are there, (members, segments)."""
         there = np.maximum((self.exposures > 0).sum(axis=0), 1)
         sizes = self.exposures.sum(axis=0) / there
-        sizes = np.where(sizes > 0, sizes, 1.0)  # never there: no losses either
-        where = self.segment, self.owner, self.when
-        return Seen.of(self.segments, self.losses, *where, sizes, laws, self.at_least)
+        return np.where(sizes > 0, sizes, 1.0)  # never there: no losses either
 
     def frequencies(self, family: CountModel) -> list[CountModel]:
         """Frequency of every segment."""
@@ -132,7 +136,10 @@ class Segment:
 
 
 class Collective(DrawnMargins):
-    """`S = sum_{k <= N} pay(min(s X_k, cap))`, N by member and segment, X by segment; sizes independent, or `Alike`."""
+    """`S = sum_{k <= N} pay(min(s X_k, cap))`, N by member and segment, X by segment; sizes independent, or `Alike`.
+
+    Scales `s` are those of the sizes' own reference exposures until they are `moved`.
+    """
 
     def __init__(self, segments: list[Segment], terms: Terms, exposure_cap: float | None) -> None:
         self.segments = segments
@@ -158,6 +165,14 @@ class Collective(DrawnMargins):
         """The same with expected numbers of events times `kept` (members, segments), by frequencies that are `Open`."""
         rows = [(part, part.frequency, kept[:, g]) for g, part in enumerate(self.segments)]
         parts = [replace(part, frequency=model.moved(w)) for part, model, w in rows if isinstance(model, Open)]
+        return Collective(parts, self.terms, self.exposure_cap)
+
+    def moved(self, exposures: Floats) -> Collective:
+        """The same with sizes as they are at these exposures; moved to them once more it stays."""
+        if not any(part.sizes.elasticity for part in self.segments):
+            return self
+        rows = zip(self.segments, self.by_segment(exposures).T, strict=True)
+        parts = [replace(part, sizes=part.sizes.at_exposures(own)) for part, own in rows]
         return Collective(parts, self.terms, self.exposure_cap)
 
     def grown(self, times: Floats) -> Collective:
@@ -251,7 +266,8 @@ class Collective(DrawnMargins):
         """Expected payment of one event, (members, segments), without a sample."""
         caps, terms = self.caps(exposures), self.terms
         low, high = terms.retention, np.minimum((terms.retention + terms.limit)[:, None], caps)
-        layers = [part.sizes.layer_means(low, high[:, g]) for g, part in enumerate(self.segments)]
+        parts = self.moved(exposures).segments
+        layers = [part.sizes.layer_means(low, high[:, g]) for g, part in enumerate(parts)]
         return np.column_stack(layers) * terms.coinsurance[:, None]
 
     def expected_losses(self, exposures: Floats) -> Floats:
@@ -260,7 +276,7 @@ class Collective(DrawnMargins):
 
     def summary(self, exposures: Floats, columns: pd.Index[Any]) -> pd.DataFrame:
         """Events seen, frequency and severity fitted, credibility of both, expected payment and expected loss."""
-        parts, members = self.segments, len(self.terms.limit)
+        parts, members = self.moved(exposures).segments, len(self.terms.limit)
         frequency, payment = self.means(exposures), self.mean_payments(exposures)
 
         def each(values: list[Any]) -> Any:

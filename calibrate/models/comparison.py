@@ -37,6 +37,7 @@ from calibrate.models.frequency.baseline import Baseline
 from calibrate.models.frequency.self_exciting import SelfExciting
 from calibrate.models.joint import JointLossModel
 from calibrate.models.severity import BestOf, Burr, Gamma, LogNormal, Observation, Severity, Spliced, Weibull
+from calibrate.models.size_powers import at_references
 from calibrate.models.size_trend import at_sizes_ahead
 
 __all__ = ["compare"]
@@ -74,7 +75,7 @@ def compare(model: JointLossModel, history: LossHistory) -> pd.DataFrame:
     [False, False, True]
     """
     check_is_fitted(model)
-    history = at_sizes_ahead(history, model.size_trends_)
+    history = at_sizes_ahead(at_references(history, model.size_powers_), model.size_trends_)
     losses = history.losses.to_numpy()
     rows: list[dict[str, Any]] = []
     if history.events is None:

@@ -38,6 +38,7 @@ from calibrate.models.process import ComposedMargins, Process
 from calibrate.models.ratio import GeneralizedGammaRatio, Ratio
 from calibrate.models.sampling import BlockSource, draw_losses, log_variances
 from calibrate.models.severity import Severity
+from calibrate.models.size_powers import at_references, moving, told_powers
 from calibrate.models.size_trend import at_sizes_ahead, told_trends
 from calibrate.models.wandering import Held, WanderingLevel
 from calibrate.scenarios import Scenarios
@@ -91,8 +92,8 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
 
     Fitted: `summary_` (DataFrame by column; `expected_loss` in closed form, of a capped panel by quadrature), `flags_`
     (sentences), `dependence_`, `correlation_`, `tail_dependence_` (DataFrames; before the level), `margins_`,
-    `frequencies_`, `size_trends_` (by segment), `pool_level_`, `segment_levels_`, `process_`, `members_`, `segments_`,
-    `exposures_` (last period).
+    `frequencies_`, `size_trends_`, `size_powers_` (by segment), `pool_level_`, `segment_levels_`, `process_`,
+    `members_`, `segments_`, `exposures_` (last period).
     Raises ModelError naming the segment, e.g. for a tail without a mean. Source: Klugman, Panjer, Willmot, chapter 9.
 
     >>> panel = pd.DataFrame({"A": [70.0, 60.0, 90.0], "B": [7.0, 9.0, 8.0]}, index=[2022, 2023, 2024])
@@ -142,8 +143,10 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         exposures = np.ones(shape) if given is None else given.to_numpy()
         self.columns_, self._periods = history.losses.columns, history.periods
         self.exposures_ = pd.Series(exposures[-1], index=self.columns_, name="exposure")
-        self.size_trends_, said = told_trends(history, self.pool_level)
-        ahead = at_sizes_ahead(history, self.size_trends_)
+        self.size_powers_ = told_powers(history)
+        even = at_references(history, self.size_powers_)
+        self.size_trends_, said = told_trends(even, self.pool_level)
+        ahead = at_sizes_ahead(even, self.size_trends_)
         losses, events = ahead.losses.to_numpy(), ahead.events
         if events is None:
             self._panel(losses, exposures)
@@ -154,6 +157,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
             self.flags_ += endless_flags(self.process_, exposures[-1], self.segments_)
         anew = events is None or all(model.order is Order.NOTHING for model in self.frequencies_.values())
         if self.coverage is None and cap is None and anew and (events is None or AT_LEAST not in events):
+            losses = at_sizes_ahead(history, self.size_trends_).losses.to_numpy()
             expected = self.summary_["expected_loss"] / self.summary_.get("pool_level", 1.0)
             self.flags_ += level_flags(expected.to_numpy(), losses, exposures)
             if isinstance(self.margins_, Collective):
@@ -209,7 +213,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         seen = events.sizes(self._laws())
         found = families(events, seen, self.frequency, self.dependence is not None)
         terms = (Coverage() if self.coverage is None else self.coverage).terms(self.members_)
-        sizes, counted = seen.fit(), events.counts.sum(axis=0).T
+        sizes, counted = moving(seen.fit(), self.size_powers_, events.references), events.counts.sum(axis=0).T
         candidates = []
         for each in found:
             likely = [law.likely for law in each.alike]

@@ -147,6 +147,7 @@ class OrderedMargins(Memoryless):
 
     def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
         """Scores above the thresholds, their largest events, their sums in the order of the scores."""
+        laws = [law.moved(exposures) for law in laws]
         thresholds = np.stack([lowest_scores(self.dependence, law.zero_probability(exposures)) for law in laws])
         columns = np.arange(exposures.size)
 

@@ -45,6 +45,7 @@ class SharedShocks(Memoryless):
 
     def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
         """Shocks, number of events, who is hit, how much is paid."""
+        laws = [law.moved(exposures) for law in laws]
         means, caps = [law.means(exposures) for law in laws], self.margins.caps(exposures)
 
         def add(rows: Floats, places: Places, which: Places, keys: Sequence[Key]) -> None:
@@ -85,6 +86,7 @@ class PartlyShared(Memoryless):
 
     def among(self, laws: Sequence[Collective], exposures: Floats) -> Mixed:
         """Shocks are scores that every scenario has; columns have one where they lose something."""
+        laws = [law.moved(exposures) for law in laws]
         k, caps, means = len(self.shared), self.margins.caps(exposures), [law.means(exposures) for law in laws]
         none = [np.append(np.zeros(k), law.zero_probability(exposures)[self.columns]) for law in laws]
         thresholds = np.stack([lowest_scores(self.dependence, each) for each in none])
@@ -131,7 +133,8 @@ class DriftingShocks(CollectiveProcess):
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Period after period: shocks, number of events, who is hit, how much is paid."""
-        means, caps = self.margins.means(exposures), self.margins.caps(exposures)
+        margins = self.margins.moved(exposures)
+        means, caps = margins.means(exposures), margins.caps(exposures)
         active = [(g, part, part.laws(periods)) for g, part in enumerate(self.frequencies) if means[:, g].any()]
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
@@ -143,7 +146,7 @@ class DriftingShocks(CollectiveProcess):
                     level = uniform[:, g]
                     last[g] = part.next_shocks(last[g], level, second) if g in last else part.shocks(level)
                     shocks = Shocks(last[g], *laws[period])
-                    self.margins.add_shared_events(rows, places, g, shocks, means[:, g], caps[:, g], second)
+                    margins.add_shared_events(rows, places, g, shocks, means[:, g], caps[:, g], second)
 
         return [add]
 
@@ -166,7 +169,8 @@ class SelfExcitedEvents(Process):
 
     def at(self, exposures: Floats, periods: int = 1) -> list[Step]:
         """Number of events, who is hit, how much is paid."""
-        table, caps = self.margins.by_segment(exposures), self.margins.caps(exposures)
+        margins = self.margins.moved(exposures)
+        table, caps = margins.by_segment(exposures), margins.caps(exposures)
 
         def add(rows: Floats, keys: Sequence[Key]) -> None:
             first, second = (np.random.Generator(np.random.SFC64(key)) for key in keys)
@@ -176,6 +180,6 @@ class SelfExcitedEvents(Process):
                 if counts.any():
                     owned = frequency.shares(table[:, g])
                     levels = second.standard_exponential(int(counts.sum()))
-                    self.margins.add_events(rows, places, g, counts, levels, owned, caps[:, g], second)
+                    margins.add_events(rows, places, g, counts, levels, owned, caps[:, g], second)
 
         return [add]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -34,7 +34,8 @@ class Sizes:
     """A loss of member i in the segment is `scale[i] pivot (X / pivot)^power[i]`, `X` by `law`; mostly, `power` is 1.
 
     `level` is the segment's part of the scale. `open`: variance of `log relative` that the losses of the members
-    leave. `borrowed`: the law is that of all segments, `raised` to a power that is part of that of the members.
+    leave. `borrowed`: the law is that of all segments, `raised` to a power that is part of that of the members. Scales
+    are those at the `reference` exposures of the members, and move with their power `elasticity`.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Sizes:
     pivot: float
     borrowed: bool = False
     raised: float = 1.0
+    elasticity: float = 0.0
+    reference: Floats = field(default_factory=lambda: np.ones(1))
 
     @property
     def scale(self) -> Floats:
@@ -93,6 +96,14 @@ class Sizes:
 
     def _quantiles(self, scores: Floats) -> Floats:
         return np.asarray(self.law.isf(np.exp(-scores)), dtype=np.float64)
+
+    def at_exposures(self, exposures: Floats) -> Sizes:
+        """The same with scales `s (e / reference)^elasticity`; who has no exposure has no losses, and stays."""
+        moved = np.where(exposures > 0, exposures, self.reference)
+        if self.elasticity == 0 or np.array_equal(moved, self.reference):
+            return self  # with the table of its law
+        factor = (moved / self.reference) ** self.elasticity
+        return replace(self, relative=self.relative * factor, reference=moved)
 
     def at(self, levels: Floats, owner: Places) -> Floats:
         """Losses of these members whose chance of being exceeded is `exp(-level)`."""
