@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
@@ -25,6 +26,7 @@ __all__ = ["OpenParameters", "opened"]
 DOUBLINGS = 5
 NODES = 2**DOUBLINGS  # equally likely models
 FEWER = 0.9  # of the events to be expected: from there on it is said
+UNTOLD = 0.5  # from there on of a layer that it is hardly known
 POINTS, MEMBERS = 1, 2  # seeds: a model has the same nodes whenever it is fitted
 
 
@@ -82,8 +84,22 @@ class OpenParameters(Process):
         return tuple(
             f"segment {name!r}: scenarios draw {share:.0%} of the events to be expected: sizes that the history allows "
             "cost more in the mean than the fitted ones, whose expected losses are kept; a usual period looks cheap"
-            for name, share in zip(names, kept, strict=True)
+            f"{self._untold(exposures, g) if share < UNTOLD else ''}"
+            for g, (name, share) in enumerate(zip(names, kept, strict=True))
             if share < FEWER
+        )
+
+    def _untold(self, exposures: Floats, g: int) -> str:
+        """What is to be said of a layer that the fitted tail hardly reaches, of the member whose it reaches least."""
+        margins = self.margins.moved(exposures)
+        retention, end = margins.terms.retention, margins.segments[g].sizes.endpoint
+        i = int(np.argmax(retention / end if np.isfinite(end).all() else retention))
+        if not retention[i] > 0:
+            return ""
+        reach = f"ends at {end[i]:.3g}" if math.isfinite(end[i]) else "is thin there"
+        return (
+            f". The cover begins at {retention[i]:.3g} (money), and the fitted tail {reach}: what such a layer costs "
+            "is hardly told by this history, and may be many times as much"
         )
 
     def _kept(self, exposures: Floats) -> Floats:
