@@ -1,8 +1,7 @@
 """Checks a saved calibration without trusting who made it. Standard library only: `python verifier.py FOLDER`.
 
-Exact: doubles are fractions. The bound: multipliers in the dual cone times rules `G x - h <= 0` and limits, as loose as
-they are judged, make no plan dearer. A price times a CVaR is at least a flow `leaf <= group <= root <= price p / (1 -
-level)`, `sum root <= price`, as `(z)+ >= theta z`. The rest is affine: its least value over a box of plans as good.
+Exact: doubles are fractions. Rules and limits, as loose as they are judged, times multipliers of the dual cone, and for
+each price of a CVaR flows `leaf <= group <= root <= price p / (1 - level)`, as `(z)+ >= theta z`, make a bound: affine.
 """
 
 import csv
@@ -99,17 +98,17 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
 
 def conditions(body: Body) -> Any:
     """Rules and limits as slacks in a cone (of a limit less its risks), as loosely as they are judged: see `loose`."""
-    n, grain = len(body["costs"]), Fraction(1, 10 ** body["decimals"])
+    n, grain, lost = len(body["costs"]), Fraction(1, 10 ** body["decimals"]), LITTLE**2 * body["scale"]
     limits = [(one["name"], "limit", [one["row"]], one["risks"]) for one in body["limits"]]
     for name, kind, rows, risks in [*((*block, []) for block in body["blocks"]), *limits]:
-        loose, spare = dict[int, Any](), (grain * n + LITTLE**2 * body["scale"]) * sum(risks)  # a unit each decision
-        for row, amount in rows:
-            loose |= {j: loose.get(j, 0) + ROUNDED * abs(a) for j, a in row if j < n}  # and what doubles round
-            spare += ROUNDED * abs(amount) + grain * sum(abs(a) for j, a in row if j < n)
+        loose, spare = dict[int, Any](), (grain * n + lost) * sum(risks) + ROUNDED * sum(abs(h) for _, h in rows)
+        for row, _ in rows:  # of each decision what doubles round, and a unit
             require(len({j for j, a in row if a and 0 <= j < n + body["auxiliary"]}) == len(row), "an odd column")
+            loose |= {j: loose[j] + ROUNDED * abs(a) if j in loose else ROUNDED * abs(a) for j, a in row if j < n}
         (head, top), *tail = [([], 0)] * (kind == "equal") + rows
-        first = {j: -a for j, a in loose.items()} | {j: a - loose.get(j, 0) for j, a in head}
-        yield name, kind, [(first.items(), top + spare), *tail], risks, loose
+        first, top = dict(head), top + spare + grain / ROUNDED * sum(loose.values())
+        first |= {j: first[j] - a if j in first else -a for j, a in loose.items()}
+        yield name, kind, [(first.items(), top), *tail], risks, loose
 
 
 def feasible(body: Body, v: list[int], risks: Any = None) -> None:
@@ -186,8 +185,8 @@ class Pool:
         sound += [list(arrays["shape"]) == [len(at) - 1, self.cells] == [self.n, len(self.own)], min([*losses, 1]) > 0]
         sound += [len(body["costs"]) == self.size, len(self.stages) == self.k + 1, [0, *sorted(at)[1:]] == [*at]]
         sound += [i < j for row in self.rows for i, j in pairwise([-1, *(j for j, _ in row), self.cells])]
-        sound += [at[-1] == len(losses) == len(columns), bytes(arrays.get("format", b"csr")) == b"csr"]
-        require(all(sound), "losses of another shape or order, or an odd waterfall")
+        sound += [at[-1] == len(losses) == len(columns)]
+        require(all(sound) and bytes(arrays.get("format", b"csr")) == b"csr", "another shape or an odd waterfall")
         for p, j, loss in ((p, j, loss) for p, row in zip(self.p, self.rows, strict=True) for j, loss in row):
             self.total[j // self.k] += p * loss  # totals of losses times probabilities
         require(min(self.p) >= 0 and abs(Fraction(self.mass, under) - 1) < LITTLE, "these are no probabilities")
@@ -283,8 +282,9 @@ def unpacked(name: str, raw: bytes) -> tuple[str, Any]:
 
 def whole(values: Any) -> tuple[list[int], int]:
     """Integers and the power of two they are over: exactly the given doubles."""
-    under = max((value.as_integer_ratio()[1] for value in values), default=1)
-    return [above * (under // below) for above, below in (value.as_integer_ratio() for value in values)], under
+    ratios = [value.as_integer_ratio() for value in values]
+    under = max((below for _, below in ratios), default=1)
+    return [above * (under // below) for above, below in ratios], under
 
 
 def require(holds: object, otherwise: str) -> None:
