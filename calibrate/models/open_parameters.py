@@ -92,7 +92,8 @@ class OpenParameters(Process):
     def _untold(self, exposures: Floats, g: int) -> str:
         """What is to be said of a layer that the fitted tail hardly reaches, of the member whose it reaches least."""
         margins = self.margins.moved(exposures)
-        retention, end = margins.terms.retention, margins.segments[g].sizes.endpoint
+        retention, sizes = margins.terms.retention, margins.segments[g].sizes
+        end = sizes.scale * sizes.pivot * (sizes.law.endpoint_ / sizes.pivot) ** sizes.forms.power  # largest losses
         i = int(np.argmax(retention / end if np.isfinite(end).all() else retention))
         if not retention[i] > 0:
             return ""

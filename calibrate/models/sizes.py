@@ -59,11 +59,6 @@ class Sizes:
         return self.level * self.relative
 
     @property
-    def endpoint(self) -> Floats:
-        """The largest loss of each member that the law has, money."""
-        return np.asarray(self.scale * self.pivot * (self.law.endpoint_ / self.pivot) ** self.forms.power)
-
-    @property
     def shape(self) -> float:
         """Shape of the tail; NaN for a family without a generalized Pareto tail."""
         with_tail = hasattr(self.law, "tail_") or hasattr(self.law, "threshold_")
