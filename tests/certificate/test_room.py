@@ -174,7 +174,7 @@ def test_a_column_that_stands_for_nothing_is_told(tmp_path):
 def test_what_is_published_keeps_its_limits(tmp_path):
     """A limit of nothing and a budget that is short of it by a hair: kept to the verifier's digits, or refused."""
     losses, seen = heavy(), set()
-    for short in np.geomspace(3e-12, 1e-6, 6):
+    for short in (3e-12, 9e-7, 1e-6):
         budget = Budget(float(losses.sum(axis=1).max()) * (1 - short))
         rules = [ExpectedLoss() <= 0, budget]
         try:

@@ -72,6 +72,7 @@ def errors(laws, truth, pools=24, counts=(OFTEN, RARE)):
     return logs.mean(axis=0), np.sqrt((logs**2).mean(axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [stats.lognorm(1.0), stats.burr12(1.5, 1.8)], ids=["lognormal", "heavy"])
 def test_segments_of_one_form_are_charged_as_well_as_before(law):
     """Sixty losses beside six hundred of the same law: in the mean the same, and no farther from the truth."""
@@ -80,7 +81,9 @@ def test_segments_of_one_form_are_charged_as_well_as_before(law):
     assert error[0] < 1.1 * error[1]  # of 150 pools 1.02 and .96 times as far
 
 
-@pytest.mark.parametrize(("deviation", "now", "was"), [(1.5, 0.98, 0.47), (0.3, 1.0, 1.21)])
+@pytest.mark.parametrize(
+    ("deviation", "now", "was"), [(1.5, 0.98, 0.47), pytest.param(0.3, 1.0, 1.21, marks=pytest.mark.slow)]
+)
 def test_segments_that_scatter_unlike_the_rest_are_charged_what_they_cost(deviation, now, was):
     bias, error = errors([stats.lognorm(0.7), stats.lognorm(deviation)], np.exp(deviation**2 / 2))
     np.testing.assert_allclose(np.exp(bias), [now, was], atol=0.01)  # standard errors .07 and .01

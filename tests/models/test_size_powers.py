@@ -184,6 +184,7 @@ def test_members_that_come_late_or_leave_have_what_they_had_then() -> None:
     np.testing.assert_allclose(found[0], np.median(found[0]), rtol=0.7)  # all of one exposure, and of one law
 
 
+@pytest.mark.slow
 def test_money_of_today_leaves_the_power() -> None:
     exposures = values(4, 30.0)
     past = history(exposures, events(exposures, 1.0, 0.25, 4))
@@ -227,10 +228,11 @@ def test_candidates_are_compared_on_losses_that_exposure_is_taken_out_of() -> No
 @pytest.mark.parametrize(
     "asked",
     [
-        pytest.param(None, marks=pytest.mark.slow),
+        None,
         {"fire": frequency.SharedShock(), "theft": frequency.NegativeBinomial()},
     ],
 )
+@pytest.mark.slow
 def test_segments_have_powers_of_their_own(asked: Any) -> None:
     """Thefts go with exposure in size, fires in number."""
     exposures = values(6, 30.0)
