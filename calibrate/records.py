@@ -165,7 +165,7 @@ def write(path: Path, texts: Mapping[str, str], scenarios: ScenarioFile | None =
     if path.exists() and not (path / SEAL).is_file():
         raise IntegrityError(f"{path} exists and is not a saved calibration; name another path or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    side = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    side, old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)), None
     try:
         for name, text in {**texts, SEAL: digest(texts, scenarios)}.items():
             with _lasting(side / name) as file:
@@ -185,9 +185,9 @@ def write(path: Path, texts: Mapping[str, str], scenarios: ScenarioFile | None =
             shutil.rmtree(old)
         else:
             side.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(side)
+    except BaseException:  # an interrupt while the last one is cleared away leaves nothing of it
+        for left in [side] if old is None or not path.exists() else [side, old]:
+            shutil.rmtree(left, ignore_errors=True)
         raise
     return path
 

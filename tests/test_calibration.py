@@ -482,3 +482,18 @@ def test_decimals_of_numpy_are_numbers(kind, plain):
     """Powers of ten of a numpy integer wrap around without a word."""
     assert plain.to_fixed_point(kind(20)).total == plain.to_fixed_point(20).total
     assert plain.to_fixed_point(kind(3)).total == plain.to_fixed_point(3).total
+
+
+def test_an_interrupt_while_the_last_save_is_cleared_away_leaves_nothing_of_it(plain, tmp_path, monkeypatch):
+    folder = plain.save(tmp_path / "run")
+    cleared = shutil.rmtree
+
+    def interrupted(path, *more, **how):
+        monkeypatch.setattr(shutil, "rmtree", cleared)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plain.save(folder)
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
+    assert Calibration.load(folder).objective == plain.objective

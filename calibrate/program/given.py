@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from calibrate.errors import ProblemError
 from calibrate.program.form import Floats, Program
 from calibrate.scenarios import Scenarios
 
-__all__ = ["check_given", "check_money", "held", "start_of"]
+__all__ = ["check_given", "check_money", "held", "made_of", "start_of"]
 
 
 def check_given(scenarios: Scenarios, out_of_sample: Scenarios | None, start: Calibration | None) -> None:
@@ -30,6 +31,17 @@ def check_money(scenarios: Scenarios, what: str, given: Scenarios | Calibration 
         raise ProblemError(
             f"{what} is in {given.currency}, the scenarios are in {scenarios.currency}; convert one of them"
         )
+
+
+def made_of(condition: Callable[[float], Any], value: float) -> Any:
+    """What a function makes of one value; ProblemError where it has more to ask."""
+    try:
+        return condition(value)
+    except TypeError as error:
+        raise ProblemError(
+            f"condition at {value!r}: {error}; expected a function of one number, such as "
+            "lambda x: fairness.Solidarity(0.5, band=x)"
+        ) from None
 
 
 def start_of(program: Program, start: Calibration | None) -> Floats | None:

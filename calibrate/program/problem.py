@@ -16,7 +16,7 @@ from calibrate.program.beyond import far_beyond
 from calibrate.program.fairness.base import Rule
 from calibrate.program.fairness.stated import check_gap
 from calibrate.program.form import Floats, Program
-from calibrate.program.given import check_given, check_money, held, start_of
+from calibrate.program.given import check_given, check_money, held, made_of, start_of
 from calibrate.program.measure import objective_at
 from calibrate.program.plan import Pool, named
 from calibrate.program.risk import ExpectedLoss, RiskLimit, RiskTerm, Term, check_known
@@ -160,7 +160,7 @@ class PoolProblem:
                 "fairness.ShareCap, lambda x: fairness.ShareCap(x)"
             )
         for value in stated:
-            one = condition <= value if isinstance(condition, Term) else condition(value)
+            one = condition <= value if isinstance(condition, Term) else made_of(condition, value)
             _check_kinds([ExpectedLoss()], [one])
             program = self.program.with_condition(one)
             program.check()

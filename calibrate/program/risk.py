@@ -56,8 +56,19 @@ class Term(ABC):
 
     __rmul__ = __mul__
 
+    def __truediv__(self, by: float) -> Sum:
+        if not (finite(by) and by > 0):
+            raise ProblemError(f"{self} was divided by {by!r}, expected a finite number > 0")
+        return self * (1 / by)
+
+    def __sub__(self, other: object) -> Sum:
+        raise ProblemError(f"{self} - {other} is not convex, as a price below zero; move what is taken off to a limit")
+
     def __le__(self, amount: float) -> RiskLimit:
         return RiskLimit(self, amount)
+
+    def __lt__(self, amount: object) -> RiskLimit:
+        raise ProblemError(f"{self} < {amount!r}: a limit is written term <= amount")
 
     def __ge__(self, amount: object) -> RiskLimit:
         raise ProblemError(f"{self} >= {amount!r} is not convex; a limit is written term <= amount")

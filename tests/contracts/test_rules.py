@@ -435,7 +435,7 @@ UNFIT = [
     (fairness.SimilarMembers(pd.DataFrame(DISTANCE, index=MEMBERS, columns=list("ABCE")), 0.1), "'E'"),
     (fairness.CoverK(STRESS, k=5), "CoverK.*: k is 5, but the pool has 4 members"),
     (fairness.CoverK(STRESS[:, :3], k=1), r"stress scenarios x 4 members.* got \(2, 3\)"),
-    (fairness.CoverK(-STRESS, k=1), "finite and >= 0"),
+    (fairness.CoverK(-STRESS, k=1), "CoverK: stress scenario 1, member .*: -.*, expected a loss in money, finite and"),
     (
         fairness.CoverK(pd.DataFrame(STRESS, columns=list("ABCX")), k=1),
         r"CoverK: stress scenario 0 names unknown .*'X'",

@@ -611,6 +611,13 @@ def test_a_reference_that_is_no_money_is_named(bad):
         (lambda p: p.solve().to_fixed_point(-1), "decimals is -1, expected a whole number from 0"),
         (lambda p: CVaR(0.9) >= 3, "is not convex; a limit is written term <= amount"),
         (lambda p: -CVaR(0.9), "a negative price is not convex"),
+        (lambda p: CVaR(0.9) < 3, "CVaR 90% of shortfall < 3: a limit is written term <= amount"),
+        (lambda p: CVaR(0.9) - CVaR(0.5), "CVaR 90% of shortfall - CVaR 50% of shortfall is not convex"),
+        (lambda p: CVaR(0.9) / 0, "CVaR 90% of shortfall was divided by 0, expected a finite number > 0"),
+        (
+            lambda p: p.frontier(fairness.Solidarity, [0.5]),
+            "condition at 0.5: .*'band'; expected a function of one number",
+        ),
         (
             lambda p: stated(rules=[fairness.GroupParity({"x": ["A", "B"], "y": ["C"]}, 0.1)]),
             "GroupParity: groups has several entries for 'x'; expected the name of one group for each member",
@@ -725,3 +732,7 @@ def test_a_plan_cheaper_than_its_bound_is_refused():
     with pytest.raises(SolverError, match="less than any plan that keeps all rules and limits to the last digit can"):
         answer(program, beyond, 1e-6, None)
     assert answer(program, solution, 1e-6, None).objective == pytest.approx(solution.lower_bound, rel=1e-6)
+
+
+def test_a_term_over_a_number_is_that_part_of_it():
+    assert CVaR(0.9) / 4 == 0.25 * CVaR(0.9)

@@ -236,16 +236,15 @@ class CoverK(GeneratedRule):
                 matrix = np.atleast_2d(np.asarray(frame, dtype=float))
             except (TypeError, ValueError) as error:
                 raise ProblemError(f"CoverK: stress: {error}; expected a table of numbers") from None
-        if (
-            matrix.ndim != 2
-            or matrix.shape[1] != len(plan.pool.members)
-            or not len(matrix)
-            or not np.isfinite(matrix).all()
-            or (matrix < 0).any()
-        ):
+        members = plan.pool.members
+        if matrix.ndim != 2 or matrix.shape[1] != len(members) or not len(matrix):
+            raise ProblemError(f"CoverK: stress must be stress scenarios x {len(members)} members, got {matrix.shape}")
+        odd = np.argwhere(~(np.isfinite(matrix) & (matrix >= 0)))
+        if odd.size:
+            row, column = odd[0]
             raise ProblemError(
-                f"CoverK: stress must be stress scenarios x {len(plan.pool.members)} members, "
-                f"finite and >= 0, got {matrix.shape}"
+                f"CoverK: stress scenario {row + 1}, member {members[column]}: {matrix[row, column]}, expected a loss "
+                "in money, finite and >= 0"
             )
         return matrix
 
