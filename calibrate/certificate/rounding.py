@@ -144,12 +144,13 @@ def _closed(body: dict[str, Any], v: list[int]) -> list[int]:
 
 
 def _least(body: dict[str, Any], v: list[int], giving: bool) -> list[int]:
-    """Sweeps over the auxiliary variables; `giving`: a row gives a unit a decision, unless it is equal."""
+    """Sweeps over the auxiliary variables; `giving`: a row gives what it may be missed by, unless it is equal."""
     n, grid = len(body["costs"]), verifier.grid(body)
     below: dict[int, list[tuple[int, int, list[Any]]]] = {}
-    give = verifier.FINER if giving else 0
-    for _, kind, rows in body["blocks"] if len(v) > n else ():
-        room = give * sum(abs(a) for row, _ in rows for j, a in row if j < n) * (kind != "equal")
+    loosened = verifier.conditions({**body, "limits": []}) if len(v) > n else ()
+    for (_, kind, rows), (_, _, ((loose, top), *_), *_) in zip(body["blocks"], loosened, strict=bool(loosened)):
+        (head, amount), give = rows[0], giving and kind != "equal"
+        room = math.floor((top - amount) * grid + verifier.dot(head, v) - verifier.dot(loose, v)) if give else 0
         inside = {j for row, _ in rows[1:] for j, _ in row}  # of a norm, which moves with it
         for j, a in rows[0][0]:
             if j >= n and j not in inside and (a < 0 or kind == "equal"):

@@ -98,7 +98,7 @@ def plan(body: Body, files: dict[str, bytes], pool: "Pool", checks: list[str]) -
 
 def conditions(body: Body) -> Any:
     """Rules and limits as slacks in a cone (of a limit less its risks), as loosely as they are judged: see `loose`."""
-    n, grain, lost = len(body["costs"]), Fraction(1, 10 ** body["decimals"]), LITTLE**2 * body["scale"]
+    n, grain, lost = len(body["costs"]), Fraction(1, 10 ** body["decimals"]), LITTLE**2 * abs(body["scale"])
     limits = [(one["name"], "limit", [one["row"]], one["risks"]) for one in body["limits"]]
     for name, kind, rows, risks in [*((*block, []) for block in body["blocks"]), *limits]:
         loose, spare = dict[int, Any](), (grain * n + lost) * sum(risks) + ROUNDED * sum(abs(h) for _, h in rows)
@@ -123,12 +123,12 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     given, terms, eased, far = body["multipliers"], body["terms"], list[Any](), abs(objective or Fraction(0))
     slope, constant, prices = [*body["costs"], *[0] * body["auxiliary"]], Fraction(0), [t["price"] for t in terms]
     names = [f"CVaR {100 * float(t['level']):.10g}% of {t['of']}".replace("CVaR 0%", "expected loss") for t in terms]
-    require(names == [t["name"] for t in terms if 0 <= t["level"] < MOST], "another term, or beyond one in a million")
+    require(names == [t["name"] for t in terms if t["price"] >= 0 <= t["level"] < MOST], "another term, or too far out")
     for limit in body["limits"]:
         etas, (row, amount), (text, _, most) = limit["risks"], limit["row"], limit["name"].rpartition(" <= ")
-        true = {f"{float(a):.10g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(etas) if a}
-        costs = {*text.split(" + ")} ^ true  # they have names of their own
-        ok = bool(row) == bool(costs) and not any(one.endswith(RISKS[1:]) for one in costs) and min([*etas, 0]) >= 0
+        true = [f"{float(a):.10g} * {names[k]}".removeprefix("1 * ") for k, a in enumerate(etas) if a]
+        costs = [one for one in text.split(" + ") if not one.endswith(RISKS[1:])]  # they have names of their own
+        ok = sorted(true + costs) == sorted(text.split(" + ")) and bool(row) == bool(costs) and min([*etas, 0]) >= 0
         require(ok and most == f"{float(amount):,.10g}", f"{limit['name']} is another limit, or rewards risk")
     for (_, kind, rows, etas, loose), m in zip(conditions(body), given["blocks"] + given["limits"], strict=True):
         m = [sum(map(abs, m)), *m] if kind == "equal" else [m] if kind == "limit" else m

@@ -27,7 +27,7 @@ FAR = 1e4  # times the miss: a row with so much room is not met by a step that m
 SMALLEST = 1e-4  # of what is due by the reference: less moves like what is due
 FREE = 1e3  # as much an auxiliary variable moves for the same distance
 NOTHING = 1e-16  # of the mean of the reference: what is due by it from who never loses
-TRACE = 1e-9  # of a decision: a step to so little is a step to nothing
+TRACE = 1e-9  # of a decision, or of what is due: a step to so little is a step to nothing
 MOST_MOVED = 500  # auxiliary variables at published integers: more take seconds
 TAKEN, REST = 0.5, 0.3  # of what the verifier grants: aimed at, and as much more where rounding leaves it
 
@@ -50,7 +50,7 @@ def nearest(stated: Mapping[str, Any], decisions: Floats, reference: Floats) -> 
         moved, kept = _step(stated, v, size, TAKEN)
         if moved is None or kept:
             return moved
-        moved[:n] = np.where(moved[:n] <= TRACE * v[:n], 0.0, moved[:n])
+        moved[:n] = np.where(moved[:n] <= TRACE * np.maximum(v[:n], owed), 0.0, moved[:n])
         v = moved
     return None
 

@@ -209,3 +209,54 @@ def test_a_currency_of_two_lines_and_a_search_of_no_rule_are_told(tmp_path):
             tmp_path / "lie", files | {"certificate.json": body, "calibration.json": json.dumps(said).encode()}
         )
         assert "not one line as it is" in verify(lie).sentence
+
+
+def test_a_scale_below_zero_makes_no_limit_tighter(tmp_path):
+    """A limit that a plan keeps was "infeasible, proved": nothing had looked at the scale of a conflict."""
+    limit = CVaR(0.9, of="mutualised") <= 0.5
+    problem = PoolProblem(Scenarios(heavy()), Waterfall(), [CostOfCapital(0.05, 0.05)], [limit, Budget(0.001)])
+    with pytest.raises(RuleConflictError) as told:
+        problem.solve()
+    told.value.certificate.save(tmp_path / "conflict")
+    assert verify(tmp_path / "conflict").proved
+    files = {one.name: one.read_bytes() for one in (tmp_path / "conflict").iterdir()}
+    body = json.loads(files["certificate.json"])
+    body["limits"] = [one for one in body["limits"] if one["name"] == str(limit)]
+    body |= {"rules": [str(limit)], "blocks": [], "scale": -1e30}
+    body["multipliers"] = {"blocks": [], "limits": [1.0], "flows": [NOTHING] * len(body["terms"])}
+    exact = json.loads(json.dumps(body), **verifier.READ)
+    assert verifier.bound(exact, pool_of(files, exact), None) <= 0
+
+
+def test_an_objective_that_rewards_risk_is_told(tmp_path):
+    terms = [CostOfCapital(0.05, 0.05), CVaR(0.9, of="mutualised"), ExpectedLoss(of="mutualised")]
+    rules = [fairness.FundFloor(0.01), CVaR(0.9, of="mutualised") <= 9]
+    files = run(tmp_path / "run", PoolProblem(Scenarios(heavy()), Waterfall(), terms, rules))
+
+    def rewarded(body):
+        for term in body["terms"]:
+            term["price"] = -1.0 if term["level"] > 0 else term["price"]
+
+    multipliers = {"blocks": [[1e6]], "limits": [1.0], "flows": [NOTHING] * 2}
+    with pytest.raises(ValueError, match="another term"):
+        restated(files, [0.01, 0.0, 0.0, 0.0], multipliers, rewarded)
+
+
+def test_a_risk_that_stands_twice_in_a_limit_is_told(tmp_path):
+    """Twice a CVaR is at most .5: its name said once."""
+    problem = PoolProblem(
+        Scenarios(heavy()), Waterfall(), [CostOfCapital(0.05, 0.05)], [CVaR(0.9, of="mutualised") <= 0.25]
+    )
+    files = run(tmp_path / "run", problem)
+    files = {n: c if n == "scenarios.npz" else c.replace(b"<= 0.25", b"<= 0.5") for n, c in files.items()}
+    body = json.loads(files["certificate.json"])
+    (term,), (limit,), (flow,) = body["terms"], body["limits"], body["multipliers"]["flows"]
+    limit["row"][1] *= 2
+    limit["risks"] *= 2
+    body["terms"] = [term, term]
+    body["multipliers"] |= {
+        "limits": [body["multipliers"]["limits"][0] / 2],
+        "flows": [flow | {"shift": flow["shift"] + 1}] * 2,
+    }
+    lie = sealed(tmp_path / "lie", files | {"certificate.json": json.dumps(body).encode()})
+    assert "is another limit" in verify(lie).sentence
