@@ -103,11 +103,21 @@ class Scatter:
         cells = np.unique(place * (when.max() + 1) + when, return_inverse=True)[1]
         return cls(distances, place, members, n, deviations, cells)
 
+    @property
+    def means(self) -> Floats:
+        """How far each who tells scatters."""
+        return np.asarray(np.bincount(self.owner, self.distances) / self.counts)
+
+    @property
+    def off(self) -> Floats:
+        """Distances over those of their owner, less 1."""
+        means = self.means
+        return np.asarray(self.distances / np.where(means > 0, means, 1.0)[self.owner] - (means > 0)[self.owner])
+
     def logs(self, members: int) -> tuple[Floats, Floats]:
         """Log of how far each of all `members` scatters, and its variance; infinite for who does not tell."""
-        means = np.bincount(self.owner, self.distances) / self.counts
+        means, off = self.means, self.off
         kept = means > 0
-        off = self.distances / np.where(kept, means, 1.0)[self.owner] - kept[self.owner]
         logs, variances = np.zeros(members), np.full(members, math.inf)
         variances[self.members[kept]] = self.worth(off) * (off**2).mean() / self.counts[kept]
         logs[self.members[kept]] = np.log(means[kept])

@@ -143,7 +143,7 @@ class JointLossModel(BaseEstimator):  # type: ignore[misc]
         exposures = np.ones(shape) if given is None else given.to_numpy()
         self.columns_, self._periods = history.losses.columns, history.periods
         self.exposures_ = pd.Series(exposures[-1], index=self.columns_, name="exposure")
-        self.size_powers_ = told_powers(history)
+        self.size_powers_ = told_powers(history, self.frequency)
         even = at_references(history, self.size_powers_)
         self.size_trends_, said = told_trends(even, self.pool_level)
         ahead = at_sizes_ahead(even, self.size_trends_)

@@ -57,6 +57,8 @@ def _scatter(left: Floats, who: Places, at: Places) -> tuple[float, float, float
         members = float(credibility[one] / (1 - credibility[one]) / count[one])
         left = left - pooled[who]
     share = shared_scatter([left[at == period] for period in range(int(at.max()) + 1)])
+    if not share < 1:  # all of it, as where one loss alone differs: nothing is left to judge by
+        return 0.0, 0.0, 0.0
     return variance * (1 - share), members / (1 - share), share / (1 - share)
 
 

@@ -18,6 +18,9 @@ Bools = npt.NDArray[np.bool_]
 # Deviation of the log of what scatters between segments: none, as likely as any other together.
 UNLIKE = np.append(0.0, (np.arange(20) + 0.5) / 20)
 PRIOR = np.append(0.5, np.full(20, 0.5 / 20))
+# Mean square of distances over their mean, less 1: above it a scatter rests on a loss or two (of normal logs it is .57,
+# of exponential ones 1), and tells no power: raised to one over it that loss would make the tail of all segments.
+RESTS = 2.5
 
 
 def segment_powers(logs: Floats, segment: Places, when: Places, segments: int) -> tuple[Floats, Floats]:
@@ -36,9 +39,13 @@ def segment_powers(logs: Floats, segment: Places, when: Places, segments: int) -
     """
     scatter = Scatter.of(logs, segment, when)
     power, doubt = np.ones(segments), np.zeros(segments)
-    means, variances = scatter.logs(segments) if scatter is not None else (power, power)
+    if scatter is None:
+        return power, doubt
+    means, variances = scatter.logs(segments)
+    squares = np.bincount(scatter.owner, scatter.off**2) / scatter.counts
+    variances[scatter.members[squares > RESTS]] = np.inf
     own = np.isfinite(variances)
-    if scatter is None or own.sum() < 2:
+    if own.sum() < 2:
         return power, doubt
     m, v = means[own], variances[own]
     w = 1 / (v + UNLIKE[:, None] ** 2)

@@ -29,6 +29,7 @@ from scipy.stats import norm, t
 from calibrate.history import LossHistory
 from calibrate.models.arrays import Floats
 from calibrate.models.collective import Events
+from calibrate.models.families import Asked
 from calibrate.models.frequency import Elastic, NegativeBinomial
 from calibrate.models.mixed_line import mixed_products
 from calibrate.models.scales import MUCH_LIKELIER, completed
@@ -41,7 +42,8 @@ Places = npt.NDArray[np.intp]
 FEWEST = 3.0  # degrees of freedom from which a power is told
 UNLIKE = 0.1  # p-value from which those who move go by another power: what is lost if not is what differences tell
 CLEARLY = 2.0  # difference of log-likelihoods from which losses in all are in proportion, or are not
-MOST = 1.5  # power that is carried, as of numbers of events
+MOST = 1.5  # power that is carried, as of numbers of events; and none below zero
+BEYOND = 2.0  # standard errors: an estimate so far from any such power tells of something else (a crisis, say)
 STILL = 1e-9  # of a log exposure: less is none
 
 
@@ -83,7 +85,9 @@ class SizePower:
 
     def beside(self, often: Elastic) -> float:
         """The power that is taken beside that of the numbers of events, which is known as far as its gain tells."""
-        own = float(np.clip(self.power, -MOST, MOST)) if self.gain > MUCH_LIKELIER else 0.0
+        own = float(np.clip(self.power, 0.0, MOST)) if self.gain > MUCH_LIKELIER else 0.0
+        if abs(self.power - own) > BEYOND * self.error:  # no power of exposure: something else went with it
+            own = 0.0
         if not often.kept:
             return own
         in_proportion = 1 - often.coefficient_
@@ -102,16 +106,22 @@ def _last(logs: Floats, owner: Places, when: Places, *columns: Floats) -> tuple[
     return float(inverse[-1] @ found[0][:-1, -1]), math.sqrt(found[1] * float(inverse[-1, -1]))
 
 
-def told_powers(history: LossHistory) -> dict[str, float]:
-    """Of the segments of an event history whose sizes clearly go with exposures."""
+def told_powers(history: LossHistory, asked: Asked = None) -> dict[str, float]:
+    """Of the segments of an event history whose sizes clearly go with exposures.
+
+    A frequency that was `asked` for has numbers in proportion to exposure, whatever they tell (unless it is `Elastic`):
+    there sizes have what that leaves of losses in all.
+    """
     if history.events is None or history.exposures is None:
         return {}
-    events = Events.of(history, history.events, history.exposures.to_numpy())
-    powers = {name: _power(events, g) for g, name in enumerate(events.segments)}
+    events, powers = Events.of(history, history.events, history.exposures.to_numpy()), {}
+    for g, name in enumerate(events.segments):
+        family = asked.get(name) if isinstance(asked, Mapping) else asked
+        powers[name] = _power(events, g, in_proportion=not (family is None or isinstance(family, Elastic)))
     return {name: power for name, power in powers.items() if power != 0}
 
 
-def _power(events: Events, g: int) -> float:
+def _power(events: Events, g: int, in_proportion: bool) -> float:
     own = events.segment == g
     owner, when, bounds = events.owner[own], events.when[own], events.at_least[own]
     if bounds.all():
@@ -122,7 +132,12 @@ def _power(events: Events, g: int) -> float:
     if found is None or found.gain <= CLEARLY:
         return 0.0
     often = events.frequency(Elastic(NegativeBinomial()), g)
-    return found.beside(often) if isinstance(often, Elastic) else 0.0
+    if not isinstance(often, Elastic):
+        return 0.0
+    power = found.beside(often)
+    if power and in_proportion and often.kept:
+        return float(np.clip(power + often.coefficient_ - 1, 0.0, MOST))
+    return power
 
 
 def at_references(history: LossHistory, powers: Mapping[str, float]) -> LossHistory:

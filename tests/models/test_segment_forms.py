@@ -137,3 +137,15 @@ def test_what_few_losses_leave_open_of_a_power_is_in_the_scenarios():
     assert fitted[0].raised == 1.0
     assert fitted[1].has_mean
     assert not replace(fitted[1], forms=Forms(np.full(8, 1 / fitted[1].shape))).has_mean
+
+
+def test_one_odd_loss_among_equals_makes_no_tail_of_all_segments():
+    """Fifty-nine sums of a hundred and one ten times as large; raised to one over their scatter it was the tail."""
+    rng = np.random.default_rng(0)
+    odd = np.append(100 * np.exp(1e-3 * rng.standard_normal(59)), 1000.0)
+    logs = [np.log(odd), rng.standard_normal(300), rng.standard_normal(50)]
+    segment = np.repeat([0, 1, 2], [60, 300, 50])
+    powers, doubt = segment_powers(np.concatenate(logs), segment, np.arange(410), 3)
+    assert powers[0] == 1.0
+    assert doubt[0] == 0.0
+    np.testing.assert_allclose(powers[1:], 1.0, atol=0.1)

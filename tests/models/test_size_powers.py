@@ -141,11 +141,11 @@ def test_sizes_that_do_not_go_with_exposures_that_move_stay() -> None:
 def test_other_units_and_another_order_change_nothing() -> None:
     exposures = values(1, 30.0)
     frame = events(exposures, 1.0, 0.25, 1)
-    one = JointLossModel(frequency=frequency.NegativeBinomial()).fit(history(exposures, frame))
+    numbers = frequency.Elastic(frequency.NegativeBinomial())
+    one = JointLossModel(frequency=numbers).fit(history(exposures, frame))
     assert set(one.size_powers_) == {"all"}
-    other = JointLossModel(frequency=frequency.NegativeBinomial()).fit(
-        history(exposures * 1e9, frame.assign(usd=frame["usd"] * 1e-6)[::-1])
-    )
+    dear = history(exposures * 1e9, frame.assign(usd=frame["usd"] * 1e-6)[::-1])
+    other = JointLossModel(frequency=numbers).fit(dear)
     assert other.size_powers_["all"] == pytest.approx(one.size_powers_["all"], rel=1e-8)
     found, wanted = other.summary_["expected_loss"], one.summary_["expected_loss"]
     np.testing.assert_allclose(found * 1e6, wanted, rtol=1e-7)
@@ -161,7 +161,8 @@ def test_scenarios_of_every_process_have_sizes_of_the_exposures_asked_for(asked:
     """Layers and caps are of money, and stay where they are: the closed form of the summary moves the sizes below."""
     exposures = values(2, 30.0)
     cover = Coverage(retention=0.01, limit=0.2)
-    model = JointLossModel(frequency=asked, coverage=cover).fit(history(exposures, events(exposures, 1.0, 0.25, 2)))
+    often = 0.25 * exposures / exposures.mean()  # as the families have it that are asked for
+    model = JointLossModel(frequency=asked, coverage=cover).fit(history(exposures, events(exposures, 1.0, often, 2)))
     at = 0.3 * exposures[24]
     sampled = model.sample(30_000, random_state=1, exposures=dict(zip(NAMES, at, strict=True))).losses.sum(axis=1)
     there = model.sample(30_000, random_state=1, exposures=dict(zip(NAMES, 0.1 * at, strict=True))).losses.sum(axis=1)
@@ -175,7 +176,7 @@ def test_members_that_come_late_or_leave_have_what_they_had_then() -> None:
     exposures[:20, 0], exposures[30:, 1] = 0.0, 0.0
     frame = events(exposures, 1.0, 0.25 * (exposures > 0), 3)
     models = [
-        JointLossModel(frequency=frequency.NegativeBinomial()).fit(history(exposures * unit, frame))
+        JointLossModel(frequency=frequency.Elastic(frequency.NegativeBinomial())).fit(history(exposures * unit, frame))
         for unit in (1.0, 1e6)
     ]
     assert models[0].summary_["expected_loss"].iloc[1] == 0.0
@@ -229,7 +230,7 @@ def test_candidates_are_compared_on_losses_that_exposure_is_taken_out_of() -> No
     "asked",
     [
         None,
-        {"fire": frequency.SharedShock(), "theft": frequency.NegativeBinomial()},
+        {"fire": frequency.SharedShock(), "theft": frequency.Elastic(frequency.NegativeBinomial())},
     ],
 )
 @pytest.mark.slow
@@ -263,3 +264,17 @@ def test_losses_in_all_are_in_proportion_where_that_is_not_clearly_unlikelier() 
     assert not usual.kept
     assert SizePower(0.85, 0.08, 18.0).beside(usual) == 0.85
     assert SizePower(0.90, 0.40, 50.0).beside(usual) == 0.0
+
+
+@pytest.mark.parametrize("asked", [frequency.NegativeBinomial(), {"all": frequency.SharedShock()}])
+def test_numbers_that_are_asked_for_leave_losses_in_all_in_proportion(asked: Any) -> None:
+    """Sizes in proportion and numbers that do not move: ten times the exposure cost a hundred times as much."""
+    model = JointLossModel(frequency=asked).fit(in_proportion(0, 5.0)[0])
+    assert expected(model, 10 * model.exposures_.to_numpy()) == pytest.approx(10 * expected(model), rel=0.1)
+
+
+@pytest.mark.parametrize(("power", "taken"), [(8.9, 0.0), (-1.9, 0.0), (1.6, 1.5), (0.9, 0.9)])
+def test_what_no_power_of_exposure_can_be_is_something_else(power: float, taken: float) -> None:
+    """Of banks that failed in a crisis, dearer than those before, while assets grew a little: a power of nine."""
+    numbers = frequency.Elastic(frequency.NegativeBinomial()).fit([1, 2, 1, 3], exposure=[1.0, 1.0, 1.0, 1.0])
+    assert SizePower(power, 0.2, 40.0).beside(numbers) == taken
