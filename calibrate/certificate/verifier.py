@@ -130,7 +130,8 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
         costs = [one for one in text.split(" + ") if not one.endswith(RISKS[1:])]  # they have names of their own
         ok = sorted(true + costs) == sorted(text.split(" + ")) and bool(row) == bool(costs) and min([*etas, 0]) >= 0
         require(ok and most == f"{float(amount):,.10g}", f"{limit['name']} is another limit, or rewards risk")
-    for (_, kind, rows, etas, loose), m in zip(conditions(body), given["blocks"] + given["limits"], strict=True):
+    found = [*conditions(body)]
+    for (_, kind, rows, etas, loose), m in zip(found, given["blocks"] + given["limits"], strict=True):
         m = [sum(map(abs, m)), *m] if kind == "equal" else [m] if kind == "limit" else m
         require(within(m), "not in its cone")
         for (row, amount), one in zip(rows, m, strict=True):
@@ -142,18 +143,17 @@ def bound(body: Body, pool: "Pool", objective: Fraction | None) -> Fraction:
     for term, price, flows in zip(terms, prices, given["flows"], strict=True):
         constant += pool.cut(term, price, flows, slope)
         far = max(far, max(sum(loss for _, loss in row) for row in pool.rows) * bool(price) / Fraction(pool.finest))
-    for j, (g, (low, high)) in enumerate(zip(slope, box(body, objective), strict=True)):
-        edge = low if g > 0 else high
-        require(edge is not None or 0 >= g >= -sum(m * one.get(j, 0) for m, one in eased), "nothing bounds what pays")
-        constant += g * (1000 * far if edge is None else Fraction(edge, grid(body)))
+    for j, (g, e) in enumerate(zip(slope, box(body, objective, found), strict=True)):
+        require((end := e[g <= 0]) is not None or 0 >= g >= -sum(m * r.get(j, 0) for m, r in eased), "nothing bounds")
+        constant += g * (1000 * far if end is None else Fraction(end, grid(body)))
     return constant if objective is None else min(constant, objective)  # who is outside the box costs more
 
 
-def box(body: Body, objective: Fraction | None) -> list[list[Any]]:
+def box(body: Body, objective: Fraction | None, found: Any = None) -> list[list[Any]]:
     """Bounds of decisions and auxiliary variables: sweeps over the rows, outwards; None if none. Risks are >= 0."""
     ends = [[0, None] for _ in body["costs"]] + [[None, None] for _ in range(body["auxiliary"])]
     rows: list[Any] = [[[*enumerate(body["costs"])], objective]][objective is None :]
-    for _, kind, ((head, top), *tail), _, _ in conditions(body):  # a first slack is no less than those that follow
+    for _, kind, ((head, top), *tail), *_ in found or conditions(body):  # no slack exceeds the first
         h, tail = dict(head), tail * (kind == "equal" or body["auxiliary"] > 0)
         rows += [[head, top]]
         rows += [[(h | {j: h.get(j, 0) + s * a for j, a in r}).items(), top + s * b] for r, b in tail for s in (1, -1)]

@@ -39,8 +39,8 @@ def decimals_of(total: float | Fraction) -> int:
 def keeps_however_rounded(program: Program, form: Compiled, decisions: Floats) -> bool:
     """Whether integers within a unit of each decision keep the rules for sure, as the verifier judges them.
 
-    It grants a row a unit for each entry, by which no more each of them moves; and 1e-12 of all losses, and 2^-40 of
-    what the entry is, which is mostly more than the plan misses the row by.
+    It grants a row a unit for each entry, and none of them moves by more; and 2^-40 of what the entry is, which is
+    mostly more than the plan misses the row by.
     """
     layout, cone = Layout.of(program, form), form.body.cone
     if layout.auxiliary or cone.sizes or len(form.equalities[0]):

@@ -40,7 +40,8 @@ def closest(level: Level, best: Bounds) -> Bounds:
     more than the price of the distance gone, so that a price of `TIE` of the tolerance over the distance would be
     small enough for certain; a larger one is exact to more digits, and is lowered where the objective gives too
     much. Where losses lie on atoms the optimal plans are many, and more digits are worth more steps; where rounding
-    leaves a plan that is not exact, a larger price is tried beside it.
+    leaves a plan that is not exact, a larger price is tried beside it. What rounding hides of a price so
+    small, the face of the optimum tells (`face`).
     """
     distance = _Distance.of(level)
     left_over = max(1.0 - best.gap / level.tolerance, 0.0)  # the gap and what is given must not exceed the tolerance

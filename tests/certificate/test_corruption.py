@@ -126,6 +126,7 @@ def decisive(body):
     return at
 
 
+@pytest.mark.slow
 def test_decisive_numbers_with_every_hash_forged(copied):
     """Here only arithmetic is left: what is claimed does not follow any more.
 

@@ -35,6 +35,7 @@ def test_ties_are_decided_by_name_and_not_by_position(values, random, decimals):
     assert dict(one.weights) == dict(other.weights)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_weight_vectors_sum_exactly():
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 6, 100_000)

@@ -69,6 +69,7 @@ def test_clusters_are_seen_and_the_losers_keep_their_scores():
     assert "an event brings" in clustering.loc["Hawkes", "note"]
 
 
+@pytest.mark.slow
 def test_a_coefficient_that_was_not_kept_is_no_parameter():
     seen = history(seed=4)
     table = models.compare(JointLossModel().fit(seen), seen).loc["frequency"].loc["all"]
@@ -83,6 +84,7 @@ def test_a_coefficient_that_was_not_kept_is_no_parameter():
     assert trend["parameters"] == table.loc["NegativeBinomial()", "parameters"] + 1
 
 
+@pytest.mark.slow
 def test_a_family_of_one_s_own_is_added_and_marked():
     seen = history()
     law = models.severity.Spliced(tail=models.severity.GeneralizedPareto(models.severity.QuantileThreshold(0.7)))

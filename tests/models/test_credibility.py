@@ -56,6 +56,7 @@ def test_unit_does_not_matter(power):
     assert other.premiums_.to_numpy() == pytest.approx(one.premiums_.to_numpy() * 10.0**power, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_variances_are_unbiased_and_premiums_beat_both_extremes():
     """2,000 pools of 10 members, 6 periods: variance between members 4, within 9 over the weight."""
     rng = np.random.default_rng(7)

@@ -115,6 +115,7 @@ def test_counts_in_waves_are_flagged_with_the_models_that_remember():
 @pytest.mark.skipif(
     find_spec("chainladder") is None, reason="chainladder is not installed: pip install 'calibrate[cas]'"
 )
+@pytest.mark.slow
 def test_medical_malpractice_moves_together_and_rises():
     """14 CAS insurers with premium in ten years: the fitted correlation is that of the ranks, and the rise is said."""
     import chainladder

@@ -110,6 +110,7 @@ def test_a_quiet_spell_may_end():
     assert max(said) < 0.9
 
 
+@pytest.mark.slow
 def test_waves_are_forecast_from_where_they_stand():
     """Log score of the month ahead and of its mean, 150 histories of waves: better than a constant rate."""
     scores, errors = [], []

@@ -514,6 +514,7 @@ def test_commercial_auto():
     assert 0.7 < (sampled / own).median() < 1.4
 
 
+@pytest.mark.slow
 def test_the_chosen_process_is_reported_and_can_be_chosen():
     assert JointLossModel(frequency=frequency.SharedShock()).fit(EVENTS).process_.around.__class__ is SharedShocks
     assert JointLossModel(dependence=dependence.StudentT()).fit(EVENTS).process_.around.__class__ is OrderedMargins

@@ -228,6 +228,7 @@ def quiet(node, margins, exposures):
 @pytest.mark.parametrize(
     ("family", "copula"), [(frequency.SharedShock(), None), (frequency.Poisson(), Independent()), (None, None)]
 )
+@pytest.mark.slow
 def test_quiet_scenarios_are_as_many_as_the_mixture_of_the_laws_has(family, copula):
     """`P(nothing in h periods) = mean over the laws of p^h`: all periods of a scenario by one law, all laws alike."""
     model = JointLossModel(severity=severity.LogNormal(), frequency=family, dependence=copula).fit(history())

@@ -178,6 +178,7 @@ def test_the_choice_is_reported():
     assert any("heavier tail than GammaRatio, which was asked for" in flag for flag in asked)
 
 
+@pytest.mark.slow
 def test_heavier_ratios_are_said_and_expected_to_cost_more():
     """Inverse gamma ratios, tail exponent 3: the lognormal expects too little, the open family most of what is true."""
 

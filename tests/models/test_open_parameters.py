@@ -262,6 +262,7 @@ def test_the_choice_of_the_family_is_open_where_the_counts_do_not_make_it():
     assert 0.2 < share(pool(4, rate=3.0, k=np.inf)[0]) < 0.8
 
 
+@pytest.mark.slow
 def test_long_histories_leave_nearly_nothing_open():
     history, _ = pool(5, years=150, rate=10.0, k=2.0)
     model = JointLossModel(severity=severity.LogNormal()).fit(history)

@@ -32,6 +32,7 @@ def shocked(rng, months=240, members=12, size=0.7, rho=0.8):
     return LossHistory.from_events(frame, **names, exposures=exposure, **window), exposure
 
 
+@pytest.mark.slow
 def test_shared_shocks_are_found_and_drawn():
     """Number of events of a whole segment, by month: mean, scatter, zeros and tail against the known truth."""
     history, exposure = shocked(np.random.default_rng(14))

@@ -232,6 +232,7 @@ def test_restricted_likelihood_is_that_of_all_contrasts():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_a_member_that_has_shrunk_scatters_more_at_the_same_mean(family):
     losses, exposure = grown(1, -1.0, zeros=0.15)
     model = family().fit(losses, exposure=exposure)

@@ -101,6 +101,7 @@ def history(rare):
     return LossHistory.from_events(frame, period="Q", start="2019-01-01", end="2023-12-31", **names)
 
 
+@pytest.mark.slow
 def test_a_rare_segment_that_scatters_more_costs_what_its_own_losses_say():
     """A hundred losses of deviation 1.5: in the form of all they cost half of it, and without a word."""
     quantiles = stats.norm.ppf((np.arange(100) + 0.5) / 100)

@@ -73,6 +73,7 @@ def drawn(seed: int, of_those: float, of_time: float, growth: float = 0.0, commo
 
 
 @pytest.mark.parametrize(("growth", "common"), [(0.0, 0.0), (0.03, 0.0), (0.0, 0.5)])
+@pytest.mark.slow
 def test_no_power_is_told_where_there_is_none(growth: float, common: float) -> None:
     """Nor where prices and exposures both grow, nor where losses of a month are alike: one in two hundred by chance."""
     found = [drawn(seed, 0.0, 0.0, growth, common) for seed in range(100)]
@@ -157,6 +158,7 @@ def test_other_units_and_another_order_change_nothing() -> None:
     [frequency.NegativeBinomial(), frequency.SharedShock(), frequency.Drifting(), frequency.Hawkes(resolution=1.0)],
     ids=repr,
 )
+@pytest.mark.slow
 def test_scenarios_of_every_process_have_sizes_of_the_exposures_asked_for(asked: Any) -> None:
     """Layers and caps are of money, and stay where they are: the closed form of the summary moves the sizes below."""
     exposures = values(2, 30.0)
@@ -171,6 +173,7 @@ def test_scenarios_of_every_process_have_sizes_of_the_exposures_asked_for(asked:
     assert sampled.mean() / there.mean() == pytest.approx(expected(model, at) / expected(model, 0.1 * at), rel=0.06)
 
 
+@pytest.mark.slow
 def test_members_that_come_late_or_leave_have_what_they_had_then() -> None:
     exposures = values(3, 10.0)
     exposures[:20, 0], exposures[30:, 1] = 0.0, 0.0

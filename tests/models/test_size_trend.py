@@ -150,6 +150,7 @@ def test_expected_losses_are_those_of_the_period_ahead():
     assert np.mean(left_out) < 0.6
 
 
+@pytest.mark.slow
 def test_sizes_grow_on_from_period_to_period():
     """Of twelve years ahead the last ones are the largest: the sum of the truth, not twelve times the first."""
     found = []

@@ -200,6 +200,7 @@ def test_every_candidate_has_words():
     assert words.candidate("MyOwn(law=3)") == ""
 
 
+@pytest.mark.slow
 def test_how_members_move_together_is_said(full):
     assert "tail dependence" not in plain(reporting.html(full))
     numbers = {"lowest_correlation": 0.08, "highest_correlation": 0.31, "lowest_tail": 0.004, "highest_tail": 0.125}
@@ -244,6 +245,7 @@ def test_more_than_can_be_read_is_said(calibration_of):
     assert "more contributions" not in plain(reporting.html(bare))
 
 
+@pytest.mark.slow
 def test_many_members_that_share_a_tail_are_one_row(calibration_of):
     many = calibration_of([f"Member {k}" for k in range(60)])
     rows = [{**TAILS[1], "member": f"Member {k}", "cap": 1000.0 * (k + 1)} for k in range(60)]

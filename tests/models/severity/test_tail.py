@@ -104,6 +104,7 @@ def test_thin_and_flat_tails_are_refused():
         severity.Spliced(tail=GeneralizedPareto(0.5)).fit(x)
 
 
+@pytest.mark.slow
 def test_profile_intervals_contain_the_estimate_and_end_where_the_likelihood_says():
     x = stats.genpareto(0.3, scale=2.0).rvs(300, random_state=np.random.default_rng(3))
     model = GeneralizedPareto().fit(x)
