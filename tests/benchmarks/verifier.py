@@ -2,8 +2,9 @@
 
     python tests/benchmarks/verifier.py
 
-Measured on two cores that others used as well (load 10, Python 3.11), wall clock in seconds; the processor time of the
-verifier on 100 x 20,000 with every loss positive was 2.8 seconds, its peak memory 330 MB:
+Measured on two cores that others used as well (load 10, Python 3.11), wall clock in seconds, before bounds counted what
+rows give; the processor time of the verifier on 100 x 20,000 with every loss positive, 2.8 seconds then on one machine,
+is 5.2 now on another, its peak memory was 330 MB:
 
 | members x scenarios | positive | certificate | save | verify |
 |---|---|---|---|---|
