@@ -23,9 +23,10 @@ spec.loader.exec_module(recovery)
 FEWER = {  # the costly ones share the schemes; the script runs all
     "Burr": (),  # a hundred losses do not tell its three parameters apart: 5,000 complete ones only
     "GeneralizedPareto": ("complete", "deductible and limit"),
-    "GeneralizedPareto, end": ("limit",),
+    "GeneralizedPareto, end": (),
+    "LogNormal": ("complete", "deductible and limit", "open claims", "weighted"),
     "Gamma": ("complete",),
-    "Weibull": ("deductible and limit", "open claims", "weighted"),
+    "Weibull": ("deductible and limit",),
 }
 CELLS = [(name, scheme) for name in recovery.TRUTHS for scheme in FEWER.get(name, recovery.SCHEMES)]
 
