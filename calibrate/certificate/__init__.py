@@ -18,7 +18,8 @@
                                   root, group by segment (empty: as the root), leaf by positive loss
     objective, lower_bound        what the plan costs, what the multipliers prove; `tolerance` of the gap, relative to
                                   the objective or to a millionth of `scale`, the size of the losses. Rows are doubles:
-                                  a plan keeps one but for 2^-40 of what it adds up of decisions and amount
+                                  a plan is held to one, and the bound counts it, but for a published unit and 2^-40
+                                  of itself for each decision in it, and 2^-40 of the amount
     kind                          "plan", or "conflict": rules that no plan keeps, with no objective
     files                         SHA-256 of the files beside it; calibration.json holds the hash of all the rest of it
 """

@@ -1,7 +1,7 @@
 """Checks a saved calibration without trusting who made it. Standard library only: `python verifier.py FOLDER`.
 
-Exact: doubles are fractions. Rules and limits, as loose as they are judged, times multipliers of the dual cone, and for
-each price of a CVaR flows `leaf <= group <= root <= price p / (1 - level)`, as `(z)+ >= theta z`, make a bound: affine.
+Exact: doubles are fractions. Multipliers in the dual cone times rules and limits, loose as they are judged, and flows
+`leaf <= group <= root <= price p / (1 - level)` for `(z)+ >= theta z` make an affine bound: its least value over a box.
 """
 
 import csv
@@ -267,8 +267,8 @@ def agrees(body: Body, files: dict[str, bytes], pool: Pool, x: list[int], values
         share = sum(amounts[i * pool.k : (i + 1) * pool.k])
         claims += [(row["contribution"], share, 0), (row["sampled_loss"], Fraction(total, pool.mass * pool.finest), 0)]
         claims += [(row["weight"], share / (sum(amounts[: pool.cells]) or 1), LITTLE**2)]
-    for stated, value, room in claims:
-        require(abs(Fraction(float(stated)) - value) <= room + abs(value) / 10**12, f"{stated} for {float(value)}")
+    for one, value, room in claims:
+        require(abs(Fraction(float(one)) - value) <= room + abs(value) / 10**12, f"{float(one)} for {float(value)}")
     return Fraction(float(said["lower_bound"]))
 
 

@@ -74,7 +74,7 @@ def powers_of(standard: Sequence[Floats], times: Sequence[Places], known: Sequen
 
 def raised_to(power: float) -> str:
     """What is said of a power that differs from 1."""
-    return f", to the power {power:.2f}, as its own losses scatter" if f"{power:.2f}" != "1.00" else ""
+    return f", to the power {power:.2f}: so far its losses scatter beside those" if f"{power:.2f}" != "1.00" else ""
 
 
 def scatter_by(losses: Floats, weights: Floats) -> float:

@@ -42,7 +42,7 @@ Places = npt.NDArray[np.intp]
 FEWEST = 3.0  # degrees of freedom from which a power is told
 UNLIKE = 0.1  # p-value from which those who move go by another power: what is lost if not is what differences tell
 CLEARLY = 2.0  # difference of log-likelihoods from which losses in all are in proportion, or are not
-MOST = 1.5  # power that is carried, as of numbers of events; and none below zero
+MOST = 1.5  # power that losses tell, as of numbers of events; and none below zero
 BEYOND = 2.0  # standard errors: an estimate so far from any such power tells of something else (a crisis, say)
 STILL = 1e-9  # of a log exposure: less is none
 

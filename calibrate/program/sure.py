@@ -16,7 +16,7 @@ from calibrate.program.statement import Layout
 __all__ = ["decimals_of", "doubtful", "keeps_however_rounded", "published_decimals", "too_much"]
 
 MOST_DECIMALS = 400  # of the published unit
-UNITS = 10**12  # that a total has at least
+UNITS = 1000 * verifier.FINER  # that an amount has at least, as the verifier asks of their sum
 OF_LOSSES = float(verifier.LITTLE) ** 2  # that a risk may be more than it may be
 ROUNDINGS = 4 * np.finfo(np.float64).eps  # relative: more than a product and its sum are off
 SMALLEST = 1e-290  # amounts below which products lose digits

@@ -81,12 +81,12 @@ def test_segments_of_one_form_are_charged_as_well_as_before(law):
     assert error[0] < 1.1 * error[1]  # of 150 pools 1.02 and .96 times as far
 
 
-@pytest.mark.parametrize(
-    ("deviation", "now", "was"), [(1.5, 0.98, 0.47), pytest.param(0.3, 1.0, 1.21, marks=pytest.mark.slow)]
-)
-def test_segments_that_scatter_unlike_the_rest_are_charged_what_they_cost(deviation, now, was):
+@pytest.mark.parametrize(("deviation", "error_of_mean"), [(1.5, 0.07), pytest.param(0.3, 0.01, marks=pytest.mark.slow)])
+def test_segments_that_scatter_unlike_the_rest_are_charged_what_they_cost(deviation, error_of_mean):
+    """The one form of all charged .47 and 1.21 of it."""
     bias, error = errors([stats.lognorm(0.7), stats.lognorm(deviation)], np.exp(deviation**2 / 2))
-    np.testing.assert_allclose(np.exp(bias), [now, was], atol=0.01)  # standard errors .07 and .01
+    assert abs(np.exp(bias[0]) - 1) < 2 * error_of_mean
+    assert abs(np.exp(bias[1]) - 1) > 0.15
     assert error[0] < 0.6 * error[1]
 
 
@@ -110,7 +110,7 @@ def test_a_rare_segment_that_scatters_more_costs_what_its_own_losses_say():
     assert cost / (5 * 1e4 * np.exp(1.5**2 / 2)) == pytest.approx(1.0, abs=0.2)
     (said,) = [flag for flag in model.flags_ if flag.startswith("segment 'rare': 100 losses are too few for a tail")]
     power = model.summary_["severity_power"].xs("rare", level="segment").iloc[0]
-    assert f"its form is that of all segments, to the power {power:.2f}, as its own losses scatter" in said
+    assert f"its form is that of all segments, to the power {power:.2f}: so far its losses scatter beside those" in said
     assert "misses" not in said
     table = tail_table(model)["shape"].groupby(level="segment").first()
     assert table["rare"] == pytest.approx(power * model.margins_.segments[1].sizes.shape)

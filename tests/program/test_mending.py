@@ -46,12 +46,10 @@ def test_what_leans_to_an_endless_side_is_taken_from_who_pulls_there():
 
 
 def test_a_slope_that_leans_to_an_end_far_away_costs_no_more_than_it_may():
-    far = body([*ROWS[:2], ("at_most", [(0, -1e12), (1, 1)], 0), ("at_most", [(0, -1)], -0.5)], [1e-9, 0, 0, 0.25])
-    assert proved(far, far["multipliers"]["blocks"]) < -1000  # a slope of -1e-9 times all that `z` may be
+    far = body([*ROWS[:2], ("at_most", [(0, -1e9), (1, 1)], 0), ("at_most", [(0, -1)], -0.5)], [1e-6, 0, 0, 0.25])
+    assert proved(far, far["multipliers"]["blocks"]) < -1000  # a slope of -1e-6 times all that `z` may be
     assert proved(far, mended(far, None)) < -1000
-    spare = mended(far, None, spare=1e-8)
-    assert proved(far, spare) == pytest.approx(1 / 8, abs=4e-3)  # 1e12 `x` give 2^-40 of themselves
-    assert proved(far, spare) > 0.12
+    assert proved(far, mended(far, None, spare=1e-8)) == pytest.approx(1 / 8, abs=1e-7)
 
 
 def test_what_nothing_bounds_on_either_side_has_no_slope_at_all():
